@@ -1,0 +1,1 @@
+"From `export.pkl` to answers, with neither torch nor fastai."

@@ -1,0 +1,43 @@
+# Each target is one or two tellapart commands; README.md has the same for Windows, where there is no make.
+PYTHON ?= python3
+TELLAPART = .venv/bin/python -m tellapart
+
+.PHONY: help demo course test lab app bench
+
+help: ## What can be made (this list)
+	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: course ## From nothing to the app at http://localhost:8866: the course, then serve its model
+	@$(TELLAPART) serve
+
+course: .venv/pyvenv.cfg ## Run the course's notebooks: gather, check, train, clean, export
+	@$(TELLAPART) install learn
+	@$(TELLAPART) run
+
+app: .venv/pyvenv.cfg ## Serve the app with the model that is there
+	@$(TELLAPART) install
+	@$(TELLAPART) serve
+
+lab: .venv/pyvenv.cfg ## Open the course in JupyterLab
+	@$(TELLAPART) install learn
+	@$(TELLAPART) lab
+
+test: .venv/pyvenv.cfg ## Run every library notebook and every test
+	@$(TELLAPART) install test
+	@$(TELLAPART) test
+
+bench: .venv/pyvenv.cfg ## Run all benchmarks, with your photos: make bench PHOTOS=DIR
+	@$(TELLAPART) install bench
+	@$(TELLAPART) bench $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+bench-%: .venv/pyvenv.cfg ## Run one benchmark, such as bench-answer
+	@$(TELLAPART) install bench
+	@$(TELLAPART) bench $* $(if $(PHOTOS),--photos "$(PHOTOS)")
+
+# uv installs in seconds what takes pip minutes; where it can't be had, `tellapart install` makes do with pip.
+.venv/pyvenv.cfg:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "tellapart needs Python 3.10 or newer: name one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+	  { rm -rf .venv; echo "Python could not make .venv; on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
+	@.venv/bin/python -m pip install --quiet uv || true

@@ -1,0 +1,4 @@
+import sys
+from tellapart.cli import main
+
+sys.exit(main())

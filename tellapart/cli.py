@@ -1,0 +1,129 @@
+"The command line: each command is one call into the package, imported when it is asked for"
+import argparse, os, subprocess, sys
+from pathlib import Path
+from .errors import TellapartError, need
+from .install import EXTRAS, checkout, install
+
+
+def _install(args):
+    "install what a part of tellapart needs into this virtual environment"
+    install(args.extra)
+
+
+def _new(args):
+    "write the file of a new project"
+    from .learn.project import new_project
+    file = new_project(args.name, args.labels)
+    print(f"Wrote {file}. Look over its search terms, then: tellapart run --project {file}")
+
+
+def _run(args):
+    "run the course's notebooks from gather to export, or those that are named"
+    from .learn.run import run
+    run(args.notebooks, args.project, rehearse=args.rehearse, save=args.save)
+
+
+def _export_file(args):
+    "The export.pkl that is named, else the one here, else the one that the project at hand made"
+    named = args.export or os.environ.get('TELLAPART_EXPORT')
+    if named or Path('export.pkl').exists(): return Path(named or 'export.pkl')
+    try:
+        from .learn.project import read_project
+        made = read_project().export
+    except TellapartError: made = None # no project at hand, or a machine that only answers
+    if made and made.exists(): return made
+    raise TellapartError("There is no export.pkl here: name one with --export FILE, or make one by: tellapart run")
+
+
+def _serve(args):
+    "serve the app"
+    from .use.serve import serve
+    serve(_export_file(args), port=args.port)
+
+
+def _classify(args):
+    "say what photos show"
+    from .use.classify import classify
+    classify(args.photos, export=_export_file(args), json=args.json)
+
+
+def _export(args):
+    "make an export.pkl of any fastai course project answer here, too"
+    from .learn.export import upgrade
+    upgrade(args.old, args.new)
+
+
+def _lab(args):
+    "open the course in JupyterLab"
+    need('jupyterlab', extra='learn')
+    from jupyterlab.labapp import main
+    main([f'--ServerApp.root_dir={checkout()/"notebooks"}'])
+
+
+def _test(args):
+    "run every test, the library's notebooks among them"
+    need('pytest', 'nbdev', extra='test')
+    import pytest
+    os.chdir(checkout())
+    return pytest.main(['-rs', *args.pytest_args])
+
+
+def _bench(args):
+    "run the benchmarks, or the one that is named"
+    folder = checkout()/'benchmarks'
+    names = sorted(o.stem for o in folder.glob('[!_]*.py'))
+    if args.name and args.name not in names: raise TellapartError(f"There is no benchmark {args.name!r}; there are {', '.join(names)}.")
+    need('psutil', extra='bench')
+    photos = ['--photos', args.photos.resolve()] if args.photos else []
+    return max(subprocess.call([sys.executable, folder/f'{o}.py', *photos]) for o in ([args.name] if args.name else names))
+
+
+def _parser():
+    "What can be asked for, and how"
+    parser = argparse.ArgumentParser(prog='tellapart', description="Tell things apart from photos of them: from an idea to a web page that answers.")
+    commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
+    def command(do):
+        p = commands.add_parser(do.__name__[1:], help=do.__doc__, description=do.__doc__[0].upper() + do.__doc__[1:] + '.')
+        p.set_defaults(do=do)
+        return p.add_argument
+
+    arg = command(_install)
+    arg('extra', nargs='?', default='use', choices=EXTRAS, help="'use' answers, 'learn' trains too; 'test' and 'bench' are for work on tellapart itself")
+    arg = command(_new)
+    arg('name', metavar='NAME', help="the project's name")
+    arg('labels', metavar='LABEL', nargs='+', help="what to tell apart, two at least")
+    arg = command(_run)
+    arg('notebooks', metavar='NOTEBOOK', nargs='*', help="such as 03_train; 01 to 05 if none is named")
+    arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
+    arg('--rehearse', action='store_true', help="on few photos that are drawn for the purpose, without the internet")
+    arg('--save', action='store_true', help="write the outputs into the notebooks")
+    arg = command(_serve)
+    arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
+    arg('--port', metavar='N', type=int, default=8866, help="8866 if not given")
+    arg = command(_classify)
+    arg('photos', metavar='PHOTO', nargs='+', help="photo files")
+    arg('--json', action='store_true', help="one line of JSON a photo instead of a table")
+    arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
+    arg = command(_export)
+    arg('--from', dest='old', metavar='OLD', type=Path, required=True, help="an export.pkl that you trust: reading it runs the code in it")
+    arg('--to', dest='new', metavar='NEW', type=Path, default=Path('export.pkl'), help="the file to write; export.pkl here if not given")
+    command(_lab)
+    arg = command(_test)
+    arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest, after --, as in: tellapart test -- -k photo")
+    arg = command(_bench)
+    arg('name', metavar='NAME', nargs='?', help="such as answer; all of them if none is named")
+    arg('--photos', metavar='DIR', type=Path, help="real photos to measure with, a folder per label")
+    return parser
+
+
+def main(
+    argv:list[str]|None=None, # Arguments; those of the process if `None`
+)->int: # What the process should exit with: 0 if all went well
+    "Run one command; what a person can put right is told in one sentence"
+    args = _parser().parse_args(argv)
+    try: return args.do(args) or 0
+    except TellapartError as e: print(f"tellapart: {e}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("tellapart: Stopped.", file=sys.stderr)
+        return 130
+    return 1

@@ -1,0 +1,99 @@
+"Install what a part of tellapart needs into the running virtual environment: plain Python, as it is what comes first"
+import hashlib, json, os, shutil, subprocess, sys
+from importlib.util import find_spec
+from pathlib import Path
+from urllib.request import urlopen
+from .errors import TellapartError, need
+
+EXTRAS = {'use': '', 'learn': '[learn]', 'test': '[learn,test]', 'bench': '[learn,bench]'} # Each part's extras in pyproject.toml
+CPU_INDEX = 'https://download.pytorch.org/whl/cpu' # PyTorch's own, an eighth of the size of a build with CUDA
+STAMP = Path(sys.prefix)/'tellapart.json' # What has been installed, and for which pyproject.toml
+
+
+def checkout()->Path: # Raises `TellapartError` where there is none
+    "The folder with the notebooks, tests and benchmarks, which an installed package doesn't carry"
+    root = Path(__file__).resolve().parents[1]
+    if (root/'notebooks').exists(): return root
+    raise TellapartError("The notebooks, tests and benchmarks come with a checkout of tellapart: get one with git clone, and run this there.")
+
+
+def _state(root):
+    "What an installation depends on; another Python, place or list of needs asks for a new one"
+    return hashlib.sha256(f'{sys.version} {root}'.encode() + (root/'pyproject.toml').read_bytes()).hexdigest()
+
+
+def _installed(state):
+    "The parts that have been installed in this state already"
+    try: stamp = json.loads(STAMP.read_text())
+    except (OSError, ValueError): return set()
+    return set(stamp['parts']) if stamp['state'] == state else set()
+
+
+def _wants_cpu_build():
+    "Whether to take torch from PyTorch's CPU index: on Linux, where the package index has it for CUDA only"
+    if sys.platform != 'linux': return False
+    if (smi := shutil.which('nvidia-smi')) and subprocess.run([smi, '-L'], capture_output=True).returncode == 0: return False
+    try: return bool(urlopen(f'{CPU_INDEX}/torch/', timeout=5))
+    except OSError: return False
+
+
+def _installers(what, cpu):
+    "The commands that install `what`, the better one first; pip comes with Python and heeds its user's settings"
+    if uv := shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])):
+        yield [uv, 'pip', 'install', '--python', sys.executable, *(['--torch-backend', 'cpu'] if cpu else []), '-e', what]
+    if find_spec('pip'): yield [sys.executable, '-m', 'pip', 'install', *(['--extra-index-url', CPU_INDEX] if cpu else []), '-e', what]
+
+
+def _check_pair():
+    "Check that torch and torchvision are builds that fit each other, which no installer knows"
+    done = subprocess.run([sys.executable, '-c', 'import torchvision; torchvision.ops.nms'], capture_output=True, text=True)
+    if done.returncode: raise TellapartError(f"torch and torchvision don't fit each other ({done.stderr.strip().splitlines()[-1]}): "
+        f"remove the folder {sys.prefix} and install again.")
+
+
+def install(
+    part:str='use', # One of `EXTRAS`
+)->None: # Raises `TellapartError` if it can't be done
+    "Install what `part` needs; at once where that has been done already"
+    root = checkout()
+    state = _state(root)
+    parts = _installed(state)
+    if part not in parts:
+        cpu = part != 'use' and _wants_cpu_build()
+        if not any(subprocess.run(o, cwd=root).returncode == 0 for o in _installers(f'.{EXTRAS[part]}', cpu)):
+            raise TellapartError("Installing failed, for the reason that stands above; a second try goes on where this one stopped.")
+        if part != 'use': _check_pair()
+        parts |= {part, 'use'} | ({'learn'} if part != 'use' else set())
+        STAMP.write_text(json.dumps(dict(state=state, parts=sorted(parts))))
+    if part == 'test': _install_chromium()
+
+
+_NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'msedge'
+_PLACES = ('/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+           r'C:\Program Files\Google\Chrome\Application\chrome.exe', r'C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe')
+
+
+def chromium()->str|None:
+    "The browser that tests can drive: the system's Chromium, Chrome or Edge, or Playwright's own; `None` where there is none"
+    found = [path for o in _NAMES if (path := shutil.which(o))] + [o for o in _PLACES if Path(o).exists()]
+    if found: return found[0]
+    need('playwright', extra='test')
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as p: own = p.chromium.executable_path
+    return own if Path(own).exists() else None
+
+
+def _sudo():
+    "What makes a command run as root without asking; `None` if nothing does"
+    if os.geteuid() == 0: return []
+    return ['sudo', '-n'] if shutil.which('sudo') and subprocess.run(['sudo', '-n', 'true'], capture_output=True).returncode == 0 else None
+
+
+def _install_chromium():
+    "See to a browser for the tests, from the system's packages where that is permitted"
+    if chromium(): return
+    if shutil.which('apt-get') and (sudo := _sudo()) is not None:
+        apt = [*sudo, 'env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q']
+        if all(subprocess.run([*apt, *o]).returncode == 0 for o in (['update'], ['install', '-y', 'chromium'])) and chromium(): return
+    print("There is no Chromium: the tests in a browser are left out; to run them, install chromium from the system's packages, "
+          f"or: {sys.executable} -m playwright install chromium")

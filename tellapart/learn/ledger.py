@@ -212,6 +212,13 @@ def refused(self:Ledger)->pd.DataFrame: # Columns url, label, query, reason, tim
     return pd.read_sql_query('select * from refused order by time', self.db)
 
 @patch
+def count(self:Ledger,
+    label:str, # A label
+)->int:
+    "How many photos of a label are in use"
+    return self.db.execute("select count(*) from photos where label=? and status='ok'", (label,)).fetchone()[0]
+
+@patch
 def history(self:Ledger,
     file:str|None=None, # The present name of one photo; all of them if `None`
 )->pd.DataFrame: # Columns time, what, file, old, new, undone, the oldest first

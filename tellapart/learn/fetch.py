@@ -29,11 +29,12 @@ def is_public(
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000009
 class _Public(httpcore.AsyncNetworkBackend):
-    "Connects to public addresses, and to those (host, port) that are allowed besides"
-    def __init__(self, allowed): self.inner,self.allowed = httpcore.AnyIOBackend(),set(allowed)
+    "Connects to public addresses, and to hosts of our own"
+    def __init__(self, own): self.inner,self.own = httpcore.AnyIOBackend(),own
 
     async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
-        if (host, port) not in self.allowed:
+        if (host, port) in self.own: host,port = self.own[host, port]
+        else:
             try: found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
             except (OSError, UnicodeError) as e: raise httpcore.ConnectError(str(e)) from e
             if not all(is_public(o[4][0]) for o in found): raise Unfetched('address not public')
@@ -49,13 +50,13 @@ class Fetcher:
         timeout:float=20, # Seconds that one photo may take, redirects and retries included
         max_bytes:int=50 * 2**20, # As `photo.Limits`
         per_host:int=6, # Connections to one host at a time, as browsers have it
-        allowed:tuple=(), # Pairs of host and port that need not be public: the demo web's
+        own:dict={}, # Hosts that need not be public, the demo web's: (host, port) in an address → (host, port) to connect to
     ):
         self.timeout,self.max_bytes = timeout,max_bytes
         self.hosts = defaultdict(lambda: asyncio.Semaphore(per_host))
         transport = httpx.AsyncHTTPTransport(http2=True)
         # httpx has no public way to choose how connections are made, httpcore below it has.
-        transport._pool = httpcore.AsyncConnectionPool(network_backend=_Public(allowed), http2=True, max_connections=100,
+        transport._pool = httpcore.AsyncConnectionPool(network_backend=_Public(own), http2=True, max_connections=100,
             max_keepalive_connections=50, ssl_context=httpx.create_ssl_context())
         self.client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=True, max_redirects=5,
             timeout=httpx.Timeout(timeout, connect=min(5, timeout)),

@@ -18,7 +18,7 @@ from ..errors import TellapartError
 from .fetch import Fetcher, Unfetched
 from .ledger import Ledger
 from .project import Project
-from .sources import SOURCES, demo_web
+from .sources import SOURCES, demo_hosts, demo_web
 from ..photo import NotAPhoto, open_photo, SUFFIXES
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000005
@@ -94,16 +94,15 @@ class _Label:
 # %% ../../notebooks/library/learn/07_gather.ipynb #0000000b
 async def _gather(p):
     "Gather all labels; what was met, by label"
-    allowed = ()
+    own = {}
     if 'demo' in p.source:
-        web = demo_web(p)
-        web.save_truth(p.truth)
-        allowed = web.hosts
+        demo_web(p).save_truth(p.truth)
+        own = demo_hosts(demo_web(p))
     with Ledger(p.folder) as ledger:
         shutil.rmtree(p.folder/'incoming', ignore_errors=True) # what a killed run was just taking in
         have = sum(min(ledger.count(o), p.per_label) for o in p.labels)
         with tqdm(total=p.per_label*len(p.labels), initial=have, desc='gathering', unit='photo', leave=False) as bar:
-            async with Fetcher(timeout=p.timeout, allowed=allowed) as fetch:
+            async with Fetcher(timeout=p.timeout, own=own) as fetch:
                 labels = [_Label(p, o, ledger, fetch, bar) for o in p.labels]
                 await asyncio.gather(*(o.run() for o in labels))
     return {o.label: dict(o.met, total=o.have) for o in labels}

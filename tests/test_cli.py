@@ -1,0 +1,81 @@
+"The command line and the Makefile, as a person meets them"
+import os, re, shutil, subprocess, sys, venv
+from pathlib import Path
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def tellapart(*args, cwd, python=sys.executable, **env):
+    "Run a command in a process of its own"
+    return subprocess.run([python, '-m', 'tellapart', *args], cwd=cwd, env=os.environ | env, capture_output=True, text=True)
+
+
+def refused(done, *words):
+    "Check that a command failed with one sentence that has these words"
+    assert done.returncode == 1 and not done.stdout
+    assert re.fullmatch(r'tellapart: [^\n]+\n', done.stderr), done.stderr
+    for o in words: assert o in done.stderr
+
+
+def test_starting_loads_the_standard_library_alone():
+    code = "import sys; before = set(sys.modules); import tellapart.cli; print(*{o.split('.')[0] for o in set(sys.modules) - before})"
+    loaded = subprocess.run([sys.executable, '-c', code], cwd=ROOT, capture_output=True, text=True).stdout.split()
+    assert 'tellapart' in loaded and {o for o in loaded if not o.startswith('_')} <= sys.stdlib_module_names | {'tellapart'}
+
+
+def test_help_names_every_command(tmp_path):
+    done = tellapart('--help', cwd=tmp_path)
+    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install new run serve classify export lab test bench'.split()
+
+
+def test_new_project_is_read_again_and_never_overwritten(tmp_path):
+    done = tellapart('new', 'pets', 'cat', 'guinea pig', cwd=tmp_path)
+    file = Path(re.search(r'--project (\S+)', done.stdout)[1])
+    text = (tmp_path/file).read_text()
+    assert 'guinea pig' in text
+    refused(tellapart('new', 'pets', 'dog', 'cat', cwd=tmp_path), 'exists already')
+    assert (tmp_path/file).read_text() == text
+
+
+def test_mistakes_are_told_in_a_sentence(tmp_path):
+    refused(tellapart('run', cwd=tmp_path), 'tellapart.toml', 'tellapart new')
+    (tmp_path/'bad.toml').write_text('name = "x"\nlables = {}\n')
+    refused(tellapart('run', '--project', 'bad.toml', cwd=tmp_path), 'bad.toml')
+    refused(tellapart('classify', 'photo.jpg', cwd=tmp_path), 'export.pkl', '--export')
+    refused(tellapart('bench', 'speed', cwd=tmp_path), "'speed'", 'answer')
+
+
+def test_what_is_not_installed_names_the_extra(tmp_path):
+    venv.create(tmp_path/'env')
+    python = next((tmp_path/'env').glob('[bS]*/python*'))
+    refused(tellapart('run', cwd=tmp_path, python=python, PYTHONPATH=str(ROOT)), 'fastai', "pip install 'tellapart[learn]'")
+    refused(tellapart('test', cwd=tmp_path, python=python, PYTHONPATH=str(ROOT)), 'pytest', "tellapart[test]")
+
+
+needs_make = pytest.mark.skipif(not shutil.which('make'), reason="no make: Windows does without")
+
+
+@needs_make
+def test_make_help_lists_every_target():
+    targets = re.search(r'\.PHONY: (.+)', (ROOT/'Makefile').read_text())[1].split()
+    listed = re.findall(r'^  make (\S+) +\S', subprocess.run(['make'], cwd=ROOT, capture_output=True, text=True).stdout, re.M)
+    assert set(listed) == {*targets, 'bench-%'}
+
+
+@needs_make
+@pytest.mark.parametrize('target, commands', [('course', ['install learn', 'run']), ('demo', ['install learn', 'run', 'serve']), ('app', ['install', 'serve']),
+    ('lab', ['install learn', 'lab']), ('test', ['install test', 'test']), ('bench', ['install bench', 'bench']), ('bench-answer', ['install bench', 'bench answer'])])
+def test_make_targets_are_commands(target, commands, tmp_path):
+    shutil.copy(ROOT/'Makefile', tmp_path)
+    plan = subprocess.run(['make', '-n', target], cwd=tmp_path, capture_output=True, text=True).stdout
+    assert re.findall(r'-m tellapart (.+?) *$', plan, re.M) == commands
+    assert plan.index('-m venv .venv') < plan.index('-m tellapart')
+
+
+@needs_make
+def test_make_says_which_python_it_needs(tmp_path):
+    shutil.copy(ROOT/'Makefile', tmp_path)
+    done = subprocess.run(['make', 'course', 'PYTHON=false'], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and 'Python 3.10 or newer' in done.stderr and 'make course PYTHON=' in done.stderr
+    assert not (tmp_path/'.venv').exists()

@@ -1,0 +1,99 @@
+"Running notebooks: what is told, what is kept, and what is left alone"
+import json, os, signal, subprocess, sys
+from pathlib import Path
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    "A folder with a project"
+    (tmp_path/'tellapart.toml').write_text('name = "pets"\nsource = "demo"\n[labels]\ncat = "cat"\ndog = "dog"\n')
+    return tmp_path
+
+
+def notebook(file, *cells):
+    "Write a notebook: code cells, and markdown ones that begin with #"
+    nb = new_notebook(cells=[(new_markdown_cell if o.startswith('# ') else new_code_cell)(o) for o in cells])
+    nbformat.write(nb, file)
+    return file.read_bytes()
+
+
+def start(folder, *args, **env):
+    return subprocess.Popen([sys.executable, '-m', 'tellapart', 'run', *args], cwd=folder, env=os.environ | env, text=True,
+                            stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+
+
+def run(folder, *args, **env):
+    p = start(folder, *args, **env)
+    out,err = p.communicate()
+    return p.returncode, out, err
+
+
+def test_tells_what_happens_and_leaves_the_notebook_alone(folder):
+    before = notebook(folder/'a.ipynb', '# Gather photos', 'import os, sys\nprint("Python:", sys.executable)', '# Count them', 'print("one\\ntw", end="")\nprint("o")',
+        '"There were 42 photos."', 'import pandas; pandas.DataFrame({"a column": [1]})', 'print(*[os.environ.get("TELLAPART_" + o) for o in ("PROJECT", "UNATTENDED", "REHEARSE")])')
+    kernels = folder/'share/kernels/python3' # another Python that calls itself python3
+    kernels.mkdir(parents=True)
+    (kernels/'kernel.json').write_text(json.dumps(dict(argv=['false', '{connection_file}'], display_name='mine', language='python')))
+    code,out,err = run(folder, 'a.ipynb', JUPYTER_PATH=str(folder/'share'), JUPYTER_PREFER_ENV_PATH='0')
+    assert (code, err) == (0, '')
+    assert out.splitlines()[:7] == ['a: Gather photos', f'  Python: {sys.executable}', 'a: Count them', '  one', '  two', '  There were 42 photos.',
+                                    f'  {folder/"tellapart.toml"} 1 None']
+    assert (folder/'a.ipynb').read_bytes() == before
+    assert '42' in (folder/'data/pets/runs/notebooks/a.ipynb').read_text()
+
+
+def test_rehearsal_and_summary(folder):
+    notebook(folder/'a.ipynb', 'from tellapart.learn.project import read_project, tell\np = read_project()\ntell(p, gather="Found 7 photos.")\ntell(p, train="Wrong on 3 % of them.")')
+    code,out,err = run(folder, 'a.ipynb', '--rehearse')
+    assert (code, err) == (0, '') and out.endswith('\nFound 7 photos.\nWrong on 3 % of them.\n')
+    assert (folder/'data/pets-rehearsal/summary.json').exists() and not (folder/'data/pets').exists()
+
+
+@pytest.mark.parametrize('cell, words', [('1/0', 'ZeroDivisionError: division by zero'), ('import os; os._exit(1)', 'memory'),
+    ('from tellapart.errors import TellapartError; raise TellapartError("Photo x is empty; get it again.")', ': Photo x is empty; get it again.')])
+def test_stops_at_the_first_failing_cell(folder, cell, words):
+    notebook(folder/'a.ipynb', '# Start', 'print("fine")', cell, 'print("never")')
+    notebook(folder/'b.ipynb', 'print("never")')
+    code,out,err = run(folder, 'a.ipynb', 'b.ipynb')
+    assert code == 1 and 'fine' in out and 'never' not in out
+    assert err.startswith(f'tellapart: a, cell [2] ({cell}): ') and words in err and 'Traceback' not in err
+    assert 'fine' in (folder/'data/pets/runs/notebooks/a.ipynb').read_text()
+
+
+def test_saved_outputs_are_clean(folder):
+    notebook(folder/'a.ipynb', 'from tqdm.auto import tqdm\nfor o in tqdm(range(2)): print(o)', 'import sys, tellapart\nprint(tellapart.__file__); print("noise", file=sys.stderr)\nobject()')
+    assert run(folder, 'a.ipynb', '--save')[0] == 0
+    saved = (folder/'a.ipynb').read_bytes()
+    nb = nbformat.reads(saved.decode(), 4)
+    nbformat.validate(nb)
+    first,second = (o.outputs for o in nb.cells)
+    assert [o.text for o in first] == ['0\n1\n']
+    assert (second[0].text.replace(os.sep, '/'), second[1].data['text/plain']) == ('tellapart/__init__.py\n', '<object>')
+    assert not any(o.metadata or o.execution_count for o in nb.cells) and 'widgets' not in nb.metadata
+    subprocess.run([sys.executable, '-c', "import sys; from nbdev.clean import nbdev_clean; nbdev_clean(sys.argv[1])", folder/'a.ipynb'], cwd=ROOT, check=True)
+    assert (folder/'a.ipynb').read_bytes() == saved
+
+
+@pytest.mark.skipif(sys.platform == 'win32', reason="a process can't be sent Ctrl-C alone on Windows")
+def test_ctrl_c_stops_the_kernel_too(folder):
+    before = notebook(folder/'a.ipynb', 'import os, time\nprint(os.getpid())\ntime.sleep(600)')
+    p = start(folder, 'a.ipynb', '--save')
+    p.stdout.readline()
+    kernel = int(p.stdout.readline())
+    p.send_signal(signal.SIGINT)
+    out,err = p.communicate(timeout=60)
+    assert (p.returncode, err) == (130, 'tellapart: Stopped.\n')
+    with pytest.raises(ProcessLookupError): os.kill(kernel, 0)
+    assert (folder/'a.ipynb').read_bytes() == before
+
+
+def test_what_is_no_notebook(folder):
+    (folder/'a.ipynb').write_text('<html>')
+    for name,words in ('99_nothing', '01_gather'), ('a.ipynb', "can't be read as a notebook"):
+        code,out,err = run(folder, name)
+        assert (code, out) == (1, '') and words in err and err.count('\n') == 1

@@ -141,7 +141,7 @@ def _answer(probabilities, meta):
     ranked = [(meta['labels'][i], float(probabilities[i])) for i in np.argsort(-probabilities, kind='stable')]
     label,p = ranked[0]
     sure = p >= meta['threshold']
-    reason = '' if sure else f"Not sure: {p:.0%} for {label} is less than the {meta['threshold']:.0%} that nearly all photos of its kind reach."
+    reason = '' if sure else f"It is most like {label} ({p:.0%}), and an answer counts as sure from {meta['threshold']:.0%}."
     return Answer(label, p, ranked, sure, reason)
 
 def _softmax(x):

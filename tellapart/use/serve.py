@@ -1,0 +1,28 @@
+"Serve the app on this machine: Voilà shows app.ipynb, set up by voila.json beside it"
+import os, socket
+from pathlib import Path
+from tellapart.errors import TellapartError
+from tellapart.install import checkout
+from tellapart.use.model import read_meta
+
+
+def _check_free(port):
+    "Raise `TellapartError` where another program has `port` already"
+    with socket.socket() as s:
+        s.settimeout(1)
+        if s.connect_ex(('127.0.0.1', port)) == 0:
+            raise TellapartError(f"Port {port} is taken by another program: stop that one, or choose another port: tellapart serve --port {port + 1}")
+
+
+def serve(
+    export:str|Path='export.pkl', # The export that answers. Raises `ExportError` where it can't be used
+    port:int=8866, # Voilà's usual one
+):
+    "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
+    read_meta(export)
+    _check_free(port)
+    from voila.app import Voila
+    os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
+    os.chdir(checkout()) # Where voila.json and app.ipynb are
+    print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
+    Voila.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', '--Voila.port_retries=0', '--Voila.log_level=WARN'])

@@ -1,0 +1,58 @@
+// Takes photos by click, camera or drop and sends them to the kernel one at a time, each in a message of its own:
+// a message over the server's limit would close the connection without a word.
+const PATIENCE = 60_000; // Milliseconds until a kernel that doesn't answer counts as gone
+
+function element(name, parts, ...children) {
+  const made = Object.assign(document.createElement(name), parts);
+  made.append(...children);
+  return made;
+}
+
+function render({ model, el }) {
+  const input = element("input", { type: "file", multiple: true, accept: "image/*,.heic,.heif" });
+  const status = element("p", { className: "ta-status" });
+  status.setAttribute("role", "status");
+  const field = element("label", { className: "ta-upload" }, input,
+    element("strong", {}, "Choose photos"), element("span", {}, "or drop them here"));
+  el.append(field, status);
+
+  let answered;
+  model.on("msg:custom", () => answered?.());
+
+  const answer = () => new Promise((resolve, reject) => {
+    const timer = setTimeout(reject, PATIENCE);
+    answered = () => { clearTimeout(timer); resolve(); };
+  });
+
+  async function send(file, index) {
+    const small = file.size <= model.get("max_bytes");
+    const content = small ? await file.arrayBuffer().catch(() => null) : null; // A folder that was dropped can't be read
+    const waiting = answer();
+    model.send({ name: file.name, size: file.size, index }, undefined, content ? [content] : []);
+    await waiting;
+  }
+
+  async function sendAll(files) {
+    input.disabled = true;
+    try {
+      for (const [i, file] of files.entries()) {
+        status.textContent = files.length > 1 ? `Looking at photo ${i + 1} of ${files.length} …` : "Looking at the photo …";
+        await send(file, i);
+      }
+      status.textContent = "";
+      input.disabled = false;
+      input.value = "";
+    } catch {
+      status.textContent = "The connection was lost. Reload the page and choose the photos again.";
+    }
+  }
+
+  input.addEventListener("change", () => sendAll([...input.files]));
+  for (const kind of ["dragover", "dragleave", "drop"]) field.addEventListener(kind, event => {
+    event.preventDefault();
+    field.classList.toggle("ta-over", kind === "dragover");
+    if (kind === "drop" && !input.disabled) sendAll([...event.dataTransfer.files]);
+  });
+}
+
+export default { render };

@@ -1,0 +1,76 @@
+"""A proxy on loopback that answers for hosts of the real web, so that clients with a fixed address can be tested over the wire."""
+import datetime, socket, socketserver, ssl, threading
+from contextlib import suppress
+from pathlib import Path
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+def _certificate(name, key, issuer, issuer_key, *extensions):
+    "A certificate for two days; who signs it with its own key is an authority"
+    now = datetime.datetime.now(datetime.timezone.utc)
+    named = lambda o: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, o)])
+    builder = (x509.CertificateBuilder().subject_name(named(name)).issuer_name(named(issuer)).public_key(key.public_key())
+        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False))
+    for extension, critical in extensions: builder = builder.add_extension(extension, critical)
+    return builder.sign(issuer_key, hashes.SHA256())
+
+
+def _pem(o):
+    if isinstance(o, x509.Certificate): return o.public_bytes(serialization.Encoding.PEM)
+    return o.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+
+
+def authority(folder: Path, names: list[str]) -> tuple[Path, Path]:
+    "A throwaway authority's certificate, and a certificate with its key for hosts of these names, as two files in `folder`"
+    ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
+    ca = _certificate('Throwaway', ca_key, 'Throwaway', ca_key, (x509.BasicConstraints(ca=True, path_length=0), True),
+        (x509.KeyUsage(False, False, False, False, False, True, True, False, False), True))
+    leaf = _certificate(names[0], key, 'Throwaway', ca_key, (x509.BasicConstraints(ca=False, path_length=None), True),
+        (x509.SubjectAlternativeName([x509.DNSName(o) for o in names]), False))
+    (folder/'ca.pem').write_bytes(_pem(ca))
+    (folder/'host.pem').write_bytes(_pem(key) + _pem(leaf))
+    return folder/'ca.pem', folder/'host.pem'
+
+
+class _Tunnel(socketserver.StreamRequestHandler):
+    "One CONNECT: ends TLS here and passes on what is said"
+    def handle(self):
+        name = self.rfile.readline().split()[1].decode().rpartition(':')[0]
+        while self.rfile.readline().strip(): pass
+        if name not in self.server.hosts: return self.wfile.write(b'HTTP/1.1 403 Forbidden\r\n\r\n')
+        self.wfile.write(b'HTTP/1.1 200 Connection established\r\n\r\n')
+        with suppress(OSError), self.server.tls.wrap_socket(self.connection, server_side=True) as asked, \
+             socket.create_connection(self.server.hosts[name]) as answering:
+            back = threading.Thread(target=self.relay, args=(answering, asked), daemon=True)
+            back.start()
+            self.relay(asked, answering)
+            back.join()
+
+    def relay(self, source, target):
+        "Pass on until one side closes, then tell the other"
+        with suppress(OSError):
+            while data := source.recv(65536): target.sendall(data)
+        for o in (source, target):
+            with suppress(OSError): o.shutdown(socket.SHUT_RDWR)
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    "A forward proxy that sends each of `hosts` (name → address and port) somewhere else; `url` is the proxy's, `ca` the authority to trust"
+    daemon_threads = allow_reuse_address = True
+
+    def __init__(self, hosts: dict[str, tuple], folder: Path):
+        super().__init__(('127.0.0.1', 0), _Tunnel)
+        self.hosts, self.url = hosts, f'http://127.0.0.1:{self.server_address[1]}'
+        self.ca, host = authority(Path(folder), list(hosts))
+        self.tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        self.tls.load_cert_chain(host)
+        threading.Thread(target=self.serve_forever, args=(.05,), daemon=True).start()
+
+    def __exit__(self, *exc):
+        self.shutdown()
+        super().__exit__(*exc)

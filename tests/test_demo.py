@@ -1,0 +1,173 @@
+"The demo web over the wire: the clients that people use, and every planted fault"
+import http.client, io, threading, time
+from urllib.parse import urlsplit
+import httpx, pytest
+from ddgs import DDGS
+from ddgs.exceptions import DDGSException
+from PIL import Image
+from proxy import Proxy
+from tellapart.learn.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, load_truth, truth_of
+from tellapart.photo import NotAPhoto, open_photo
+
+TERMS = {'squash': ['squash racket', 'squash racquet'], 'tennis': ['tennis racket'], 'badminton': ['badminton racket']}
+
+
+@pytest.fixture(scope='module')
+def web():
+    with DemoWeb(TERMS, per_label=80, seed=7) as web: yield web
+
+
+@pytest.fixture(scope='module')
+def proxy(web, tmp_path_factory):
+    with Proxy({'duckduckgo.com': web.search.server_address}, tmp_path_factory.mktemp('proxy')) as proxy: yield proxy
+
+
+@pytest.fixture
+def ddgs(proxy): return DDGS(proxy=proxy.url, verify=str(proxy.ca))
+
+
+def test_ddgs_gets_both_pages(web, ddgs):
+    found = [o for page in (1, 2) for o in ddgs.images('tennis racket', backend='duckduckgo', max_results=None, page=page)]
+    assert [truth_of(web.truth, o['image']) for o in found] == web.found('tennis racket')
+    assert len(found) > 100
+    truth = truth_of(web.truth, found[0]['thumbnail'])
+    assert (found[0]['width'], found[0]['height']) == truth.size
+
+
+def test_ddgs_finds_nothing_for_nonsense(ddgs):
+    with pytest.raises(DDGSException, match='No results'): ddgs.images('qwertzuiop', backend='duckduckgo')
+
+
+def test_jmd_gets_all_pages_and_thumbnails(web, proxy, monkeypatch):
+    from jmd_imagescraper.core import ImgSize, duckduckgo_scrape_urls
+    for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy'): monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv('HTTPS_PROXY', proxy.url)
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(proxy.ca))
+    urls = duckduckgo_scrape_urls('tennis racket', 1000)
+    assert [truth_of(web.truth, o) for o in urls] == web.found('tennis racket')
+    monkeypatch.delenv('HTTPS_PROXY')
+    assert min(open_photo(httpx.get(urls[0]).content).size) <= 240
+    monkeypatch.setenv('HTTPS_PROXY', proxy.url)
+    originals = duckduckgo_scrape_urls('tennis racket', 120, img_size=ImgSize.Large)
+    assert originals == [web.address(o) for o in web.found('tennis racket')[:120]]
+
+
+def test_the_proxy_lets_nobody_else_through(proxy):
+    with pytest.raises(httpx.ProxyError), httpx.Client(proxy=proxy.url) as client: client.get('https://example.com')
+
+
+def test_the_same_seed_is_the_same_web(web):
+    a, b = (DemoWeb(TERMS, per_label=80, seed=o) for o in (7, 8))
+    assert a.truth == web.truth and not set(b.truth) & set(a.truth)
+    some = list(web.truth)[::25]
+    assert [a.file(o) for o in some] == [web.file(o) for o in reversed(some)][::-1]
+
+
+def test_the_truth_is_kept(web, tmp_path):
+    web.save_truth(tmp_path/'truth.json')
+    assert load_truth(tmp_path/'truth.json') == web.truth
+
+
+def test_labels_nobody_has_heard_of():
+    with DemoWeb({'Bär': ['großer Bär & Co'], '熊': ['熊']}, per_label=3) as web:
+        page = httpx.get(web.url, params=dict(q='großer Bär & Co')).text
+        assert 'großer Bär &amp; Co' in page
+        ok = [o for o in web.truth.values() if not o.faults]
+        assert {o.label for o in ok} == {'Bär', '熊'}
+        for o in ok: assert open_photo(httpx.get(web.address(o)).content).size == o.size
+
+
+def having(web, fault): return [o for o in web.truth.values() if fault in o.faults]
+
+
+def fetch(web, o, **kw): return httpx.get(web.address(o), follow_redirects=True, timeout=10, **kw)
+
+
+@pytest.mark.parametrize('fault', [*BROKEN, *CONTENT, *FORM, *HOST, *NAME])
+def test_each_fault_is_planted(web, fault): assert having(web, fault)
+
+
+def test_missing(web): assert all(fetch(web, o).status_code == 404 for o in having(web, 'missing'))
+
+
+@pytest.mark.parametrize('fault,reason', [('html', 'no photo'), ('cut short', 'broken'), ('empty', 'empty'), ('tiny', 'too small')])
+def test_files_that_are_no_photos(web, fault, reason):
+    for o in having(web, fault):
+        answer = fetch(web, o)
+        assert answer.status_code == 200 and answer.headers['content-type'] == 'image/jpeg'
+        with pytest.raises(NotAPhoto) as e: open_photo(answer.content)
+        assert e.value.reason == reason
+
+
+def test_redirects(web):
+    assert all(len(fetch(web, o).history) == 1 for o in having(web, 'redirect'))
+    for o in having(web, 'redirect loop'):
+        with pytest.raises(httpx.TooManyRedirects): fetch(web, o)
+
+
+def test_rate_limit_is_lifted_on_the_second_visit():
+    with DemoWeb(TERMS, per_label=20, seed=9) as web:
+        o = having(web, 'rate limited')[0]
+        first, second = fetch(web, o), fetch(web, o)
+        assert (first.status_code, first.headers['retry-after'], second.status_code) == (429, '1', 200)
+
+
+def test_slow_photos_come_from_the_slow_host(web):
+    assert {urlsplit(web.address(o)).port for o in having(web, 'slow')} == {web.hosts[-2].server_port}
+    assert fetch(web, having(web, 'slow')[0]).status_code in (200, 429)
+
+
+def test_hanging(web):
+    with pytest.raises(httpx.ReadTimeout): httpx.get(web.address(having(web, 'hanging')[0]), timeout=.2)
+
+
+def sent(web, o): return web.file(o.id)
+
+
+def test_forms(web):
+    for o in having(web, 'transparent'):
+        im = Image.open(io.BytesIO(sent(web, o)))
+        assert (im.format, im.size, im.getchannel('A').getextrema()[0]) == ('PNG', o.size, 0)
+    for o in having(web, 'sideways'):
+        im = Image.open(io.BytesIO(sent(web, o)))
+        assert im.getexif()[0x0112] in (3, 6, 8)
+        assert open_photo(sent(web, o)).size == o.size
+
+
+def test_duplicates(web):
+    for o in having(web, 'exact duplicate'):
+        assert sent(web, o) == web.file(o.of) and o.path != web.truth[o.of].path
+    copies = having(web, 'near duplicate')
+    assert any(o.wrong for o in copies)
+    for o in copies:
+        assert sent(web, o) != web.file(o.of)
+        small = [open_photo(web.file(i)).convert('L').resize((16, 16)).tobytes() for i in (o.id, o.of)]
+        assert sum(abs(a-b) for a, b in zip(*small)) / 256 < 25
+
+
+def test_a_thing_is_photographed_several_times(web):
+    groups = {}
+    for o in web.truth.values():
+        if not o.of and o.label: groups.setdefault(o.group, []).append(o)
+    several = [o for o in groups.values() if len(o) > 1]
+    assert several and all(len({(o.label, o.shot) for o in g}) == len(g) for g in several)
+
+
+def test_many_at_once_get_what_each_asked_for(web):
+    ask = [o for o in web.truth.values() if not o.faults][:24] * 2
+    got = {}
+    threads = [threading.Thread(target=lambda i=i, o=o: got.update({i: fetch(web, o).content})) for i, o in enumerate(ask)]
+    for o in threads: o.start()
+    for o in threads: o.join()
+    assert [got[i] for i in range(len(ask))] == [web.file(o.id) for o in ask]
+
+
+def test_stop_lets_go_of_those_who_wait():
+    web = DemoWeb(TERMS, per_label=20, seed=9).start()
+    url = urlsplit(web.address(having(web, 'hanging')[0]))
+    waiting = http.client.HTTPConnection(url.netloc)
+    waiting.request('GET', url.path)
+    while not web.open: time.sleep(.01)
+    web.stop()
+    with pytest.raises(ConnectionError): waiting.getresponse()
+    with pytest.raises(httpx.ConnectError): httpx.get(web.url)

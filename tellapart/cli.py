@@ -50,7 +50,7 @@ def _classify(args):
 def _export(args):
     "make an export.pkl of any fastai course project answer here, too"
     from .learn.export import upgrade
-    upgrade(args.old, args.new)
+    print(f"Wrote {upgrade(args.old, args.new)}.")
 
 
 def _lab(args):

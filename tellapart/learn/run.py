@@ -34,6 +34,15 @@ def _readable(content):
     return text + '\n' if re.match(r'[A-Z0-9]\S*( \S+)+[.!?]$', text) else ''
 
 
+def _counts(msg):
+    "How far the progress bars in a cell's output are, such as 3/10: fastai's are HTML, tqdm's a widget whose value is HTML"
+    data = msg['content'].get('data', {})
+    if msg['msg_type'] == 'update_display_data': html = data.get('text/html', '')
+    elif msg['msg_type'] == 'comm_msg': html = str(data.get('state', {}).get('value', ''))
+    else: return ''
+    return ', '.join(re.findall(r'\d+/\d+', html))
+
+
 class _Client(NotebookClient):
     "A notebook being run, with its progress in the terminal"
     def __init__(self, nb, name):
@@ -63,13 +72,17 @@ class _Client(NotebookClient):
         finally: self._tell('\n' if self.line else '')
         self.bar.update()
 
+    def process_message(self, msg, cell, cell_index):
+        if counts := _counts(msg): self.bar.set_description_str(f'{self.title} ({counts})')
+        return super().process_message(msg, cell, cell_index)
+
     def output(self, outs, msg, display_id, cell_index):
         self._tell(_readable(msg['content']))
         return super().output(outs, msg, display_id, cell_index)
 
     def _show(self, i):
         "Show what the cell at work does"
-        title = f'{self.name}: {self.headings[i]}'
+        title = f'{self.name}: {self.headings[i]}' if self.headings[i] else self.name
         if self.bar.disable and title != self.title: print(title)
         self.title,self.at = title,i
         self.bar.set_description_str(title)
@@ -87,7 +100,9 @@ async def _execute(client, cwd):
             await asyncio.sleep(1)
             client.bar.refresh()
     ticking = asyncio.create_task(tick())
-    try: await client.async_execute(cwd=cwd)
+    try:
+        await client.async_execute(cwd=cwd)
+        client.bar.set_description_str(client.name)
     finally:
         ticking.cancel()
         client.bar.close()

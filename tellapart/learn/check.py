@@ -40,7 +40,7 @@ def working_copies(
     rows = ledger.frame().to_dict('records')
     with ThreadPoolExecutor(os.cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
         broken = list(tqdm(pool.map(lambda o: _copy(o, p.folder), rows), total=len(rows), desc='working copies', unit='photo', leave=False))
-    ledger.set_aside({row['file']: why for row,why in zip(rows, broken) if why})
+    ledger.decide(aside={row['file']: why for row,why in zip(rows, broken) if why})
 
 # %% ../../notebooks/library/learn/08_check.ipynb #0000000b
 NEAR = 64 # Bits of 256 in which near duplicates may differ
@@ -104,7 +104,7 @@ def check(
         if (gone > .5).any(): raise TellapartError(f"{gone.max():.0%} of the photos of {gone.idxmax()!r} are duplicates, so nothing was changed; try other search terms.")
         first = df.sort_values('id').groupby(groups[df.sort_values('id').index]).sha256.first()
         ledger.describe({o.file: dict(grp=first[g], split=side(first[g], p.train.valid)) for o,g in zip(df.itertuples(), groups)})
-        ledger.set_aside(aside)
+        ledger.decide(aside=aside)
     return conflicts
 
 # %% ../../notebooks/library/learn/08_check.ipynb #00000018

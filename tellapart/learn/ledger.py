@@ -144,26 +144,18 @@ def _apply(db, decision, what, row, new):
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000016
 @patch
-def set_aside(self:Ledger,
-    reasons:dict[str, str], # Names of photos, each with why
-)->None:
-    "Take photos out of use, without losing them"
+def decide(self:Ledger,
+    aside:dict[str, str]={}, # Names of photos to take out of use, each with why
+    labels:dict[str, str]={}, # Names of photos to move to another label, each with that label
+)->None: # Raises `TellapartError` for a name that isn't known, and then changes nothing
+    "Set photos aside and relabel others, as one decision"
     with writing(self.folder):
         with self.db:
             decision = _decision(self.db)
-            for row,why in zip(_rows(self.db, reasons), reasons.values()):
-                _apply(self.db, decision, 'set aside', row, dict(status='aside', reason=why))
-        self._finish()
-
-@patch
-def relabel(self:Ledger,
-    labels:dict[str, str], # Names of photos, each with its new label
-)->None:
-    "Move photos to other labels"
-    with writing(self.folder):
-        with self.db:
-            decision = _decision(self.db)
-            for row,label in zip(_rows(self.db, labels), labels.values()):
+            for row in _rows(self.db, aside):
+                _apply(self.db, decision, 'set aside', row, dict(status='aside', reason=aside[row['file']]))
+            for row in _rows(self.db, labels):
+                label = labels[row['file']]
                 name = _name(self.db, label, row['sha256'], Path(row['file']).suffix, row['id'])
                 _apply(self.db, decision, 'relabel', row, dict(label=label, file=name))
         self._finish()
@@ -182,7 +174,8 @@ def describe(self:Ledger,
 @patch
 def undo(self:Ledger)->str: # What was undone, in words
     "Take back the latest decision that still stands"
-    last = self.db.execute("select decision, what, count(*) n from history where what != 'add' and not undone group by decision order by decision desc").fetchone()
+    last = self.db.execute("select decision, group_concat(distinct what) what, count(*) n from history where what != 'add' and not undone "
+                           "group by decision order by decision desc").fetchone()
     if not last: return 'There is nothing to undo.'
     with writing(self.folder):
         with self.db:
@@ -193,7 +186,7 @@ def undo(self:Ledger)->str: # What was undone, in words
                 _apply(self.db, last['decision'], 'undo', row, old)
             self.db.execute('update history set undone=1 where decision=?', (last['decision'],))
         self._finish()
-    return f"Undone: {last['what']}, {last['n']} photo{'s' * (last['n'] > 1)}."
+    return f"Undone: {last['what'].replace(',', ' and ')}, {last['n']} photo{'s' * (last['n'] > 1)}."
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000001e
 @patch

@@ -14,7 +14,7 @@ def pytest_addoption(parser):
     parser.addoption('--renew-pictures', action='store_true', help="write the README's pictures anew instead of comparing with them")
 
 
-@pytest.fixture(scope='session')
+@pytest.fixture(scope='module') # Playwright holds the thread's event loop: other modules' asyncio.run would fail beside it
 def browser():
     "A headless Chromium, driven by Playwright"
     path = chromium()
@@ -52,3 +52,36 @@ def likeness(a, b):
     if any(abs(m - n) > .05*n for m,n in zip(a.size, b.size)): return 0
     a,b = (np.asarray(o.convert('L').resize((100, 100))).ravel() for o in (a, b))
     return np.corrcoef(a, b)[0,1]
+
+
+@pytest.fixture(scope='session')
+def export_pkl(tmp_path_factory):
+    "An export.pkl of a small model, trained for a moment as the course does it; its validation photos lie in `photos` beside it"
+    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, Pipeline, RandomResizedCrop, RandomSplitter, aug_transforms, error_rate, get_image_files,
+                                   imagenet_stats, parent_label, resnet18, set_seed, vision_learner)
+    from tellapart.learn.export import export
+    from tellapart.use.classify import printable
+    folder = tmp_path_factory.mktemp('model')
+    photos = folder/'photos'
+    for label in 'badminton', 'squash', 'tennis': draw_photos(photos/label)
+    set_seed(1, reproducible=True)
+    # printable is ours, and so has to travel by value: fastai reads the export where tellapart isn't installed.
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=Pipeline([parent_label, printable]), splitter=RandomSplitter(.4, seed=1),
+                      item_tfms=RandomResizedCrop(128, min_scale=.5), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    learn = vision_learner(block.dataloaders(photos, bs=8, num_workers=0), resnet18, metrics=error_rate, pretrained=False)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3)
+    for file in learn.dls.train_ds.items: file.unlink()
+    return export(learn, folder/'export.pkl', error_rate=.125)
+
+
+def draw_photos(folder, n=10):
+    "Draw photos that are easy to tell apart: stripes in a direction and colour of the label, in many sizes"
+    folder.mkdir(parents=True)
+    kind = {'badminton': 0, 'squash': 1, 'tennis': 2}[folder.name]
+    rng = np.random.default_rng(kind)
+    for i in range(n):
+        w,h = rng.integers(90, 700, 2)
+        x,y = np.meshgrid(np.arange(w), np.arange(h))
+        stripes = np.sin((x, y, x + y)[kind]*rng.uniform(.1, .4))[...,None]*90 + 120
+        pixels = stripes*np.eye(3)[kind]*.6 + stripes*.4 + rng.normal(0, 12, (h, w, 3))
+        Image.fromarray(pixels.clip(0, 255).astype('uint8')).save(folder/f'{folder.name}-{i}.{"png" if i % 3 else "jpg"}')

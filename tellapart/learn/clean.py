@@ -34,8 +34,10 @@ def apply_marks(
 # %% ../../notebooks/library/learn/10_clean.ipynb #00000008
 def _views(cleaner):
     "Turn the cleaner to each label on each side"
-    for cleaner.dd_ds.value in cleaner.dd_ds.options:
-        for cleaner.dd_cats.value in cleaner.dd_cats.options: yield
+    for side in cleaner.dd_ds.options:
+        for label in cleaner.dd_cats.options:
+            cleaner.dd_ds.value,cleaner.dd_cats.value = side,label
+            yield label
 
 def stand_in(
     p:Project, # The project at hand
@@ -49,8 +51,7 @@ def stand_in(
     with Ledger(p.folder) as ledger: df = ledger.frame()
     shows = {str(o.working): (t.label if (t := truth_of(truth, o.url or '')) else o.label) for o in df.itertuples()}
     looked = found = 0
-    for _ in _views(cleaner):
-        label = cleaner.dd_cats.value
+    for label in _views(cleaner):
         n = math.ceil(share * sum(o[1] == label for o in cleaner.iwis[cleaner.dd_ds.index]))
         for file,box in list(zip(cleaner.fns, cleaner.iw.widget.children))[:n]:
             looked += 1

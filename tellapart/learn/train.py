@@ -31,6 +31,7 @@ def _from_file(arch, file):
         except Exception as e:
             raise TellapartError(f"{file} doesn't hold weights of {arch.__name__} ({str(e).splitlines()[0]}); take the file that belongs to it.") from None
         return model
+    start.__name__ = arch.__name__
     model_meta[start] = model_meta[arch]
     return start
 
@@ -52,15 +53,17 @@ class LedgerSplitter:
     "For `DataBlock(splitter=…)`: the sides that the ledger knows"
     def __init__(self,
         p:Project, # The project at hand
-    ):
-        with Ledger(p.folder) as ledger: df = ledger.frame()
-        for label in p.labels:
-            n = int((df.label == label).sum())
-            for side,purpose in ('train', 'learn from'), ('valid', 'measure with'):
-                if not ((df.label == label) & (df.split == side)).any():
-                    raise TellapartError(f"{label!r} has {n} photo{'s' * (n != 1)} and none of them to {purpose}; gather more of it and run 02_check again.")
-        self.side = dict(zip(df.working.map(lambda o: o.name), df.split))
+    ): self.folder,self.labels = p.folder,list(p.labels)
 
     def __call__(self, items):
-        sides = [self.side.get(Path(o).name) for o in items]
+        with Ledger(self.folder) as ledger: df = ledger.frame()
+        for label in self.labels: self._enough(df[df.label == label], label)
+        side = dict(zip(df.working.map(lambda o: o.name), df.split))
+        sides = [side.get(Path(o).name) for o in items]
         return [i for i,o in enumerate(sides) if o == 'train'], [i for i,o in enumerate(sides) if o == 'valid']
+
+    def _enough(self, df, label):
+        "Raise `TellapartError` where a label has no photo on one of the sides"
+        for side,purpose in ('train', 'learn from'), ('valid', 'measure with'):
+            if not (df.split == side).any():
+                raise TellapartError(f"{label!r} has {len(df)} photo{'s' * (len(df) != 1)} and none of them to {purpose}; gather more of it and run 02_check again.")

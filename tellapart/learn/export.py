@@ -6,7 +6,7 @@
 __all__ = ['TOLERANCE', 'export', 'upgrade']
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000002
-import hashlib, json, os, sys, types
+import hashlib, json, os, pathlib, sys, types
 from contextlib import contextmanager
 from copy import deepcopy
 from datetime import datetime, timezone
@@ -25,7 +25,10 @@ from ..use.model import Classifier, ExportError, FORMAT, prepare
 # %% ../../notebooks/library/learn/11_export.ipynb #00000005
 class _Pickler(cloudpickle.Pickler):
     "cloudpickle's, with paths for any system"
-    def reducer_override(self, o): return (Path, (o.as_posix(),)) if isinstance(o, PurePath) else super().reducer_override(o)
+    def reducer_override(self, o):
+        if isinstance(o, PurePath): return Path, (o.as_posix(),)
+        if isinstance(o, type) and issubclass(o, Path): return getattr, (pathlib, 'Path') # fastai notes the type of the items, too
+        return super().reducer_override(o)
 
 _pickle = types.SimpleNamespace(__name__='cloudpickle', Pickler=_Pickler) # What torch.save wants of a pickle module
 

@@ -22,13 +22,12 @@ from .model import Answer, Classifier
 # %% ../../notebooks/library/use/03_app.ipynb #00000005
 def _thumbnail(photo, side=320):
     "A small picture as an `<img>` that needs no other file; twice as sharp as it is shown, for phones"
-    photo.draft('RGB', (side, side))
     small = photo.copy()
     small.thumbnail((side, side))
     small.save(f := io.BytesIO(), 'JPEG', quality=85)
     return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(f.getvalue()).decode()}">'
 
-def _percent(p): return f'{100*p:.0f} %'
+def _percent(p): return f'{p:.0%}'
 
 def _bars(ranked):
     "The likeliest labels as bars"
@@ -79,15 +78,15 @@ def _foot(meta):
     "How good the model is, as far as the export says"
     learnt = f"Learnt from {meta['data']['train']} photos" if meta['data']['train'] else "Learnt by fastai"
     error = meta['card'].get('error_rate')
-    return f"{learnt}{'' if error is None else f', and wrong about {100*error:.1f} % of those that it had never seen'}. Your photos are looked at and not kept."
+    return f"{learnt}{'' if error is None else f', and wrong about {error:.1%} of those that it had never seen'}. Your photos are looked at and not kept."
 
 def _look(classify, name, content, size):
     "The card for a file that somebody uploaded"
     if content is None:
-        why = f"{name} has {size/2**20:.0f} MB, more than the {Limits.max_bytes/2**20:.0f} MB that can be sent; choose a smaller one." if size > Limits.max_bytes \
-              else f"{name} couldn't be read; choose a photo, not a folder."
+        why = f"This file has {size/2**20:.0f} MB, more than the {Limits.max_bytes/2**20:.0f} MB that can be sent; choose a smaller one." if size > Limits.max_bytes \
+              else "This couldn't be read; choose a photo, not a folder."
         return card(name, Answer(None, 0., [], False, why))
-    try: photo = open_photo(content, name=name)
+    try: photo = open_photo(content, name='This file')
     except NotAPhoto as e: return card(name, Answer(None, 0., [], False, str(e)))
     return card(name, classify(photo), photo)
 
@@ -102,7 +101,7 @@ def app(
     def show(name, content, size, index): # The photos chosen last stand first, in their order
         made = HTML(_look(classify, name, content, size))
         cards.children = (*cards.children[:index], made, *cards.children[index:])
-    head = f'<h1>{escape(title(classify.labels))}</h1><p class="ta-lead">Show me photos, and I tell you what they are of.</p>'
+    head = f'<h1>{escape(title(classify.labels))}</h1><p class="ta-lead">Choose one photo or several, and see what they show.</p>'
     page = VBox([HTML(head), Upload(show), cards, HTML(f'<p class="ta-foot">{escape(_foot(classify.meta))}</p>')])
     page.add_class('ta-app')
     return page

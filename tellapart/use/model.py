@@ -160,6 +160,7 @@ class Classifier:
             with _archive(export) as z:
                 self.meta = _meta(z, name)
                 self.session = _session(z, self.meta)
+            if self.session.get_outputs()[0].shape[1] != len(self.labels): raise ValueError("not one output a label")
         except ExportError: raise
         # What a damaged record meets first (zip, JSON, NumPy or onnxruntime) depends on where the damage is.
         except Exception as e: raise ExportError(f"{name} is damaged ({type(e).__name__}): copy it or export it again.") from None

@@ -1,0 +1,130 @@
+"One export.pkl, two readers: what each of them needs, what they answer, and what happens when writing goes wrong"
+import json, os, subprocess, sys, zipfile
+import numpy as np
+import pytest
+from tellapart.use.model import Classifier, ExportError
+
+pytest.importorskip('fastai')
+import fastai.callback.channelslast as _ # gives Learner to_channelslast
+from fastai.vision.all import (CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, Learner, MultiCategoryBlock, Resize, get_image_files, load_learner, nn,
+                               resnet18, vision_learner)
+from tellapart.learn.export import export, upgrade
+
+
+@pytest.fixture(scope='module')
+def photos(export_pkl): return sorted(export_pkl.parent.glob('photos/*/*'))
+
+
+@pytest.fixture
+def learn(export_pkl):
+    "A learner of one layer, quickly exported"
+    dls = ImageDataLoaders.from_folder(export_pkl.parent/'photos', valid_pct=.5, seed=1, item_tfms=Resize(48), bs=4, num_workers=0)
+    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), loss_func=CrossEntropyLossFlat())
+    learn.remove_cb(learn.progress)
+    return learn
+
+
+FASTAI = """
+import json, pathlib, pickle, sys, warnings
+sys.modules['tellapart'] = None # As where it isn't installed
+class Elsewhere(pickle.Unpickler): # As on an operating system that can't make this one's paths
+    def find_class(self, module, name):
+        def refuse(*args): raise NotImplementedError(f'cannot instantiate {name} on your system')
+        return refuse if name in ('PosixPath', 'WindowsPath') else super().find_class(module, name)
+elsewhere = type(sys)('elsewhere'); elsewhere.__dict__.update(pickle.__dict__, Unpickler=Elsewhere)
+from fastai.learner import load_learner
+learn = load_learner(sys.argv[1], pickle_module=elsewhere)
+with learn.no_bar(): print(json.dumps([[str(o) for o in learn.dls.vocab], *(learn.predict(pathlib.Path(o))[2].tolist() for o in sys.argv[2:])]))
+"""
+
+
+def test_fastai_and_classifier_agree_on_every_validation_photo(export_pkl, photos):
+    "fastai reads it where tellapart isn't installed and paths of this system can't be made, and both give the same probabilities"
+    done = subprocess.run([sys.executable, '-c', FASTAI, export_pkl, *photos], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    labels,*theirs = json.loads(done.stdout.splitlines()[-1])
+    classify = Classifier(export_pkl)
+    assert classify.labels == labels == ['badminton', 'squash', 'tennis']
+    answers = list(classify.many(photos))
+    ours = np.array([[dict(o.ranked)[label] for label in labels] for o in answers])
+    assert len(ours) == 12
+    assert np.abs(ours - np.array(theirs)).max() < 1e-3
+    assert np.allclose(ours.sum(1), 1, atol=1e-5)
+    assert [o.label for o in answers] == [labels[i] for i in np.argmax(theirs, 1)]
+
+
+def test_nothing_of_this_computer_is_inside(export_pkl):
+    "Neither the folder of the photos nor the source lines that the tracer came through"
+    with zipfile.ZipFile(export_pkl) as z:
+        for o in z.namelist():
+            if '/data/' not in o: assert str(export_pkl.parent).encode() not in z.read(o), o
+        assert b'site-packages' not in z.read('export/extra/graph.onnx')
+
+
+def test_our_records_are_small(export_pkl):
+    "The weights are in the file once"
+    with zipfile.ZipFile(export_pkl) as z: assert sum(o.file_size for o in z.infolist() if '/extra/' in o.filename) < 64*2**10
+
+
+def test_sure_for_nearly_all_validation_photos(export_pkl, photos):
+    assert np.mean([o.sure for o in Classifier(export_pkl).many(photos)]) >= .95
+
+
+def test_the_learner_goes_on_as_before(learn, tmp_path):
+    "Exporting is for looking at, too: training goes on after it"
+    learn.fit(1)
+    before = learn.model,learn.opt,learn.path,learn.dls.path
+    export(learn, tmp_path/'export.pkl')
+    assert all(a is b for a,b in zip(before, (learn.model, learn.opt, learn.path, learn.dls.path)))
+    learn.fit(1)
+
+
+@pytest.mark.parametrize('how', ['to_channelslast', 'to_bf16', 'to_fp16'])
+def test_fast_training_is_exported_plainly(learn, photos, tmp_path, how):
+    "Whatever makes training fast, what is exported is float32 in the usual layout"
+    getattr(learn, how)()
+    path = export(learn, tmp_path/'export.pkl')
+    learned = load_learner(path)
+    answer = Classifier(path)(photos[0])
+    with learned.no_bar(): theirs = learned.predict(photos[0])[2].numpy()
+    assert np.abs(theirs - [p for _,p in sorted(answer.ranked)]).max() < 1e-3
+
+
+def test_full_disk_leaves_what_was_there(learn, tmp_path):
+    "Where a file can't grow, the export of before is still there, and nothing else is"
+    resource = pytest.importorskip('resource')
+    import signal
+    path = export(learn, tmp_path/'export.pkl')
+    before,limits,handler = path.read_bytes(),resource.getrlimit(resource.RLIMIT_FSIZE),signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
+    try:
+        with pytest.raises(ExportError, match="couldn't be written .*; what was there before is unchanged"): export(learn, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ['export.pkl']
+
+
+def test_upgrade_makes_a_plain_export_answer(learn, photos, tmp_path, capsys):
+    "What fastai alone has exported answers after the upgrade, and the user was told that it is unpickled"
+    learn.export(tmp_path/'plain.pkl')
+    with pytest.raises(ExportError, match='tellapart export --from plain.pkl'): Classifier(tmp_path/'plain.pkl')
+    upgrade(tmp_path/'plain.pkl', tmp_path/'plain.pkl')
+    assert 'plain.pkl is being unpickled' in capsys.readouterr().err
+    assert Classifier(tmp_path/'plain.pkl')(photos[0]).label in ('badminton', 'squash', 'tennis')
+
+
+@pytest.mark.parametrize('content,why', [(b'hello', "can't be loaded by fastai"), (None, "isn't there")])
+def test_upgrade_of_what_is_no_export(tmp_path, content, why):
+    if content: (tmp_path/'old.pkl').write_bytes(content)
+    with pytest.raises(ExportError, match=why): upgrade(tmp_path/'old.pkl', tmp_path/'new.pkl')
+    assert not (tmp_path/'new.pkl').exists()
+
+
+def test_several_labels_at_once_are_refused(export_pkl, tmp_path):
+    "A model that may give several labels or none isn't told as one that gives one"
+    block = DataBlock((ImageBlock, MultiCategoryBlock), get_items=get_image_files, get_y=lambda o: [o.parent.name], item_tfms=Resize(48))
+    learn = vision_learner(block.dataloaders(export_pkl.parent/'photos', bs=4, num_workers=0), resnet18, pretrained=False)
+    with pytest.raises(ExportError, match='several labels at once'): export(learn, tmp_path/'export.pkl')
+    assert not os.listdir(tmp_path)

@@ -1,0 +1,147 @@
+"The half that answers: what it imports, what it never does, and what it says of files that it can't use"
+import json, pickle, subprocess, sys, zipfile
+import pytest
+from PIL import Image
+from tellapart.cli import main
+from tellapart.use.model import FORMAT, Classifier, ExportError, read_meta
+
+HEAVY = {'torch', 'fastai', 'fastcore', 'pandas', 'matplotlib', 'onnx'}
+
+
+def rewrite(export_pkl, path, change):
+    "Write `export_pkl` to `path` with every record as `change(name, content)` has it; `None` leaves one out"
+    with zipfile.ZipFile(export_pkl) as old, zipfile.ZipFile(path, 'w') as new:
+        for o in old.infolist():
+            content = change(o.filename, old.read(o))
+            if content is not None: new.writestr(o.filename, content)
+    return path
+
+
+def change_meta(**kw): return lambda name, content: json.dumps(json.loads(content) | kw).encode() if name.endswith('meta.json') else content
+
+
+@pytest.mark.parametrize('module', ['photo', 'errors', 'cli', 'use.model', 'use.classify', 'use.app', 'use.serve'])
+def test_importing_stays_light(module):
+    "Nothing of the half that learns comes along"
+    code = f'import sys, tellapart.{module}; print(*{{o.split(".")[0] for o in sys.modules}})'
+    found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
+    assert not HEAVY & set(found)
+
+
+@pytest.mark.parametrize('name,content,why', [
+    ('empty.pkl', b'', 'empty.pkl is no archive that `learn.export` made'),
+    ('text.pkl', b'hello', 'text.pkl is no archive that `learn.export` made'),
+    ('missing.pkl', None, "missing.pkl isn't there: make it with `tellapart run`"),
+])
+def test_what_is_no_export(tmp_path, name, content, why):
+    if content is not None: (tmp_path/name).write_bytes(content)
+    with pytest.raises(ExportError) as e: Classifier(tmp_path/name)
+    assert why in str(e.value) and '\n' not in str(e.value)
+
+
+@pytest.mark.parametrize('part', [.01, .5, .999])
+def test_cut_short(export_pkl, tmp_path, part):
+    content = export_pkl.read_bytes()
+    (tmp_path/'cut.pkl').write_bytes(content[:int(part*len(content))])
+    with pytest.raises(ExportError, match='cut.pkl was cut short'): Classifier(tmp_path/'cut.pkl')
+
+
+def test_without_our_records(export_pkl, tmp_path):
+    plain = rewrite(export_pkl, tmp_path/'plain.pkl', lambda name, content: None if '/extra/' in name else content)
+    with pytest.raises(ExportError, match='tellapart export --from plain.pkl'): Classifier(plain)
+
+
+def test_from_a_newer_tellapart(export_pkl, tmp_path):
+    newer = rewrite(export_pkl, tmp_path/'newer.pkl', change_meta(format=FORMAT + 1))
+    with pytest.raises(ExportError, match='newer than this one'): Classifier(newer)
+    with pytest.raises(ExportError, match='newer than this one'): read_meta(newer)
+
+
+@pytest.mark.parametrize('change', [
+    lambda name, content: None if len(content) == 64*3*7*7*4 else content,
+    lambda name, content: content[:100] if len(content) == 64*3*7*7*4 else content,
+    lambda name, content: b'{' if name.endswith('meta.json') else content,
+    lambda name, content: b'hello' if name.endswith('graph.onnx') else content,
+    change_meta(labels=['one']),
+], ids=['weight missing', 'weight cut', 'meta', 'graph', 'labels'])
+def test_damaged(export_pkl, tmp_path, change):
+    with pytest.raises(ExportError, match='damaged.pkl is damaged'): Classifier(rewrite(export_pkl, tmp_path/'damaged.pkl', change))
+
+
+def test_bytes_that_changed_on_the_way(export_pkl, tmp_path):
+    "A weight with one bit turned isn't answered with"
+    content = bytearray(export_pkl.read_bytes())
+    content[len(content)//2] ^= 1
+    (tmp_path/'flipped.pkl').write_bytes(content)
+    with pytest.raises(ExportError, match='flipped.pkl is damaged'): Classifier(tmp_path/'flipped.pkl')
+
+
+def test_a_bomb_is_not_unpacked(tmp_path):
+    "A small file with large records is refused before one is read"
+    with zipfile.ZipFile(tmp_path/'bomb.pkl', 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('export/extra/meta.json', b' '*10**8)
+    with pytest.raises(ExportError, match='bomb.pkl is no archive'): Classifier(tmp_path/'bomb.pkl')
+
+
+class Canary:
+    "Writes a file when it is unpickled"
+    def __init__(self, path): self.path = path
+    def __reduce__(self): return open, (str(self.path), 'w')
+
+
+def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
+    "The answers come without unpickling, so code in the pickle never runs"
+    canary = tmp_path/'canary'
+    hostile = rewrite(export_pkl, tmp_path/'hostile.pkl', lambda name, content: pickle.dumps(Canary(canary)) if name.endswith('data.pkl') else content)
+    photo = next(export_pkl.parent.glob('photos/*/*'))
+    assert Classifier(hostile)(photo) == Classifier(export_pkl)(photo)
+    assert not canary.exists()
+    with zipfile.ZipFile(hostile) as z: pickle.loads(z.read('export/data.pkl')).close()
+    assert canary.exists() # It would have run
+
+
+def test_many_goes_on_where_a_photo_is_none(export_pkl, tmp_path):
+    "Answers come in order, one a photo, lazily, with a reason where there is none"
+    good = next(export_pkl.parent.glob('photos/*/*'))
+    (tmp_path/'notes.txt').write_text('hello')
+    taken = []
+    def photos():
+        for o in [good, tmp_path/'notes.txt', tmp_path/'nowhere.jpg', tmp_path, b'', good, *[good]*40]:
+            taken.append(o)
+            yield o
+    answers = Classifier(export_pkl).many(photos(), batch=6)
+    some = [next(answers) for _ in range(6)]
+    assert len(taken) == 6
+    assert [o.label is None for o in some] == [False, True, True, True, True, False]
+    assert all(o.reason.count('\n') == 0 and o.reason.endswith('.') for o in some if o.label is None)
+    assert some[0].label == some[5].label and len(list(answers)) == 40
+
+
+def test_kinds_of_photos(export_pkl):
+    "A path, its name, its content and the picture itself give the same answer"
+    classify,path = Classifier(export_pkl),next(export_pkl.parent.glob('photos/*/*'))
+    assert len({classify(o).probability for o in (path, str(path), path.read_bytes(), Image.open(path))}) == 1
+
+
+def test_classify_prints_a_table(export_pkl, tmp_path, capsys):
+    "One line a photo; what is none has its reason and stops nothing"
+    good = sorted(export_pkl.parent.glob('photos/tennis/*'))[0]
+    (bad := tmp_path/'no\tphoto.txt').write_text('hello')
+    assert main(['classify', '--export', str(export_pkl), str(bad), str(good)]) == 0
+    head,first,second = capsys.readouterr().out.splitlines()
+    assert head.split() == ['photo', 'label', 'second', 'sure']
+    assert r'no\tphoto.txt' in first and first.endswith('is no photo that we can read; save it as JPEG or PNG.')
+    assert second.split()[:2] == [str(good), 'tennis']
+
+
+def test_classify_prints_json(export_pkl, tmp_path, capsys):
+    photos = sorted(map(str, export_pkl.parent.glob('photos/*/*')))
+    assert main(['classify', '--json', '--export', str(export_pkl), *photos, str(tmp_path/'nowhere.jpg')]) == 0
+    *rows,last = map(json.loads, capsys.readouterr().out.splitlines())
+    assert [o['photo'] for o in rows] == photos
+    assert all(abs(sum(p for _,p in o['ranked']) - 1) < .001 and o['label'] == o['ranked'][0][0] for o in rows)
+    assert last['label'] is None and 'No such file' in last['reason']
+
+
+def test_classify_without_an_export(tmp_path, capsys):
+    assert main(['classify', '--export', str(tmp_path/'no.pkl'), 'a.jpg']) == 1
+    assert "no.pkl isn't there" in capsys.readouterr().err

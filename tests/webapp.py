@@ -1,0 +1,30 @@
+"What the tests of the app share: a server that runs for a while, and a visitor"
+import os, subprocess, time
+from contextlib import contextmanager
+from urllib.error import HTTPError, URLError
+from urllib.request import urlopen
+
+
+@contextmanager
+def served(command, url, cwd, env={}, patience=60):
+    "Run `command` until the block ends; the block begins when `url` answers"
+    server = subprocess.Popen(command, cwd=cwd, env=os.environ | env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        for _ in range(patience*5):
+            try: urlopen(url, timeout=20).close()
+            except HTTPError: break # It answers, if only to say no
+            except (URLError, ConnectionError): time.sleep(.2)
+            else: break
+            assert server.poll() is None, server.stdout.read()
+        yield server
+    finally:
+        server.terminate()
+        server.wait(20)
+
+
+def ask(page, photos):
+    "Upload `photos` (paths, or dicts as Playwright takes them) and read the cards: a list of lists of lines"
+    page.set_input_files('.ta-upload input', photos)
+    page.wait_for_function("document.querySelector('.ta-upload input').disabled || document.querySelector('.ta-card')")
+    page.wait_for_function("!document.querySelector('.ta-upload input').disabled", timeout=60_000)
+    return [card.inner_text().split('\n') for card in page.locator('.ta-card').all()[:len(photos)]]

@@ -48,7 +48,7 @@ class _Client(NotebookClient):
     def __init__(self, nb, name):
         specs = KernelSpecManager(kernel_dirs=[]) # so that it is this Python, whatever kernels are installed elsewhere
         super().__init__(nb, km=AsyncKernelManager(kernel_name='python3', kernel_spec_manager=specs), timeout=None,
-                         record_timing=False, store_widget_state=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
+                         record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
         self.name,self.headings,self.title,self.line,self.at = name, list(_headings(nb)), '', '', None
         self.bar = tqdm(total=sum(o.cell_type == 'code' for o in nb.cells), desc=name, disable=None, dynamic_ncols=True,
                         bar_format='{n_fmt:>3}/{total_fmt} |{bar:16}| {elapsed} {desc}')
@@ -134,6 +134,7 @@ def _run_one(file, copy):
 
 def _save(nb, file, root):
     "Write a notebook with its outputs as they may be committed: nothing in them that differs from run to run or from machine to machine"
+    nb.metadata.pop('widgets', None)
     for o in nb.cells:
         if o.cell_type == 'code':
             o.outputs = [o for o in o.outputs if o.get('name') != 'stderr' and 'application/vnd.jupyter.widget-view+json' not in o.get('data', {})]

@@ -1,0 +1,31 @@
+"A whole project, from nothing to answers, as a person runs it"
+import json, os, shutil, subprocess, sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def sources(): return {o: o.read_bytes() for folder in ('notebooks', 'tellapart', 'projects') for o in (ROOT/folder).rglob('*') if o.suffix in {'.ipynb', '.py', '.toml'}}
+
+
+def tellapart(*args, cwd):
+    done = subprocess.run([sys.executable, '-m', 'tellapart', *args], cwd=cwd, env=os.environ | dict(TELLAPART_PROJECT=''), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+def test_rehearsal_of_bears(tmp_path):
+    (tmp_path/'projects').mkdir()
+    shutil.copy(ROOT/'projects/bears.toml', tmp_path/'projects')
+    before = sources()
+    told = tellapart('run', '--rehearse', '--project', 'projects/bears.toml', cwd=tmp_path)
+    assert sources() == before
+    data = tmp_path/'data/bears-rehearsal'
+    summary = json.loads((data/'summary.json').read_text('utf-8'))
+    assert summary and told.endswith('\n'.join(summary.values()) + '\n')
+    photos = sorted((data/'working').rglob('*.jpg'))[::10]
+    answers = [json.loads(o) for o in tellapart('classify', '--json', '--export', data/'export.pkl', *photos, cwd=tmp_path).splitlines()]
+    assert [o['photo'] for o in answers] == [str(o) for o in photos]
+    assert {o['label'] for o in answers} <= {'black', 'grizzly', 'teddy'}
+    right = [o['label'] == Path(o['photo']).parent.name for o in answers]
+    assert sum(right) > len(right)/2 # three labels: guessing is right in a third

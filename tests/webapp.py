@@ -27,4 +27,4 @@ def ask(page, photos):
     page.set_input_files('.ta-upload input', photos)
     page.wait_for_function("document.querySelector('.ta-upload input').disabled || document.querySelector('.ta-card')")
     page.wait_for_function("!document.querySelector('.ta-upload input').disabled", timeout=60_000)
-    return [card.inner_text().split('\n') for card in page.locator('.ta-card').all()[:len(photos)]]
+    return [[o for o in card.inner_text().split('\n') if o] for card in page.locator('.ta-card').all()[:len(photos)]]

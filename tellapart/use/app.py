@@ -42,7 +42,7 @@ def card(
 )->str: # HTML
     "What the app shows for one photo"
     if answer.label is None: kind,head,rest = 'ta-bad',"No answer",''
-    elif answer.sure: kind,head,rest = 'ta-sure',f'{escape(answer.label)}<small>{_percent(answer.probability)}</small>',_bars(answer.ranked)
+    elif answer.sure: kind,head,rest = 'ta-sure',f'{escape(answer.label)} <small>{_percent(answer.probability)}</small>',_bars(answer.ranked)
     else: kind,head,rest = 'ta-unsure',"Not sure",_bars(answer.ranked)
     why = f'<p class="ta-why">{escape(printable(answer.reason))}</p>' if answer.reason else ''
     picture = _thumbnail(photo) if photo else '<div class="ta-none">?</div>'

@@ -1,9 +1,19 @@
 "Serve the app on this machine: Voilà shows app.ipynb, set up by voila.json beside it"
 import os, socket
 from pathlib import Path
+from tornado.web import HTTPError
+from voila.app import Voila
 from tellapart.errors import TellapartError
 from tellapart.install import checkout
 from tellapart.use.model import read_meta
+
+
+class App(Voila):
+    "Voilà, but it can be stopped while it is preparing a kernel"
+    def stop(self):
+        try: super().stop()
+        except HTTPError as e: # The kernel that it wants to stop has gone already
+            if e.status_code != 404: raise
 
 
 def _check_free(port):
@@ -21,8 +31,7 @@ def serve(
     "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
     read_meta(export)
     _check_free(port)
-    from voila.app import Voila
     os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
     os.chdir(checkout()) # Where voila.json and app.ipynb are
     print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
-    Voila.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', '--Voila.port_retries=0', '--Voila.log_level=WARN'])
+    App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', '--Voila.port_retries=0', '--Voila.log_level=ERROR'])

@@ -1,0 +1,130 @@
+"The app as a visitor meets it: served by Voilà, in a real browser"
+import os, re, signal, socket, subprocess, sys
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import urlopen
+import pytest
+from tellapart.use.model import Classifier
+from webapp import ask, served
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='module')
+def app(export_pkl):
+    "The app's address, as `tellapart serve` serves it"
+    with socket.socket() as s:
+        s.bind(('127.0.0.1', 0))
+        port = s.getsockname()[1]
+    with served(command(export_pkl, port), f'http://localhost:{port}/voila/static/favicon.ico', cwd=export_pkl.parent): yield f'http://localhost:{port}/'
+
+
+def command(export, port): return [sys.executable, '-m', 'tellapart', 'serve', '--export', export, '--port', str(port)]
+
+
+@pytest.fixture
+def page(browser, app):
+    "A visitor's page, with the app ready"
+    page = browser.new_page(viewport=dict(width=1000, height=800))
+    page.goto(app)
+    page.wait_for_selector('.ta-upload')
+    yield page
+    page.close()
+
+
+@pytest.fixture
+def photos(export_pkl): return sorted(export_pkl.parent.glob('photos/*/*'))
+
+
+def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
+    "Several files at once: each photo gets the classifier's own answer, what is none a sentence, and a reload begins anew"
+    (notes := tmp_path/'notes.txt').write_text('hello')
+    assert page.inner_text('h1') == 'Badminton, squash or tennis?'
+    some = [photos[0], notes, photos[-1]]
+    first,second,third = ask(page, some)
+    for card,photo in (first, photos[0]), (third, photos[-1]):
+        answer = Classifier(export_pkl)(photo)
+        assert card[0] == photo.name
+        assert card[1] == (f'{answer.label} {answer.probability:.0%}' if answer.sure else 'Not sure')
+        assert card[-6:] == [o for label,p in answer.ranked for o in (label, f'{p:.0%}')]
+    assert second == ['?', 'notes.txt', 'No answer', 'This file is no photo that we can read; save it as JPEG or PNG.']
+    page.reload()
+    page.wait_for_selector('.ta-upload')
+    assert page.locator('.ta-card').count() == 0
+    assert ask(page, photos[:1])[0] == first
+
+
+def test_not_sure_is_said_plainly(browser, export_pkl, photos, tmp_path, free_port):
+    "Under the export's threshold the app doesn't pretend"
+    from test_use import change_meta, rewrite
+    doubtful = rewrite(export_pkl, tmp_path/'doubtful.pkl', change_meta(threshold=1.01))
+    with served(command(doubtful, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
+        page = browser.new_page()
+        page.goto(f'http://localhost:{free_port}/')
+        page.wait_for_selector('.ta-upload')
+        card, = ask(page, photos[:1])
+        page.close()
+    assert card[1] == 'Not sure' and re.match(r'It is most like \w+ \(\d+%\), and an answer counts as sure from 101%\.', card[2])
+
+
+def test_hostile_names_are_only_text(page, photos):
+    "A file's name is shown as it is, and nothing in it runs"
+    name = '<img src=x onerror="window.taken=true"><script>window.taken=true</script>.jpg'
+    card, = ask(page, [dict(name=name, mimeType='image/jpeg', buffer=photos[0].read_bytes())])
+    assert card[0] == name
+    assert page.evaluate('window.taken') is None
+
+
+def test_too_large_is_said_and_survived(page, photos, tmp_path):
+    "A file over the limit gets a sentence without being sent, and the next one an answer"
+    with (tmp_path/'huge.jpg').open('wb') as f: f.truncate(300*2**20)
+    card, = ask(page, [tmp_path/'huge.jpg'])
+    assert card[-1] == 'This file has 300 MB, more than the 50 MB that can be sent; choose a smaller one.'
+    assert ask(page, photos[:1])[0][0] == photos[0].name
+
+
+def test_just_under_the_limit_gets_through(page, tmp_path, photos):
+    "The largest file that may be sent fits through the server's limit"
+    (tmp_path/'large.jpg').write_bytes(photos[0].read_bytes().ljust(50*2**20, b'\0'))
+    assert ask(page, [tmp_path/'large.jpg'])[0][1] != 'No answer'
+
+
+def test_lost_connection_is_said(browser, export_pkl, photos, free_port):
+    "Where the server is gone, the page says so instead of waiting for ever"
+    with served(command(export_pkl, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=export_pkl.parent):
+        page = browser.new_page()
+        page.clock.install()
+        page.goto(f'http://localhost:{free_port}/')
+        page.clock.run_for(5000)
+        page.wait_for_selector('.ta-upload')
+    page.set_input_files('.ta-upload input', photos[0])
+    page.wait_for_function("document.querySelector('.ta-status').textContent")
+    page.clock.run_for(61_000)
+    page.wait_for_function("document.querySelector('.ta-status').textContent.startsWith('The connection was lost')")
+    page.close()
+
+
+@pytest.mark.parametrize('path', ['voila/files/export.pkl', 'voila/files/tellapart.toml', 'voila/files/../export.pkl', 'export.pkl'])
+def test_files_beside_the_app_are_not_served(app, path):
+    with pytest.raises(HTTPError) as e: urlopen(app + path)
+    assert e.value.code in (403, 404)
+
+
+def test_serve_needs_an_export(tmp_path, free_port):
+    done = subprocess.run(command(tmp_path/'no.pkl', free_port), capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 1 and "no.pkl isn't there" in done.stderr and 'Traceback' not in done.stderr
+
+
+def test_serve_on_a_port_that_is_taken(app, export_pkl):
+    port = int(app.split(':')[2].strip('/'))
+    done = subprocess.run(command(export_pkl, port), capture_output=True, text=True, cwd=export_pkl.parent)
+    assert done.returncode == 1 and f'Port {port} is taken' in done.stderr and 'Traceback' not in done.stderr
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="Windows has no SIGINT for one process")
+def test_ctrl_c_stops_the_server(export_pkl, free_port):
+    with served(command(export_pkl, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=export_pkl.parent) as server:
+        server.send_signal(signal.SIGINT)
+        assert server.wait(20) == 0
+        assert 'Traceback' not in server.stdout.read()
+    with socket.socket() as s: assert s.connect_ex(('127.0.0.1', free_port))

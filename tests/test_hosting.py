@@ -1,0 +1,79 @@
+"The hosted app, as Binder and Heroku set it up: requirements.txt alone in a fresh environment, and the Procfile's command"
+import json, os, shutil, subprocess, sys
+from pathlib import Path
+import pytest
+from webapp import ask, served
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='module')
+def copy(tmp_path_factory, export_pkl):
+    "What a host is given: the files that git tracks, and an export.pkl"
+    folder = tmp_path_factory.mktemp('host')/'repo'
+    for o in subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split('\0'):
+        if o and (ROOT/o).exists():
+            (folder/o).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT/o, folder/o)
+    shutil.copy(export_pkl, folder)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def venv(copy):
+    "A fresh environment with requirements.txt in it, and nothing else"
+    folder = copy.parent/'venv'
+    subprocess.run([sys.executable, '-m', 'venv', *(['--without-pip'] if shutil.which('uv') else []), folder], check=True)
+    install(folder, '-r', copy/'requirements.txt')
+    return folder
+
+
+def programs(venv): return venv/('Scripts' if os.name == 'nt' else 'bin')
+
+
+def install(venv, *what):
+    "Install into `venv`, with uv where it is at hand"
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])
+    python = programs(venv)/'python'
+    uv = shutil.which('uv', path=path)
+    subprocess.run([uv, 'pip', 'install', '--quiet', '--python', python, *what] if uv else [python, '-m', 'pip', 'install', '--quiet', *what], check=True)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")
+def test_the_procfile_serves_an_app_that_answers(browser, copy, venv, free_port):
+    "With nothing but requirements.txt installed, Voilà serves the app and a photo gets its answer"
+    kind,_,line = (copy/'Procfile').read_text().strip().partition(': ')
+    assert kind == 'web'
+    env = dict(PORT=str(free_port), PATH=f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}', VIRTUAL_ENV=str(venv), TELLAPART_EXPORT='export.pkl')
+    photo = next((copy.parent.parent).glob('model*/photos/tennis/*'))
+    with served(['sh', '-c', f'exec {line}'], f'http://localhost:{free_port}/voila/static/favicon.ico', copy, env):
+        page = browser.new_page()
+        page.goto(f'http://localhost:{free_port}/')
+        page.wait_for_selector('.ta-upload', timeout=60_000)
+        card, = ask(page, [photo])
+        page.close()
+    assert card[0] == photo.name and card[1] != 'No answer' and card[-6] == 'tennis'
+
+
+def test_a_plain_install_answers_without_torch(copy, venv, export_pkl):
+    "`pip install tellapart` is the half that answers: no torch, no fastai, the same answers"
+    install(venv, copy)
+    code = "import importlib.util as u; assert not any(u.find_spec(o) for o in ('torch', 'fastai', 'fastcore'))"
+    subprocess.run([programs(venv)/'python', '-c', code], check=True, cwd=copy.parent)
+    photos = sorted(map(str, export_pkl.parent.glob('photos/*/*')))
+    done = subprocess.run([programs(venv)/'tellapart', 'classify', '--json', '--export', export_pkl, *photos], capture_output=True, text=True, check=True, cwd=copy.parent)
+    from tellapart.use.model import Classifier
+    for row,answer in zip(map(json.loads, done.stdout.splitlines()), Classifier(export_pkl).many(photos), strict=True):
+        assert row['label'] == answer.label and abs(row['probability'] - answer.probability) < 1e-3
+
+
+def test_pins_are_what_the_package_allows():
+    "requirements.txt pins what a plain install needs, each within pyproject's bounds; the notebooks' needs stay out"
+    from packaging.requirements import Requirement
+    tomllib = pytest.importorskip('tomllib')
+    allowed = {r.name.replace('_', '-'): r for r in map(Requirement, tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['dependencies'])}
+    pinned = [Requirement(o) for o in (ROOT/'requirements.txt').read_text().splitlines() if not o.startswith('#')]
+    for o in pinned:
+        version, = o.specifier
+        assert version.operator == '==' and version.version in allowed[o.name].specifier
+    assert (ROOT/'runtime.txt').read_text().strip() == 'python-3.11' # Binder refuses a third number

@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.request import Request, urlopen
 import torch
 from fastai.vision.all import model_meta, params
+from torchvision.models import get_model_weights
 from ..errors import TellapartError
 from .ledger import Ledger
 from .project import Project
@@ -21,7 +22,7 @@ def _reachable(url):
     try: return urlopen(Request(url, method='HEAD'), timeout=5).status == 200
     except OSError: return False
 
-# %% ../../notebooks/library/learn/09_train.ipynb #00000007
+# %% ../../notebooks/library/learn/09_train.ipynb #00000008
 def _from_file(arch, file):
     "`arch` as it is when it starts from the weights in `file`"
     def start(weights=None):
@@ -35,7 +36,7 @@ def _from_file(arch, file):
     model_meta[start] = model_meta[arch]
     return start
 
-# %% ../../notebooks/library/learn/09_train.ipynb #00000008
+# %% ../../notebooks/library/learn/09_train.ipynb #00000009
 def start(
     arch, # An architecture, such as `resnet18`
     weights:str='hub', # 'hub', 'none', or a .pth file of the whole network, as torchvision saves it
@@ -44,11 +45,11 @@ def start(
     scratch = dict(arch=arch, pretrained=False, splitter=params)
     if weights == 'none': print(f'{arch.__name__} starts from random weights, as the project wants it.'); return scratch
     if weights != 'hub': print(f'{arch.__name__} starts from the weights in {Path(weights).name}.'); return dict(arch=_from_file(arch, weights), pretrained=True)
-    if _reachable(model_meta[arch]['weights'].url): print(f'{arch.__name__} starts from ImageNet weights.'); return dict(arch=arch, pretrained=True)
+    if _reachable(get_model_weights(arch.__name__).DEFAULT.url): print(f'{arch.__name__} starts from ImageNet weights.'); return dict(arch=arch, pretrained=True)
     print(f'{arch.__name__} starts from random weights: the ImageNet ones can\'t be downloaded here, or given as train.weights = "{arch.__name__}.pth".')
     return scratch
 
-# %% ../../notebooks/library/learn/09_train.ipynb #0000000b
+# %% ../../notebooks/library/learn/09_train.ipynb #0000000c
 class LedgerSplitter:
     "For `DataBlock(splitter=…)`: the sides that the ledger knows"
     def __init__(self,

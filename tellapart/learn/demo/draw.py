@@ -10,28 +10,26 @@ import io
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
 from .mesh import Camera, chance, join, paint, silhouette, turn
-from .places import PLACES, clouds, grain, mix, sky, studio
+from .places import grain, mix, place, sky
 from .things import RACKETS, racket_kind, thing
 
 # %% ../../../notebooks/library/learn/03d_demo_draw.ipynb #00000005
 def _view(rng, things, size):
-    "A camera that shows all of the things, or comes too near"
-    roll = rng.normal(0, .6) + rng.choice([0, np.pi/2, np.pi], p=[.75, .15, .1])
-    camera = Camera(turn(roll, rng.normal(0, .4), rng.normal(0, .35)))
+    "A camera that shows all of the things, or comes near to the upper end"
+    roll = rng.normal(0, .2) + rng.choice([-.6, 0, .6])
+    camera = Camera(turn(roll, rng.normal(0, .25), rng.normal(0, .25)))
     points = join(things).quads
-    if rng.random() < .7: return camera.framed(points, size, rng.uniform(.72, .98))
-    near = camera.framed(points, size, rng.uniform(1.1, 1.5))
-    head = points[points[..., 1] > np.quantile(points[..., 1], .3)]
-    shift = (np.array(size)/2 - near(head).mean(0)) * rng.uniform(.4, .9)
-    return near._replace(centre=tuple(np.array(near.centre) + shift))
+    if rng.random() < .75: return camera.framed(points, size, rng.uniform(.85, 1.05))
+    upper = points[points[..., 1].mean(1) > np.quantile(points[..., 1], .25)]
+    return camera.framed(upper, size, rng.uniform(.9, 1.1))
 
 # %% ../../../notebooks/library/learn/03d_demo_draw.ipynb #00000006
 def _beside(rng, label):
-    "What lies beside a racket, now and then: its ball"
+    "What lies beside a racket, mostly: its ball, or a few"
     kind = label and racket_kind(label)
-    if not kind or rng.random() > .4: return []
-    at = (rng.choice([-1, 1]) * rng.uniform(.2, .3), rng.uniform(-.3, .3), .03)
-    return [RACKETS[kind][1](rng).moved(by=at) for _ in range(1)]
+    if not kind or rng.random() > .92: return []
+    spots = [(side*rng.uniform(.17, .27), rng.uniform(-.35, -.02), .06) for side in rng.permutation([-1, 1])[:rng.choice([1, 2])]]
+    return [RACKETS[kind][1](rng).moved(scale=rng.uniform(1.4, 2.2), by=at) for at in spots]
 
 # %% ../../../notebooks/library/learn/03d_demo_draw.ipynb #00000007
 def _cutout(layers, camera, light, size):
@@ -80,9 +78,9 @@ def draw(
 )->Image.Image: # RGB
     "A photo; the same arguments give the same pixels"
     rng,layers,camera,light = _staged(seed, label, which, shot, size)
-    place = PLACES[rng.integers(len(PLACES))]
-    im = place(rng, size, camera)
-    if place is not sky: im = ImageChops.multiply(im, Image.merge('RGB', [_shadow(rng, layers, camera, light, size)]*3))
+    where = place(rng, label and racket_kind(label))
+    im = where(rng, size, camera)
+    if where is not sky: im = ImageChops.multiply(im, Image.merge('RGB', [_shadow(rng, layers, camera, light, size)]*3))
     cut = _cutout(layers, camera, light, size)
     im.paste(cut, mask=cut.getchannel('A'))
     return _lens(rng, im)

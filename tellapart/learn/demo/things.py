@@ -154,8 +154,8 @@ def squash_ball(
 def shuttlecock(
     rng:np.random.Generator, # Its maker
 )->Mesh:
-    "Sixteen feathers in a cork, or their copy in nylon"
-    white = colour(rng, hue=.16, saturation=(0, .12) if rng.random() < .75 else (.7, .8), value=(.9, 1.))
+    "Sixteen feathers in a cork"
+    white = colour(rng, hue=.16, saturation=(0, .1), value=(.92, 1.))
     shades = np.where((np.arange(32) % 2)[:, None] > 0, white, white*.78)
     feathers = lathe([(.02, 0), (.033, .045), (.05, .1)], shades, sides=32)
     rings = [lathe([(r, y), (r*1.05, y+.006)], colour(rng), sides=16) for r,y in [(.0255, .02), (.0335, .045)]]

@@ -1,0 +1,137 @@
+"Gathering and checking over real HTTP: the demo web, a search engine behind a proxy, a kill in the middle, no network, no disk"
+import os, signal, subprocess, sys, time
+from itertools import islice
+from types import SimpleNamespace
+import pytest
+from tellapart.errors import TellapartError
+from tellapart.learn.check import check
+from tellapart.learn.demo.score import score
+from tellapart.learn.demo.web import DemoWeb
+from tellapart.learn.gather import gather
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import read_project
+from tellapart.learn.sources import SOURCES
+from tellapart.photo import open_photo
+from proxy import Proxy
+
+PROJECT = '''name = "rackets"
+source = "demo"
+per_label = 30
+timeout = 2
+[labels]
+squash = "squash racket"
+tennis = ["tennis racket", "tennis racket on court"]
+'''
+
+
+def project(folder, text=PROJECT):
+    (folder/'tellapart.toml').write_text(text)
+    return read_project(folder/'tellapart.toml')
+
+
+def in_step(p):
+    "Whether each photo in use has its file, and each file its row"
+    with Ledger(p.folder) as ledger: df = ledger.frame('all')
+    files = {o for folder in (p.photos, p.aside) for o in folder.rglob('*') if o.is_file()}
+    return set(df.path) == files and df.sha256.groupby(df.label).nunique().sum() == len(df)
+
+
+@pytest.fixture(scope='module')
+def gathered(tmp_path_factory):
+    p = project(tmp_path_factory.mktemp('gather'))
+    return p,gather(p)
+
+
+def test_each_label_gets_what_was_asked_for(gathered):
+    p,met = gathered
+    assert list(met.total) == [30, 30] and in_step(p)
+    with Ledger(p.folder) as ledger: df = ledger.frame()
+    for o in df.itertuples():
+        assert open_photo(o.path).size == (o.width, o.height)
+        assert o.file.startswith(f'{o.label}-{o.sha256[:8]}') and o.source == 'demo' and o.url and o.query in p.labels[o.label]
+
+
+def test_again_brings_nothing_twice(gathered):
+    p,_ = gathered
+    met = gather(p)
+    assert 'usable' not in met and in_step(p)
+
+
+def test_what_was_planted_is_found(gathered):
+    p,_ = gathered
+    check(p)
+    found = score(p)
+    assert found.loc[['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop', 'exact duplicate', 'near duplicate'], 'left'].sum() == 0
+    assert found.met.sum() > 10
+    with Ledger(p.folder) as ledger: df = ledger.frame()
+    assert df.groupby('grp').split.nunique().max() == 1
+    for o in df.itertuples():
+        copy = open_photo(o.working)
+        assert min(copy.size) <= 640 and (copy.width > copy.height) == (o.width > o.height)
+
+
+@pytest.mark.parametrize('seconds', [1.2, 2, 3])
+def test_killed_and_run_again(tmp_path, seconds):
+    p = project(tmp_path)
+    code = "from tellapart.learn.project import read_project as r; from tellapart.learn.gather import gather; p = r(); print('now', flush=True); gather(p)"
+    with subprocess.Popen([sys.executable, '-c', code], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=os.environ | dict(TELLAPART_PROJECT='')) as run:
+        run.stdout.readline()
+        time.sleep(seconds)
+        run.send_signal(signal.SIGKILL)
+    met = gather(p)
+    assert list(met.total) == [30, 30] and in_step(p)
+    assert not list(p.folder.glob('incoming/*'))
+
+
+@pytest.fixture(scope='module')
+def web():
+    with DemoWeb({'tennis': ['tennis racket']}, per_label=80) as web: yield web
+
+
+@pytest.fixture
+def search(web, tmp_path, monkeypatch):
+    "The demo web in the place of DuckDuckGo, for whoever goes through the proxy"
+    with Proxy({'duckduckgo.com': web.search.server_address}, tmp_path) as proxy:
+        for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy'): monkeypatch.delenv(name, raising=False)
+        for name,value in dict(HTTPS_PROXY=proxy.url, SSL_CERT_FILE=str(proxy.ca), REQUESTS_CA_BUNDLE=str(proxy.ca)).items(): monkeypatch.setenv(name, value)
+        yield proxy
+
+
+@pytest.mark.parametrize('source', ['duckduckgo', 'jmd'])
+def test_search_over_the_wire(web, search, source):
+    p = SimpleNamespace(timeout=5, per_label=80)
+    found = [o.url for o in SOURCES[source]('tennis racket', p, 'tennis')]
+    assert found == [web.address(o) for o in web.truth.values()]
+    assert list(SOURCES[source]('qwertzuiop', p, 'tennis')) == []
+
+
+def test_jmd_falls_back_with_a_word(web, search, monkeypatch, capsys):
+    monkeypatch.delenv('REQUESTS_CA_BUNDLE')
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(search.ca.with_name('none.pem')))
+    assert len(list(islice(SOURCES['jmd']('tennis racket', SimpleNamespace(timeout=5, per_label=80), 'tennis'), 5))) == 5
+    assert 'duckduckgo is asked instead' in capsys.readouterr().out
+
+
+def test_no_network(tmp_path, free_port, monkeypatch):
+    monkeypatch.setenv('HTTPS_PROXY', f'http://127.0.0.1:{free_port}')
+    with pytest.raises(TellapartError, match='check the network, or set source = "demo"'): gather(project(tmp_path, PROJECT.replace('"demo"', '"duckduckgo"')))
+
+
+def test_a_source_runs_dry(tmp_path):
+    for o in 'squash', 'tennis': (tmp_path/'own'/o).mkdir(parents=True)
+    p = project(tmp_path, PROJECT.replace('"demo"', '"folder"'))
+    assert list(gather(p).total) == [0, 0]
+    with pytest.raises(TellapartError, match="no photo of 'squash'"): check(p)
+
+
+def test_a_full_disk_is_told_and_loses_nothing(gathered):
+    resource = pytest.importorskip('resource') # Windows has none
+    p,_ = gathered
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
+        with Ledger(p.folder) as ledger, pytest.raises(TellapartError, match="can't be written: File too large; mend that and run this step again"):
+            ledger.add('squash', os.urandom(2**17), '.jpg')
+    finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    gather(p)
+    assert in_step(p)

@@ -1,0 +1,95 @@
+"The whole course as `make course` runs it, what it finds held against the truth, and the README's pictures of what comes out"
+import io, json, os, re, shutil, subprocess, sys
+from pathlib import Path
+import pytest
+from tellapart.learn.check import contact_sheet
+from tellapart.learn.demo.score import score
+from tellapart.learn.demo.web import load_truth, truth_of
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import read_project
+from tellapart.use.model import Classifier
+from webapp import ask, served
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope='module')
+def course(tmp_path_factory):
+    "The project at the root, run from gather to export in a folder of its own"
+    folder = tmp_path_factory.mktemp('course')
+    shutil.copy(ROOT/'tellapart.toml', folder)
+    notebooks = {o: o.read_bytes() for o in (ROOT/'notebooks').rglob('*.ipynb')}
+    run = subprocess.run([sys.executable, '-m', 'tellapart', 'run'], cwd=folder, env=os.environ | dict(TELLAPART_PROJECT=''), capture_output=True, text=True)
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert {o: o.read_bytes() for o in (ROOT/'notebooks').rglob('*.ipynb')} == notebooks
+    return read_project(folder/'tellapart.toml')
+
+
+@pytest.fixture(scope='module')
+def story(course): return json.loads((course.folder/'summary.json').read_text('utf-8'))
+
+
+@pytest.fixture(scope='module')
+def early(course):
+    "The first photos that search offered under each label and that are in use, whatever they show: the same in every run"
+    truth = load_truth(course.truth)
+    with Ledger(course.folder) as ledger: used = {truth_of(truth, o.url).id: o for o in ledger.frame().itertuples()}
+    return {label: [(t, used[id]) for id,t in truth.items() if t.offered == label and id in used] for label in course.labels}
+
+
+def percent(sentence): return float(re.search(r'([\d.]+)%', sentence)[1])
+
+
+def test_cleaning_makes_it_better(story):
+    assert percent(story['after']) <= 8 < percent(story['before']), story
+
+
+def test_nearly_everything_planted_is_found(course):
+    found = score(course)
+    by_gather = ['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop']
+    assert found.loc[by_gather, 'gather'].tolist() == found.loc[by_gather, 'met'].tolist()
+    assert found.loc[['near duplicate', 'exact duplicate'], 'left'].sum() == 0
+    wrong = found.loc[['wrong label', 'stranger']].sum()
+    assert wrong.clean > .7 * wrong.met, found
+
+
+def test_the_model_card_says_how_good_it_is(course, story):
+    meta = Classifier(course.export).meta
+    assert meta['labels'] == sorted(course.labels) and meta['card']['project'] == course.name
+    assert f"{meta['card']['error_rate']:.1%}" == f"{percent(story['after'])}%"
+
+
+def test_readers_agree_on_all_validation_photos(course):
+    "fastai and the classifier give each validation photo the same probabilities"
+    from fastai.vision.all import load_learner
+    with Ledger(course.folder) as ledger: photos = list(ledger.frame().query("split == 'valid'").working)
+    learn = load_learner(course.export)
+    probabilities = learn.get_preds(dl=learn.dls.test_dl(photos, num_workers=0))[0].numpy()
+    for answer,p in zip(Classifier(course.export).many(photos), probabilities):
+        assert dict(answer.ranked) == pytest.approx(dict(zip(learn.dls.vocab, p)), abs=1e-3)
+
+
+def test_contact_sheet(early, picture):
+    shown = [o for photos in early.values() for _,o in photos[:8]]
+    contact_sheet([o.working for o in shown], [o.label for o in shown]).save(f := io.BytesIO(), 'PNG')
+    picture('contact-sheet', f.getvalue())
+
+
+def test_app(course, early, browser, free_port, picture, tmp_path):
+    "Somebody uploads a photo of each racket, and something that is no photo"
+    photos = []
+    for label,name in zip(early, ('grandma.jpg', 'IMG_2041.jpg', 'holiday.jpg')):
+        photos.append(tmp_path/name)
+        shutil.copy(next(o.working for t,o in early[label][20:] if t.label == label and o.split == 'valid' and not t.faults), photos[-1])
+    (note := tmp_path/'shopping.txt').write_text('strings, grip tape, balls')
+    command = [sys.executable, '-m', 'tellapart', 'serve', '--export', course.export, '--port', str(free_port)]
+    with served(command, f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
+        page = browser.new_page(viewport=dict(width=900, height=1150))
+        page.goto(f'http://localhost:{free_port}/')
+        page.wait_for_selector('.ta-upload')
+        cards = ask(page, [*photos, note])
+        assert [o[0] for o in cards[:3]] == [o.name for o in photos]
+        assert sum(label in card[1] for card,label in zip(cards, early)) >= 2
+        assert 'no photo' in cards[3][3]
+        picture('app', page.screenshot())
+        page.close()

@@ -1,0 +1,27 @@
+"The benchmarks' own machinery: one measurement in a process of its own, and the report"
+import json, shutil, subprocess, sys
+from pathlib import Path
+import pytest
+
+pytest.importorskip('psutil')
+BENCHMARKS = Path(__file__).resolve().parents[1]/'benchmarks'
+
+
+def test_a_measurement_says_numbers(export_pkl):
+    photos = sorted(export_pkl.parent.glob('photos/*/*'))
+    done = subprocess.run([sys.executable, BENCHMARKS/'answer.py', '--measure', 'ours', export_pkl, *photos], capture_output=True, text=True, check=True)
+    assert all(o > 0 for o in json.loads(done.stdout).values()) and set(json.loads(done.stdout)) == {'cold', 'photo', 'memory'}
+
+
+def test_a_report_renews_its_table_and_its_file(tmp_path):
+    "Its own table and no other, as often as it is run"
+    shutil.copy(BENCHMARKS/'_bench.py', tmp_path)
+    (tmp_path/'README.md').write_text('Before\n<!-- one -->\nold\n<!-- /one -->\nAfter\n')
+    for seconds in 2.5, 1.25:
+        code = f"from _bench import report; report('one', [('start', {seconds}, 's')], dict(start=2), ['numpy'])"
+        subprocess.run([sys.executable, '-c', code], cwd=tmp_path, check=True)
+    text = (tmp_path/'README.md').read_text()
+    assert text.startswith('Before\n<!-- one -->') and text.endswith('<!-- /one -->\nAfter\n')
+    assert '| start | 1.25 s |' in text and 'old' not in text and '2.5 s' not in text
+    result = json.loads((tmp_path/'results'/'one.json').read_text())
+    assert result['rows'] == [dict(name='start', value=1.25, unit='s')] and result['ratios'] == dict(start=2) and set(result) >= {'date', 'machine', 'versions'}

@@ -1,5 +1,5 @@
 "The app as a visitor meets it: served by Voilà, in a real browser"
-import os, re, signal, socket, subprocess, sys
+import os, re, signal, socket, subprocess, sys, time
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
@@ -102,6 +102,22 @@ def test_lost_connection_is_said(browser, export_pkl, photos, free_port):
     page.clock.run_for(61_000)
     page.wait_for_function("document.querySelector('.ta-status').textContent.startsWith('The connection was lost')")
     page.close()
+
+
+def test_visitors_leave_nothing_running(browser, export_pkl, free_port):
+    "The kernel of a visitor who leaves ends; one waits for the next visitor"
+    psutil = pytest.importorskip('psutil')
+    with served(command(export_pkl, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=export_pkl.parent) as server:
+        kernels = lambda: [o for o in psutil.Process(server.pid).children() if 'ipykernel_launcher' in ' '.join(o.cmdline())]
+        for _ in range(3):
+            page = browser.new_page()
+            page.goto(f'http://localhost:{free_port}/')
+            page.wait_for_selector('.ta-upload')
+            page.goto('about:blank')
+            page.close()
+        deadline = time.time() + 20
+        while len(kernels()) > 1 and time.time() < deadline: time.sleep(.2)
+        assert len(kernels()) == 1
 
 
 @pytest.mark.parametrize('path', ['voila/files/export.pkl', 'voila/files/tellapart.toml', 'voila/files/../export.pkl', 'export.pkl'])

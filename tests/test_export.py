@@ -1,5 +1,6 @@
 "One export.pkl, two readers: what each of them needs, what they answer, and what happens when writing goes wrong"
 import json, os, subprocess, sys, zipfile
+from functools import partial
 import numpy as np
 import pytest
 from tellapart.use.model import Classifier, ExportError
@@ -59,6 +60,13 @@ def test_nothing_of_this_computer_is_inside(export_pkl):
         for o in z.namelist():
             if '/data/' not in o: assert str(export_pkl.parent).encode() not in z.read(o), o
         assert b'site-packages' not in z.read('export/extra/graph.onnx')
+
+
+def test_the_datablock_stays_at_home(learn, tmp_path):
+    "A learner that keeps the DataBlock it was made from, as the course's does, exports without it and has it afterwards"
+    learn.photos = photos = DataBlock(get_items=partial(get_image_files, folders=[str(tmp_path)]))
+    with zipfile.ZipFile(export(learn, tmp_path/'export.pkl')) as z: assert str(tmp_path).encode() not in z.read('export/data.pkl')
+    assert learn.photos is photos
 
 
 def test_our_records_are_small(export_pkl):

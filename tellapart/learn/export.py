@@ -17,7 +17,7 @@ import cloudpickle
 import numpy as np
 import onnx, torch, fastai
 from PIL import Image
-from fastai.vision.all import (Learner, load_learner, PILImage, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize, IntToFloatTensor,
+from fastai.vision.all import (DataBlock, Learner, load_learner, PILImage, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize, IntToFloatTensor,
                                ToTensor, AffineCoordTfm, RandomResizedCropGPU)
 import tellapart
 from ..use.model import Classifier, ExportError, FORMAT, prepare
@@ -41,15 +41,18 @@ def _plain(model):
 
 @contextmanager
 def _portable(learn, model):
-    "`learn` with `model` and without paths, for as long as it is being written"
-    kept = learn.model,learn.opt,learn.path,learn.dls.path
+    "`learn` with `model` and only what answering needs, for as long as it is being written"
+    kept,path = dict(learn.__dict__),learn.dls.path
     cloudpickle.register_pickle_by_value(tellapart)
     try:
+        # The course keeps the DataBlock on the learner, and with it would go the folders that it reads.
+        for name in [k for k,v in kept.items() if isinstance(v, DataBlock)]: delattr(learn, name)
         learn.model,learn.opt,learn.path,learn.dls.path = model,None,Path(),Path()
         yield
     finally:
         cloudpickle.unregister_pickle_by_value(tellapart)
-        learn.model,learn.opt,learn.path,learn.dls.path = kept
+        learn.__dict__.update(kept)
+        learn.dls.path = path
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000009
 _pads = dict(zeros='constant', border='edge', reflection='reflect') # fastai's names and NumPy's
@@ -67,7 +70,7 @@ def _rescale(t, size):
     h,w = (t.size, t.size) if isinstance(t.size, int) else t.size
     # fastai takes the last axis of the coordinates, which has two elements, for the width.
     shrink = min(size[1]/w, size[0]/2)/2
-    return dict(step='rescale', size=[w, h], via=[int(o/shrink) for o in size] if shrink > 1 else None)
+    return dict(step='rescale', size=[w, h], via=[int(o*(1/shrink)) for o in size] if shrink > 1 else None)
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000000b
 def _item_steps(t):

@@ -29,7 +29,7 @@ def _beside(rng, label):
     kind = label and racket_kind(label)
     if not kind or rng.random() > .92: return []
     spots = [(side*rng.uniform(.17, .27), rng.uniform(-.35, -.02), .06) for side in rng.permutation([-1, 1])[:rng.choice([1, 2])]]
-    return [RACKETS[kind][1](rng).moved(scale=rng.uniform(1.4, 2.2), by=at) for at in spots]
+    return [RACKETS[kind][1](rng).moved(scale=rng.uniform(1.5, 2.4), by=at) for at in spots]
 
 # %% ../../../notebooks/library/learn/03d_demo_draw.ipynb #00000007
 def _cutout(layers, camera, light, size):

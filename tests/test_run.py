@@ -94,6 +94,14 @@ def test_ctrl_c_stops_the_kernel_too(folder):
     assert (folder/'a.ipynb').read_bytes() == before
 
 
+def test_output_widgets_do_not_hang_a_run(folder): # with nbclient alone one cell in twenty like this never ends
+    cell = 'import ipywidgets\nfor out in [ipywidgets.Output() for _ in range(10)]:\n    with out: print("inside")'
+    notebook(folder/'a.ipynb', *[cell]*40)
+    p = start(folder, 'a.ipynb')
+    try: assert p.wait(120) == 0
+    finally: p.terminate()
+
+
 def test_what_is_no_notebook(folder):
     (folder/'a.ipynb').write_text('<html>')
     for name,words in ('99_nothing', '01_gather'), ('a.ipynb', "can't be read as a notebook"):

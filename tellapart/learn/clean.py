@@ -29,6 +29,7 @@ def apply_marks(
         labels = {known(i): label for i,label in cleaner.change()}
         for o in aside, labels: o.pop(None, None)
         ledger.decide(aside=aside, labels=labels)
+    if not aside and not labels: return 'There are no marks to apply.'
     return f"{len(aside)} set aside, {len(labels)} moved to another label; ledger.undo() takes it back."
 
 # %% ../../notebooks/library/learn/10_clean.ipynb #00000008
@@ -59,4 +60,4 @@ def stand_in(
         apply_marks(p, cleaner)
     wrong = sum(shows[str(o.working)] != o.label for o in df.itertuples())
     return (f"Nobody is here, so a stand-in who knows the truth looked at the first {share:.0%} in the cleaner's order, "
-            f"{looked} of {len(df)} photos, and found {found} of the {wrong} wrong ones.")
+            f"{looked} of {len(df)} photos, and put right or set aside {found} of the {wrong} wrong ones.")

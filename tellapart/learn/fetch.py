@@ -9,7 +9,7 @@ __all__ = ['Unfetched', 'is_public', 'Fetcher']
 import asyncio, ipaddress, socket
 from collections import defaultdict
 import anyio, httpcore, httpx
-from .. import __version__
+import tellapart
 from ..errors import TellapartError
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000005
@@ -60,7 +60,7 @@ class Fetcher:
             max_keepalive_connections=50, ssl_context=httpx.create_ssl_context())
         self.client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=True, max_redirects=5,
             timeout=httpx.Timeout(timeout, connect=min(5, timeout)),
-            headers={'User-Agent': f'tellapart/{__version__} (+https://github.com/tellapart/tellapart)', 'Accept': 'image/*,*/*;q=0.5'})
+            headers={'User-Agent': f'tellapart/{tellapart.__version__} (+https://github.com/tellapart/tellapart)', 'Accept': 'image/*,*/*;q=0.5'})
 
     async def __aenter__(self): return self
     async def __aexit__(self, *_): await self.client.aclose()

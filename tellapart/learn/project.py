@@ -39,7 +39,7 @@ class Train(_Strict):
     size:int = Field(128, ge=32, le=1024) # Pixels a side that the model sees; 128 trains in a minute without a GPU
     epochs:int = Field(10, ge=1, le=1000) # Passes over the photos after the first, frozen one
     lr:float = Field(2e-3, gt=0, lt=1) # Learning rate; the default is `fine_tune`'s
-    batch_size:int = Field(32, ge=2, le=1024) # Photos a step; small enough for 4 GB of memory
+    batch_size:int = Field(32, ge=2, le=1024) # Photos a step; 32 fit into 4 GB of memory
     valid:float = Field(.25, gt=0, lt=1) # Share of the photos kept to measure with
     weights:str = 'hub' # Where the model starts: 'hub' (ImageNet, downloaded), 'none', or a .pth file
     seed:int = 42 # Makes a run repeatable

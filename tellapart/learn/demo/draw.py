@@ -27,7 +27,7 @@ def _view(rng, things, size):
 def _beside(rng, label):
     "What lies beside a racket, mostly: its ball, or a few"
     kind = label and racket_kind(label)
-    if not kind or rng.random() > .92: return []
+    if not kind or rng.random() > .96: return []
     spots = [(side*rng.uniform(.17, .27), rng.uniform(-.35, -.02), .06) for side in rng.permutation([-1, 1])[:rng.choice([1, 2])]]
     return [RACKETS[kind][1](rng).moved(scale=rng.uniform(1.5, 2.4), by=at) for at in spots]
 

@@ -156,5 +156,5 @@ def place(
     kind:str|None=None, # A key of `HOMES`
 ):
     "Where a photo is taken: a function of `rng`, size and camera"
-    places = HOMES[kind] if kind and rng.random() < .92 else PLACES
+    places = HOMES[kind] if kind and rng.random() < .97 else PLACES
     return places[rng.integers(len(places))]

@@ -128,7 +128,8 @@ def plan(
     n = math.ceil(1.4*per_label) + 10
     offers = [o for label,queries in terms.items() for o in _offers(label, queries, list(terms), n, seed)]
     duplicate = lambda o: any('duplicate' in f for f in o.faults)
-    originals = [o for o in offers if not (duplicate(o) or o.wrong or o.faults and o.faults[0] in BROKEN)]
+    # A copy of a transparent photo would show its background, and so be no copy.
+    originals = [o for o in offers if not (duplicate(o) or o.wrong or {'transparent', *BROKEN} & {*o.faults})]
     return {o.id: _original(chance('copy', seed, o.id), o, originals) if duplicate(o) else o for o in offers}
 
 # %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000017

@@ -67,15 +67,16 @@ def test_stops_at_the_first_failing_cell(folder, cell, words):
 
 def test_saved_outputs_are_clean(folder):
     notebook(folder/'a.ipynb', 'from tqdm.auto import tqdm\nfor o in tqdm(range(2)): print(o)', 'import sys, tellapart\nprint(tellapart.__file__); print("noise", file=sys.stderr)\nobject()',
-        'import ipywidgets\nwith ipywidgets.Output() as out: print("in a widget")\nout')
+        'import ipywidgets\nwith ipywidgets.Output() as out: print("in a widget")\nout', 'from PIL import Image\nImage.effect_noise((300, 300), 50).convert("RGB")')
     assert run(folder, 'a.ipynb', '--save')[0] == 0
     saved = (folder/'a.ipynb').read_bytes()
     nb = nbformat.reads(saved.decode(), 4)
     nbformat.validate(nb)
-    first,second,third = (o.outputs for o in nb.cells)
+    first,second,third,fourth = (o.outputs for o in nb.cells)
     assert [o.text for o in first] == ['0\n1\n']
     assert (second[0].text.replace(os.sep, '/'), second[1].data['text/plain']) == ('tellapart/__init__.py\n', '<object>')
     assert third == []
+    assert {'image/jpeg', 'image/png'} & set(fourth[0].data) == {'image/jpeg'} # of a photo, the smaller
     assert not any(o.metadata or o.execution_count for o in nb.cells) and 'widgets' not in nb.metadata
     subprocess.run([sys.executable, '-c', "import sys; from nbdev.clean import nbdev_clean; nbdev_clean(sys.argv[1])", folder/'a.ipynb'], cwd=ROOT, check=True)
     assert (folder/'a.ipynb').read_bytes() == saved

@@ -44,7 +44,7 @@ def working_copies(
     ledger.decide(aside={row['file']: why for row,why in zip(rows, broken) if why})
 
 # %% ../../notebooks/library/learn/08_check.ipynb #0000000b
-NEAR = 64 # Bits of 256 in which near duplicates may differ
+NEAR = 70 # Bits of 256 in which near duplicates may differ
 
 def near_pairs(
     hashes:list[str], # Perceptual hashes as `gather.examine` gives them, hexadecimal

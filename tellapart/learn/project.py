@@ -9,6 +9,7 @@ __all__ = ['Strings', 'Source', 'check_label', 'Train', 'Project', 'read_project
 import json, os, re, sys
 from difflib import get_close_matches
 from pathlib import Path
+from textwrap import fill
 from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from ..errors import TellapartError
@@ -70,6 +71,8 @@ class Project(_Strict):
         if empty := [label for label,terms in v.items() if not terms or not all(terms)]: raise ValueError(f"the label {empty[0]!r} has no search term")
         return {label: v[label] for label in sorted(v)}
 
+    @property
+    def file(self): "The file that this was read from"; return self._file
     @property
     def folder(self): "Everything of this project"; return self._file.parent/self.data/(self.name + '-rehearsal'*self._rehearse)
     @property
@@ -180,4 +183,4 @@ def tell(
     story = json.loads(file.read_text('utf-8')) if file.exists() else {}
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(story | sentences, indent=1, ensure_ascii=False), 'utf-8')
-    for o in sentences.values(): print(o)
+    for o in sentences.values(): print(fill(o, 110))

@@ -1,6 +1,7 @@
 "Run notebooks from the command line, top to bottom, and tell what happens"
-import asyncio, json, os, re, sys
+import asyncio, io, json, os, re, sys
 from ast import literal_eval
+from base64 import b64decode, b64encode
 from contextlib import asynccontextmanager
 from pathlib import Path
 import nbformat, zmq
@@ -13,6 +14,7 @@ from nbdev.clean import nbdev_clean
 from tqdm import tqdm
 from ..errors import TellapartError
 from ..install import checkout
+from ..photo import open_photo
 from .project import read_project
 
 
@@ -136,12 +138,23 @@ def _run_one(file, copy):
     return nb
 
 
+def _lighter(data):
+    "An output with its picture as JPEG where that is smaller; of photos it is an eighth"
+    if 'image/png' not in data: return data
+    open_photo(b64decode(data['image/png'])).save(f := io.BytesIO(), 'JPEG', quality=85)
+    jpeg = b64encode(f.getvalue()).decode()
+    if len(jpeg) > len(data['image/png']): return {k: v for k,v in data.items() if k != 'image/jpeg'}
+    return {k: v for k,v in data.items() if k != 'image/png'} | {'image/jpeg': jpeg}
+
+
 def _save(nb, file, root):
     "Write a notebook with its outputs as they may be committed: nothing in them that differs from run to run or from machine to machine"
     nb.metadata.pop('widgets', None)
     for o in nb.cells:
         if o.cell_type == 'code':
             o.outputs = [o for o in o.outputs if o.get('name') != 'stderr' and 'application/vnd.jupyter.widget-view+json' not in o.get('data', {})]
+            for out in o.outputs:
+                if 'data' in out: out.data = _lighter(out.data)
     folder,sep = json.dumps(str(root))[1:-1], json.dumps(os.sep)[1:-1]
     file.write_text(nbformat.writes(nb).replace(folder + sep, '').replace(folder, '.'), 'utf-8')
     with working_directory(root): nbdev_clean(str(file))
@@ -167,7 +180,7 @@ def run(
     sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
     if rehearse: os.environ['TELLAPART_REHEARSE'] = '1'
     p = read_project(project)
-    os.environ.update(TELLAPART_PROJECT=str(p._file), TELLAPART_UNATTENDED='1') # kernels inherit these
+    os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
     for file in files:
         nb = _run_one(file, p.runs/'notebooks'/file.name)
         if save: _save(nb, file, root)

@@ -31,10 +31,10 @@ def story(course): return json.loads((course.folder/'summary.json').read_text('u
 
 @pytest.fixture(scope='module')
 def early(course):
-    "The first photos that search offered under each label and that are in use, whatever they show: the same in every run"
+    "The photos of each label, in the order in which search offered them: the first ones are the same in every run"
     truth = load_truth(course.truth)
-    with Ledger(course.folder) as ledger: used = {truth_of(truth, o.url).id: o for o in ledger.frame().itertuples()}
-    return {label: [(t, used[id]) for id,t in truth.items() if t.offered == label and id in used] for label in course.labels}
+    with Ledger(course.folder) as ledger: rows = {truth_of(truth, o.url).id: o for o in ledger.frame('all').itertuples()}
+    return {label: [(t, rows[id]) for id,t in truth.items() if t.offered == label and id in rows] for label in course.labels}
 
 
 def percent(sentence): return float(re.search(r'([\d.]+)%', sentence)[1])
@@ -70,8 +70,9 @@ def test_readers_agree_on_all_validation_photos(course):
 
 
 def test_contact_sheet(early, picture):
-    shown = [o for photos in early.values() for _,o in photos[:8]]
-    contact_sheet([o.working for o in shown], [o.label for o in shown]).save(f := io.BytesIO(), 'PNG')
+    "As search offered them, wrong labels and all"
+    shown = [o for photos in early.values() for o in photos[:16]]
+    contact_sheet([row.path for _,row in shown], [truth.offered for truth,_ in shown]).save(f := io.BytesIO(), 'PNG')
     picture('contact-sheet', f.getvalue())
 
 
@@ -80,7 +81,7 @@ def test_app(course, early, browser, free_port, picture, tmp_path):
     photos = []
     for label,name in zip(early, ('grandma.jpg', 'IMG_2041.jpg', 'holiday.jpg')):
         photos.append(tmp_path/name)
-        shutil.copy(next(o.working for t,o in early[label][20:] if t.label == label and o.split == 'valid' and not t.faults), photos[-1])
+        shutil.copy(next(o.working for t,o in early[label][20:] if t.label == label and o.split == 'valid' and o.status == 'ok' and not t.faults), photos[-1])
     (note := tmp_path/'shopping.txt').write_text('strings, grip tape, balls')
     command = [sys.executable, '-m', 'tellapart', 'serve', '--export', course.export, '--port', str(free_port)]
     with served(command, f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):

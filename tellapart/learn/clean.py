@@ -8,6 +8,7 @@ __all__ = ['apply_marks', 'stand_in']
 # %% ../../notebooks/library/learn/10_clean.ipynb #00000002
 import math, os
 from pathlib import Path
+from fastcore.foundation import L
 from .demo.web import load_truth, truth_of
 from .ledger import Ledger
 from .project import Project
@@ -29,10 +30,12 @@ def apply_marks(
         labels = {known(i): label for i,label in cleaner.change()}
         for o in aside, labels: o.pop(None, None)
         ledger.decide(aside=aside, labels=labels)
+    cleaner.iwis = tuple(L(o for o in shown if Path(o[0]).exists()) for shown in cleaner.iwis)
+    cleaner.on_change_ds()
     if not aside and not labels: return 'There are no marks to apply.'
     return f"{len(aside)} set aside, {len(labels)} moved to another label; ledger.undo() takes it back."
 
-# %% ../../notebooks/library/learn/10_clean.ipynb #00000008
+# %% ../../notebooks/library/learn/10_clean.ipynb #0000000b
 def _views(cleaner):
     "Turn the cleaner to each label on each side"
     for side in cleaner.dd_ds.options:

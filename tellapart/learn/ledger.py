@@ -25,7 +25,7 @@ create index if not exists photos_sha on photos (sha256);
 create table if not exists history (
   id integer primary key, decision integer not null, time text not null, what text not null,
   photo integer not null references photos, old text not null, new text not null, undone integer not null default 0);
-create table if not exists moves (id integer primary key, src text not null, dst text);
+create table if not exists moves (id integer primary key, src text not null, dst text not null);
 create table if not exists refused (url text, label text, query text, reason text, time text, primary key (url, label));
 """
 FACTS = 'source', 'query', 'url', 'page', 'licence', 'phash', 'width', 'height', 'grp', 'split' # what may be known of a photo when it comes in
@@ -53,10 +53,10 @@ class Ledger:
     def _finish(self):
         "Do the moves that are written down"
         for o in self.db.execute('select * from moves order by id').fetchall():
-            src,dst = self.folder/o['src'],o['dst'] and self.folder/o['dst']
-            if not src.exists(): pass # done before, or never made
-            elif dst: dst.parent.mkdir(parents=True, exist_ok=True); os.replace(src, dst)
-            else: src.unlink()
+            src,dst = self.folder/o['src'],self.folder/o['dst']
+            if src.exists(): # else it was done before, or never made
+                dst.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(src, dst)
             with self.db: self.db.execute('delete from moves where id=?', (o['id'],))
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000009
@@ -66,7 +66,7 @@ def _place(row):
 
 def _working(row):
     "Where the working copy of the photo of `row` lies"
-    return f"working/{row['label']}/{Path(row['file']).stem}.jpg"
+    return f"working{'' if row['status'] == 'ok' else '-aside'}/{row['label']}/{Path(row['file']).stem}.jpg"
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000000b
 def _name(db, label, sha, suffix, id=None):
@@ -138,11 +138,10 @@ def _apply(db, decision, what, row, new):
     after = row | new
     db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where id=:id", after)
     if _place(row) != _place(after):
-        db.execute('insert into moves (src, dst) values (?, ?)', (_place(row), _place(after)))
-        db.execute('insert into moves (src, dst) values (?, ?)', (_working(row), _working(after) if after['status'] == 'ok' else None))
+        for place in _place,_working: db.execute('insert into moves (src, dst) values (?, ?)', (place(row), place(after)))
     _note(db, decision, what, row['id'], old, new)
 
-# %% ../../notebooks/library/learn/02_ledger.ipynb #00000016
+# %% ../../notebooks/library/learn/02_ledger.ipynb #00000015
 @patch
 def decide(self:Ledger,
     aside:dict[str, str]={}, # Names of photos to take out of use, each with why
@@ -160,7 +159,7 @@ def decide(self:Ledger,
                 _apply(self.db, decision, 'relabel', row, dict(label=label, file=name))
         self._finish()
 
-# %% ../../notebooks/library/learn/02_ledger.ipynb #00000019
+# %% ../../notebooks/library/learn/02_ledger.ipynb #00000018
 @patch
 def describe(self:Ledger,
     facts:dict[str, dict], # Names of photos, each with any of `FACTS`
@@ -170,7 +169,7 @@ def describe(self:Ledger,
         for file,new in facts.items():
             self.db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where file=:file", new | dict(file=file))
 
-# %% ../../notebooks/library/learn/02_ledger.ipynb #0000001b
+# %% ../../notebooks/library/learn/02_ledger.ipynb #0000001a
 @patch
 def undo(self:Ledger)->str: # What was undone, in words
     "Take back the latest decision that still stands"
@@ -188,7 +187,7 @@ def undo(self:Ledger)->str: # What was undone, in words
         self._finish()
     return f"Undone: {last['what'].replace(',', ' and ')}, {last['n']} photo{'s' * (last['n'] > 1)}."
 
-# %% ../../notebooks/library/learn/02_ledger.ipynb #0000001e
+# %% ../../notebooks/library/learn/02_ledger.ipynb #0000001d
 @patch
 def frame(self:Ledger,
     status:str='ok', # 'ok', 'aside', or 'all'

@@ -57,7 +57,7 @@ def _lab(args):
     "open the course in JupyterLab"
     need('jupyterlab', extra='learn')
     from jupyterlab.labapp import main
-    main([f'--ServerApp.root_dir={checkout()/"notebooks"}'])
+    main([f'--ServerApp.root_dir={checkout()/"notebooks"}', '--allow-root']) # containers have no other user
 
 
 def _test(args):

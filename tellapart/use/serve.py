@@ -1,11 +1,20 @@
 "Serve the app on this machine: Voilà shows app.ipynb, set up by voila.json beside it"
-import os, socket
+import logging, os, socket
 from pathlib import Path
+from jupyter_client.kernelspec import KernelSpecManager
 from tornado.web import HTTPError
 from voila.app import Voila
 from tellapart.errors import TellapartError
 from tellapart.install import checkout
 from tellapart.use.model import read_meta
+
+
+class QuietKernels(KernelSpecManager):
+    "Kernels that start without ipykernel's warning about encryption, which loopback doesn't need"
+    def get_kernel_spec(self, kernel_name):
+        spec = super().get_kernel_spec(kernel_name)
+        spec.argv.append('--log-level=ERROR')
+        return spec
 
 
 class App(Voila):
@@ -34,4 +43,6 @@ def serve(
     os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
     os.chdir(checkout()) # Where voila.json and app.ipynb are
     print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
-    App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', '--Voila.port_retries=0', '--Voila.log_level=ERROR'])
+    logging.getLogger('tornado.general').setLevel(logging.ERROR) # it finds fault with Jupyter's own ping settings
+    App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', '--Voila.port_retries=0', '--Voila.log_level=ERROR',
+                         '--VoilaConfiguration.kernel_spec_manager_class=tellapart.use.serve.QuietKernels'])

@@ -44,6 +44,14 @@ def test_cleaning_makes_it_better(story):
     assert percent(story['after']) <= 8 < percent(story['before']), story
 
 
+def test_readme_tells_what_the_notebooks_show():
+    readme = (ROOT/'README.md').read_text('utf-8')
+    for name,word in ('03_train', 'before'), ('04_clean', 'after'):
+        nb = json.loads((ROOT/f'notebooks/{name}.ipynb').read_text('utf-8'))
+        said = next(''.join(o['text']) for c in nb['cells'] for o in c.get('outputs', []) if f'{word.title()} cleaning' in ''.join(o.get('text', '')))
+        assert f'**{percent(said)} %**' in readme, said
+
+
 def test_nearly_everything_planted_is_found(course):
     found = score(course)
     by_gather = ['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop']

@@ -57,6 +57,8 @@ def _lab(args):
     "open the course in JupyterLab"
     need('jupyterlab', extra='learn')
     from jupyterlab.labapp import main
+    # Kernels inherit it, and start in another folder.
+    if project := args.project or os.environ.get('TELLAPART_PROJECT'): os.environ['TELLAPART_PROJECT'] = str(Path(project).absolute())
     main([f'--ServerApp.root_dir={checkout()/"notebooks"}', '--allow-root']) # containers have no other user
 
 
@@ -107,7 +109,8 @@ def _parser():
     arg = command(_export)
     arg('--from', dest='old', metavar='OLD', type=Path, required=True, help="an export.pkl that you trust: reading it runs the code in it")
     arg('--to', dest='new', metavar='NEW', type=Path, default=Path('export.pkl'), help="the file to write; export.pkl here if not given")
-    command(_lab)
+    arg = command(_lab)
+    arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
     arg = command(_test)
     arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest, after --, as in: tellapart test -- -k photo")
     arg = command(_bench)

@@ -74,7 +74,7 @@ class Project(_Strict):
     @property
     def file(self): "The file that this was read from"; return self._file
     @property
-    def folder(self): "Everything of this project"; return self._file.parent/self.data/(self.name + '-rehearsal'*self._rehearse)
+    def folder(self): "Everything of this project"; return Path(os.path.normpath(self._file.parent/self.data/(self.name + '-rehearsal'*self._rehearse)))
     @property
     def own_photos(self): "Photos of your own, a folder per label"; return self._file.parent/self.own
     @property
@@ -120,7 +120,7 @@ def _find(folder):
 # %% ../../notebooks/library/learn/01_project.ipynb #00000010
 def _rehearsal(conf):
     "The choices of `conf`, made small"
-    return conf | dict(source='demo', timeout=5, per_label=min(conf.get('per_label', 40), 40), train=conf.get('train', {}) | dict(size=96, epochs=4))
+    return conf | dict(source='demo', timeout=5, per_label=min(conf.get('per_label', 40), 40), train=conf.get('train', {}) | dict(size=96, epochs=8, lr=3e-3, batch_size=8))
 
 def read_project(
     file:str|Path|None=None, # The project's file; `TELLAPART_PROJECT`, else the nearest `tellapart.toml`, if `None`

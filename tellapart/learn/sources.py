@@ -45,7 +45,7 @@ def duckduckgo(
         try: results = search.images(term, safesearch='moderate', page=page, max_results=None, backend='duckduckgo')
         except DDGSException as e:
             if 'No results' in str(e): return # also what ddgs makes of a refusal
-            raise TellapartError(f"DuckDuckGo can't be searched for {term!r} ({e}); check the network, or set source = \"demo\" to go on without one.") from None
+            raise TellapartError(f"DuckDuckGo can't be searched for {term!r} ({str(e).partition(':')[0]}); check the network, or set source = \"demo\" to go on without one.") from None
         fresh = [o for o in results if o['image'] not in seen]
         if not fresh: return
         seen.update(o['image'] for o in fresh)

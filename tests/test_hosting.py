@@ -1,5 +1,5 @@
 "The hosted app, as Binder and Heroku set it up: requirements.txt alone in a fresh environment, and the Procfile's command"
-import json, os, shutil, subprocess, sys
+import json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 from webapp import ask, served
@@ -22,6 +22,8 @@ def copy(tmp_path_factory, export_pkl):
 @pytest.fixture(scope='module')
 def venv(copy):
     "A fresh environment with requirements.txt in it, and nothing else"
+    hosted = re.search(r'\d+\.\d+', (ROOT/'runtime.txt').read_text())[0]
+    if sys.version_info < tuple(map(int, hosted.split('.'))): pytest.skip(f"requirements.txt is pinned for Python {hosted}, which hosts run")
     folder = copy.parent/'venv'
     subprocess.run([sys.executable, '-m', 'venv', *(['--without-pip'] if shutil.which('uv') else []), folder], check=True)
     install(folder, '-r', copy/'requirements.txt')

@@ -78,12 +78,12 @@ class Fetcher:
         except (httpx.HTTPError, httpcore.ConnectError): raise Unfetched('no connection') from None
 
     async def _get(self, url):
-        "The content at `url`; waits once more where a host asks for patience"
+        "The content at `url`; waits where a host asks for patience, a second at least, however often"
         while True:
             async with self.client.stream('GET', url) as r:
                 if r.status_code != 429: return await self._body(r)
                 wait = r.headers.get('Retry-After', '2')
-            await asyncio.sleep(int(wait) if wait.isdigit() else 2)
+            await asyncio.sleep(max(1, int(wait)) if wait.isdigit() else 2)
 
     async def _body(self, r):
         "The content of the response `r`, as far as it is allowed to go"

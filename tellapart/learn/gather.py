@@ -52,10 +52,12 @@ class _Label:
     async def run(self, workers=8):
         "Gather until there are enough or no more; what is still on its way then is let go"
         tasks = [asyncio.create_task(self.work()) for _ in range(workers)]
-        while tasks and not self.enough:
-            done,tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            for o in done: o.result()
-        for o in tasks: o.cancel()
+        try:
+            while tasks and not self.enough:
+                done,tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                for o in done: o.result()
+        finally:
+            for o in tasks: o.cancel()
 
     async def work(self):
         while not self.enough and (o := await self.next()): await self.take(*o)
@@ -104,7 +106,11 @@ async def _gather(p):
         with tqdm(total=p.per_label*len(p.labels), initial=have, desc='gathering', unit='photo', leave=False) as bar:
             async with Fetcher(timeout=p.timeout, own=own) as fetch:
                 labels = [_Label(p, o, ledger, fetch, bar) for o in p.labels]
-                await asyncio.gather(*(o.run() for o in labels))
+                running = [asyncio.create_task(o.run()) for o in labels]
+                try: await asyncio.gather(*running)
+                finally: # where one fails, the others let go of the ledger before it is closed
+                    for o in running: o.cancel()
+                    await asyncio.gather(*running, return_exceptions=True)
     return {o.label: dict(o.met, total=o.have) for o in labels}
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #0000000c

@@ -7,12 +7,15 @@ __all__ = ['Strings', 'Source', 'check_label', 'Train', 'Project', 'read_project
 
 # %% ../../notebooks/library/learn/01_project.ipynb #00000002
 import json, os, re, sys
+from dataclasses import fields
 from difflib import get_close_matches
 from pathlib import Path
 from textwrap import fill
 from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
+from pydantic.dataclasses import dataclass
 from ..errors import TellapartError
+from ..photo import Limits
 from .sources import SOURCES
 if sys.version_info >= (3, 11): import tomllib
 else: import tomli as tomllib
@@ -32,8 +35,23 @@ def check_label(
 def _as_list(o): return [o] if isinstance(o, str) else o
 Strings = Annotated[list[str], BeforeValidator(_as_list)]
 
+def _as_terms(o):
+    o = _as_list(o)
+    if isinstance(o, list) and all(isinstance(t, str) for t in o): return o
+    if isinstance(o, dict) and all(isinstance(n, int) and n > 0 for n in o.values()): return o
+    raise ValueError('what to search for is a string, a list of strings, or a table such as {"kitchen table" = 100, "coffee table" = 50}')
+Terms = Annotated[list[str] | dict[str, int], BeforeValidator(_as_terms)]
+
 # %% ../../notebooks/library/learn/01_project.ipynb #0000000a
 class _Strict(BaseModel): model_config = ConfigDict(extra='forbid', frozen=True)
+
+class Search(_Strict):
+    "What search engines are asked for, as far as each of them can be"
+    kind:Literal['any', 'photo', 'clipart'] = 'any' # Photos, or drawings
+    size:Literal['any', 'small', 'medium', 'large'] = 'any' # As the engine understands it
+    licence:Literal['any', 'open', 'commercial', 'modify', 'public'] = 'any' # Free to share; for business, too; to change, too; nobody's any more
+    without:Strings = [] # Words that neither the search nor a photo's title may have
+    fallback:Literal['none', 'bing'] = 'none' # The engine that is asked where DuckDuckGo has nothing
 
 class Train(_Strict):
     "How a project trains"
@@ -46,16 +64,21 @@ class Train(_Strict):
     seed:int = 42 # Makes a run repeatable
 
 # %% ../../notebooks/library/learn/01_project.ipynb #0000000b
+_Limits = dataclass(Limits, config=ConfigDict(extra='forbid'), frozen=True) # The same, and wary of keys that it doesn't have
 Source = Literal[tuple(SOURCES)]
 
 class Project(_Strict):
     "What is to be told apart, and how"
     name:str # The project's name, also of its folder of data
-    labels:dict[str, Strings] # Each label with its search terms
+    labels:dict[str, Terms] # Each label with its search terms, or with a table of terms and how many photos of each
     source:Annotated[list[Source], BeforeValidator(_as_list)] = ['duckduckgo'] # Where photos come from, in this order
     per_label:int = Field(150, ge=2, le=1_000_000) # Photos wanted of each label
     own:str = 'own' # For the source 'folder': where your photos lie, in a folder per label
+    csv:str = 'photos.csv' # For the source 'csv': a table of addresses with the columns URL and Label
+    search:Search = Search()
     timeout:float = Field(20, gt=0) # Seconds that one photo may take to arrive
+    honour_noai:bool = True # Leave photos alone whose hosts don't want them learned from
+    limits:_Limits = _Limits() # What is still a photo
     data:str = 'data' # Where everything gathered and made goes, beside the project's file
     train:Train = Train()
     _file:Path = PrivateAttr(Path('tellapart.toml')) # The file that this was read from
@@ -68,8 +91,16 @@ class Project(_Strict):
     def _labels(cls, v):
         for label in v: check_label(label)
         if len({o.lower() for o in v}) < max(2, len(v)): raise ValueError("at least two labels are needed, different in more than upper and lower case")
-        if empty := [label for label,terms in v.items() if not terms or not all(terms)]: raise ValueError(f"the label {empty[0]!r} has no search term")
+        if empty := [label for label,terms in v.items() if not terms or not all(o.strip() for o in terms)]: raise ValueError(f"the label {empty[0]!r} has no search term")
         return {label: v[label] for label in sorted(v)}
+
+    def wanted(self,
+        label:str, # One of the labels
+    )->dict: # Search term → photos; together `per_label` unless the file has counts of its own
+        "How many photos are wanted for each search term of a label"
+        terms = self.labels[label]
+        if isinstance(terms, dict): return terms
+        return {o: self.per_label//len(terms) + (i < self.per_label%len(terms)) for i,o in enumerate(terms)}
 
     @property
     def file(self): "The file that this was read from"; return self._file
@@ -77,6 +108,8 @@ class Project(_Strict):
     def folder(self): "Everything of this project"; return Path(os.path.normpath(self._file.parent/self.data/(self.name + '-rehearsal'*self._rehearse)))
     @property
     def own_photos(self): "Photos of your own, a folder per label"; return self._file.parent/self.own
+    @property
+    def csv_file(self): "The table of addresses"; return self._file.parent/self.csv
     @property
     def photos(self): "The photos, a folder per label"; return self.folder/'photos'
     @property
@@ -95,7 +128,8 @@ class Project(_Strict):
 # %% ../../notebooks/library/learn/01_project.ipynb #0000000d
 def _allowed(loc):
     "The keys of the table in which the key at `loc` stands"
-    return list((Train if loc[0] == 'train' else Project).model_fields)
+    table = Project if len(loc) == 1 else dict(train=Train, search=Search).get(loc[0])
+    return list(table.model_fields) if table else [o.name for o in fields(Limits)]
 
 def _sentence(err, file):
     "The first of pydantic's complaints as one sentence"
@@ -103,7 +137,7 @@ def _sentence(err, file):
     loc = [str(o) for o in e['loc']]
     key = '.'.join(loc)
     if e['type'] == 'missing': return f"{file}: {key!r} is missing; add it."
-    if e['type'] == 'extra_forbidden':
+    if e['type'] in ('extra_forbidden', 'unexpected_keyword_argument'):
         allowed = _allowed(loc)
         near = get_close_matches(loc[-1], allowed, 1)
         return f"{file}: {key!r} is no key of a project{f', did you mean {near[0]!r}' if near else ''}; the keys are {', '.join(allowed)}."

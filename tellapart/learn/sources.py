@@ -22,7 +22,10 @@ class Candidate:
     url:str # Where the photo is; a `file:` address for one of your own
     page:str='' # The page that shows it
     title:str='' # What the page calls it
+    creator:str='' # Who made it, where the source knows
     licence:str='' # Its licence, where the source knows
+    licence_url:str='' # The licence's own page
+    thing:str='' # What one object is called of which there are several photos; they stay on one side of the split
     kind:str='web' # How the ledger calls its origin: web, own or demo
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000006

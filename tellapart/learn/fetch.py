@@ -14,7 +14,8 @@ from ..errors import TellapartError
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000005
 class Unfetched(Exception):
-    "A photo couldn't be had; the message is why, in a word or two"
+    "A photo couldn't be had; `reason` is why, in a word or two, and `passing` whether it may be had another time"
+    def __init__(self, reason:str, passing:bool=False): super().__init__(reason); self.reason,self.passing = reason,passing
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000007
 # IPv4 addresses in disguise: 6to4 (RFC 3056) and NAT64 (RFC 6052)
@@ -51,6 +52,7 @@ class Fetcher:
         max_bytes:int=50 * 2**20, # As `photo.Limits`
         per_host:int=6, # Connections to one host at a time, as browsers have it
         own:dict={}, # Hosts that need not be public, the demo web's: (host, port) in an address → (host, port) to connect to
+        honour_noai:bool=True, # Leave photos alone whose hosts don't want them learned from
     ):
         self.timeout,self.max_bytes = timeout,max_bytes
         self.hosts = defaultdict(lambda: asyncio.Semaphore(per_host))

@@ -9,7 +9,7 @@ __all__ = ['SOURCES', 'Candidate', 'source', 'duckduckgo', 'jmd', 'folder', 'dem
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from threading import Thread
 from ..errors import TellapartError
@@ -30,7 +30,15 @@ class Candidate:
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000006
 SOURCES = {}
-def source(f): "Make `f` a source under its own name"; SOURCES[f.__name__] = f; return f
+
+def source(f=None,
+    by_term:bool=True, # Whether it is asked for each search term; else once a label
+): # The function, or where only `by_term` is given, a decorator
+    "Make `f` a source under its own name"
+    if f is None: return partial(source, by_term=by_term)
+    f.by_term = by_term
+    SOURCES[f.__name__] = f
+    return f
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000008
 @source
@@ -76,7 +84,7 @@ def jmd(
     else: yield from (Candidate(o) for o in found)
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #0000000c
-@source
+@source(by_term=False)
 def folder(
     term:str, # Not used: your folders are named by label
     p, # The project; its `own` is the folder, from where the project's file lies

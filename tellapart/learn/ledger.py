@@ -167,6 +167,13 @@ def met(self:Ledger,
     return {o[0] for o in self.db.execute('select url from photos where label=:label and url is not null '
                                           'union select url from refused where label=:label and not coalesce(passing, 0)', dict(label=label))}
 
+@patch
+def known(self:Ledger,
+    label:str, # A label
+)->list: # Tuples (sha256, phash, status, query), the oldest first
+    "What gathering has to know of the photos that a label has had"
+    return [tuple(o) for o in self.db.execute('select sha256, phash, status, query from photos where label=? order by id', (label,))]
+
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000019
 def _rows(db, files):
     "The rows of `files`; raises `TellapartError` for one that isn't known"

@@ -6,7 +6,7 @@ from ddgs import DDGS
 from ddgs.exceptions import DDGSException
 from PIL import Image
 from proxy import Proxy
-from tellapart.learn.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, load_truth, truth_of
+from tellapart.learn.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, demo_apart, load_truth, truth_of
 from tellapart.photo import NotAPhoto, open_photo
 
 TERMS = {'squash': ['squash racket', 'squash racquet'], 'tennis': ['tennis racket'], 'badminton': ['badminton racket']}
@@ -99,6 +99,15 @@ def test_files_that_are_no_photos(web, fault, reason):
         assert e.value.reason == reason
 
 
+def test_broken_off(web):
+    o = having(web, 'broken off')[0]
+    for _ in range(2): # However often one asks
+        with pytest.raises(httpx.RemoteProtocolError), httpx.stream('GET', web.address(o)) as answer:
+            half = b''
+            for chunk in answer.iter_raw(): half += chunk
+        assert half == sent(web, o)[:len(half)] and int(answer.headers['content-length']) == len(sent(web, o)) > len(half) > 0
+
+
 def test_redirects(web):
     assert all(len(fetch(web, o).history) == 1 for o in having(web, 'redirect'))
     for o in having(web, 'redirect loop'):
@@ -132,6 +141,8 @@ def test_forms(web):
         im = Image.open(io.BytesIO(sent(web, o)))
         assert im.getexif()[0x0112] in (3, 6, 8)
         assert open_photo(sent(web, o)).size == o.size
+    for o in having(web, 'webp'):
+        assert Image.open(io.BytesIO(sent(web, o))).format == 'WEBP'
 
 
 def test_duplicates(web):
@@ -170,4 +181,51 @@ def test_stop_lets_go_of_those_who_wait():
     while not web.open: time.sleep(.01)
     web.stop()
     with pytest.raises(ConnectionError): waiting.getresponse()
+    with pytest.raises(httpx.ConnectError): httpx.get(web.url)
+
+
+def test_each_photo_has_its_own_latency():
+    with DemoWeb(TERMS, per_label=3, seed=1, latency=(.1, .3), without=['slow', 'hanging', 'missing']) as web:
+        a, b = [o for o in web.truth.values() if not o.faults][:2]
+        def seconds(o):
+            began = time.perf_counter()
+            fetch(web, o)
+            return time.perf_counter() - began
+        assert min(seconds(a), seconds(b)) > .1
+    assert not {'slow', 'hanging', 'missing'} & {f for o in web.truth.values() for f in o.faults}
+
+
+def test_a_web_of_real_photos(tmp_path):
+    "Each is sent as it is and offered once; a wrong label is another label's photo"
+    for label in TERMS:
+        (tmp_path/label).mkdir()
+        for i in range(25): Image.effect_noise((90 + i, 70), 60).convert('RGB').save(tmp_path/label/f'{i}.{"webp" if i % 2 else "png"}')
+        (tmp_path/label/'notes.txt').write_text('no photo')
+    with DemoWeb(TERMS, per_label=100, photos=tmp_path) as web:
+        shown = [o for o in web.truth.values() if not o.of]
+        assert len({o.file for o in shown}) == len(shown) > 60
+        plain = [o for o in shown if not {*BROKEN, *FORM} & {*o.faults}]
+        for o in plain[::6]:
+            file = tmp_path/o.file
+            assert file.parent.name == o.label and fetch(web, o).content == file.read_bytes()
+        assert any(o.wrong for o in plain)
+        assert fetch(web, plain[0]).headers['content-type'] == f'image/{plain[0].file.rpartition(".")[2]}'
+        copy = having(web, 'near duplicate')[0]
+        assert open_photo(fetch(web, copy).content).size == copy.size
+        thumbnail = open_photo(httpx.get(f'{web.url}/thumbnail/{copy.id}.jpg').content)
+        assert max(thumbnail.size) <= 240
+
+
+def test_a_web_in_another_process(tmp_path):
+    choices = dict(terms={'tennis': ['tennis racket']}, per_label=2, seed=9)
+    with demo_apart(**choices, prepared=True) as web:
+        assert web.truth == DemoWeb(**choices).truth
+        web.save_truth(tmp_path/'truth.json')
+        assert load_truth(tmp_path/'truth.json') == web.truth
+        assert web.url == 'http://{}:{}'.format(*web.places[0])
+        limited = having(web, 'rate limited')[0].path
+        def status(): return httpx.get('http://{}:{}{}'.format(*web.places[1], limited), follow_redirects=True).status_code
+        assert (status(), status()) == (429, 200)
+        httpx.get(f'{web.url}/forget')
+        assert status() == 429
     with pytest.raises(httpx.ConnectError): httpx.get(web.url)

@@ -4,19 +4,24 @@
 
 # %% auto #0
 __all__ = ['BROKEN', 'CONTENT', 'FORM', 'HOST', 'NAME', 'SIZES', 'PAGE', 'Truth', 'truth_of', 'load_truth', 'plan', 'photo_file',
-           'DemoWeb']
+           'DemoWeb', 'demo_at', 'demo_apart']
 
 # %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000002
 import html, io, json, math, re, sys, threading
 from collections import Counter
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from subprocess import PIPE, Popen
 from urllib.parse import parse_qs, urlencode, urlsplit
+import httpx
 from PIL import Image, ImageEnhance
 from .draw import cutout, draw
 from .mesh import chance
+from .places import grain, mix
+from ...photo import NotAPhoto, open_photo
 
 # %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000005
 @dataclass(frozen=True)
@@ -32,6 +37,7 @@ class Truth:
     shot:int = 0 # Which photo of that thing
     faults:tuple = () # What was planted; keys of `BROKEN`, `CONTENT`, `FORM`, `HOST` and `NAME`
     of:str|None = None # The `id` of the photo that this is a duplicate of
+    file:str|None = None # The real photo that is shown, from the folder of photos; drawn if `None`
 
     @property
     def wrong(self)->bool: return self.label != self.offered
@@ -46,12 +52,14 @@ def truth_of(
     return truth.get(ids[-1]) if ids else None
 
 # %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000008
+def _written(truth): return json.dumps([asdict(o) for o in truth.values()], indent=1)
+def _read(text): return {o['id']: Truth(**o | dict(size=tuple(o['size']), faults=tuple(o['faults']))) for o in json.loads(text)}
+
 def load_truth(
     path:str|Path, # A file that `DemoWeb.save_truth` has written
 )->dict: # `id` → `Truth`
     "Read the truth back"
-    rows = json.loads(Path(path).read_text(encoding='utf-8'))
-    return {o['id']: Truth(**o | dict(size=tuple(o['size']), faults=tuple(o['faults']))) for o in rows}
+    return _read(Path(path).read_text(encoding='utf-8'))
 
 # %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000000a
 BROKEN = { # No photo can be had
@@ -62,6 +70,7 @@ BROKEN = { # No photo can be had
     'tiny': .01, # 1 x 1 pixels, to count visitors
     'hanging': .01, # The host never answers
     'redirect loop': .01, # It is somewhere else, for ever
+    'broken off': .01, # The host hangs up half-way, every time
 }
 CONTENT = { # A photo, but not the one that was asked for
     'wrong label': .09, # Shows what another label stands for; as a share of the photos that are left, it is one in nine
@@ -69,7 +78,7 @@ CONTENT = { # A photo, but not the one that was asked for
     'near duplicate': .05, # A photo offered already, resized, cropped a little and compressed again; every third under another label
     'exact duplicate': .03, # The same file at another address
 }
-FORM = {'transparent': .06, 'sideways': .06} # A PNG without background; a phone's photo with its orientation in EXIF
+FORM = {'transparent': .06, 'sideways': .06, 'webp': .06} # A PNG without background; a phone's photo with its orientation in EXIF; WebP, whatever it is called
 HOST = {'slow': .03, 'rate limited': .03, 'redirect': .05} # A second late; 429 at first; found one address further on
 NAME = {'no suffix': .04, 'query': .05, 'php': .03} # How the address ends instead of in `.jpg`
 
@@ -90,10 +99,10 @@ def _path(id, term, name, faults):
     return '/go' + path if 'redirect' in faults else path
 
 # %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000000e
-def _offers(label, terms, labels, n, seed):
+def _offers(label, terms, labels, n, seed, without):
     "The photos found under one label; duplicates have no original yet"
     rng = chance('plan', seed, label)
-    cards = zip(*(_dealt(rng, o, n) for o in (BROKEN | CONTENT, FORM, HOST, NAME)))
+    cards = zip(*(_dealt(rng, {k: v for k,v in o.items() if k not in without}, n) for o in (BROKEN | CONTENT, FORM, HOST, NAME)))
     others,known,shots = [o for o in labels if o != label], [], Counter()
     for i,(kind,form,host,name) in enumerate(cards):
         if kind == 'wrong label' and not others: kind = None
@@ -118,26 +127,51 @@ def _original(rng, copy, originals):
     size = of.size if 'exact duplicate' in faults else tuple(round(o*f) for o,f in zip(of.size, [rng.uniform(.5, .95)]*2))
     return replace(copy, label=of.label, size=size, group=of.group, shot=of.shot, of=of.id, faults=tuple(faults))
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000010
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000011
+def _duplicate(o): return any('duplicate' in f for f in o.faults)
+
+def _files(folder, label, seed):
+    "The photos of a label that can be opened, in any order: their paths in `folder` and their sizes"
+    files = sorted(o for o in (folder/label).glob('*') if o.is_file())
+    for i in chance('files', seed, label).permutation(len(files)):
+        try: yield files[i].relative_to(folder).as_posix(),open_photo(files[i]).size
+        except NotAPhoto: pass
+
+def _real(offers, folder, labels, seed):
+    "The offers, each with a photo of its own, as far as there are any"
+    stock = {o: _files(folder, o, seed) for o in labels}
+    found = {o.id: next(stock[o.label], None) for o in sorted(offers, key=lambda o: o.wrong) if not _duplicate(o)}
+    for o in offers:
+        if _duplicate(o): yield o
+        elif found[o.id]: yield replace(o, file=found[o.id][0], size=found[o.id][1], group=o.id, shot=0)
+
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000012
 def plan(
     terms:dict, # Label → its search terms
     per_label:int, # Photos a label that can be had after all faults
     seed:int=0, # Other seeds are other webs
+    without:tuple=(), # Faults that aren't planted
+    enlarge:float=1, # Drawn photos are this many times as large as `SIZES`
+    photos:str|Path|None=None, # A folder per label of photos to show instead of drawn ones; each is offered once, copies aside
 )->dict: # `id` → `Truth`, in the order in which search shows them
     "Decide on everything that this web offers"
-    n = math.ceil(1.4*per_label) + 10
-    offers = [o for label,queries in terms.items() for o in _offers(label, queries, list(terms), n, seed)]
-    duplicate = lambda o: any('duplicate' in f for f in o.faults)
+    n = dict.fromkeys(terms, math.ceil(1.4*per_label) + 12)
+    if photos:
+        without = *without, 'stranger', 'transparent'
+        n = {o: min(n[o], len(list((Path(photos)/o).glob('*')))) for o in terms}
+    offers = [o for label,queries in terms.items() for o in _offers(label, queries, list(terms), n[label], seed, without)]
+    if photos: offers = list(_real(offers, Path(photos), terms, seed))
+    else: offers = [replace(o, size=tuple(round(enlarge*side) for side in o.size)) for o in offers]
     # A copy of a transparent photo would show its background, and so be no copy.
-    originals = [o for o in offers if not (duplicate(o) or o.wrong or {'transparent', *BROKEN} & {*o.faults})]
-    return {o.id: _original(chance('copy', seed, o.id), o, originals) if duplicate(o) else o for o in offers}
+    originals = [o for o in offers if not (_duplicate(o) or o.wrong or {'transparent', *BROKEN} & {*o.faults})]
+    return {o.id: _original(chance('copy', seed, o.id), o, originals) if _duplicate(o) else o for o in offers if originals or not _duplicate(o)}
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000017
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000019
 def _saved(im, format, **kw):
     im.save(f := io.BytesIO(), format, **kw)
     return f.getvalue()
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000018
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000001a
 def _copied(truth, rng, im):
     "The same picture as another site would have it"
     w,h = im.size
@@ -145,7 +179,7 @@ def _copied(truth, rng, im):
     im = im.resize(truth.size, Image.Resampling.LANCZOS, box=(left*w, top*h, w - right*w, h - bottom*h))
     return ImageEnhance.Brightness(im).enhance(rng.uniform(.92, 1.08))
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000019
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000001b
 def _sideways(rng, im, quality):
     "As a phone held upright saves it: lying on its side, with a note in EXIF"
     orientation,back = [(6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270), (3, Image.Transpose.ROTATE_180)][rng.integers(3)]
@@ -153,34 +187,47 @@ def _sideways(rng, im, quality):
     exif[0x0112] = orientation
     return _saved(im.transpose(back), 'JPEG', quality=quality, exif=exif)
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000001a
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000001d
+def _picture(of, seed, enlarge=1, photos=None):
+    "What an original shows"
+    if of.file: return open_photo(Path(photos)/of.file)
+    im = draw(of.label, of.group, of.shot, tuple(round(o/enlarge) for o in of.size), seed)
+    if enlarge == 1: return im
+    im = im.resize(of.size, Image.Resampling.BICUBIC)
+    return mix(im, grain(chance('grain', seed, of.id), im.size), .12)
+
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000001e
 def photo_file(
     truth:dict, # `id` → `Truth`
     id:str, # Which photo
     seed:int, # The web's
+    enlarge:float=1, # As for `plan`
+    photos:str|Path|None=None, # As for `plan`
 )->bytes:
     "The file that a photo's host sends, if it sends any"
     o = truth[id]
-    if 'exact duplicate' in o.faults: return photo_file(truth, o.of, seed)
+    if 'exact duplicate' in o.faults: return photo_file(truth, o.of, seed, enlarge, photos)
     rng = chance('file', seed, id)
     if 'html' in o.faults: return b'<!doctype html><title>Sign in</title><p>Please sign in to see this picture.'
     if 'empty' in o.faults: return b''
     if 'tiny' in o.faults: return _saved(Image.new('RGB', (1, 1), 'white'), 'JPEG')
-    of,quality = truth[o.of or id], int(rng.integers(60, 95))
-    shown = (of.label, of.group, of.shot, of.size, seed)
-    if 'transparent' in o.faults: return _saved(cutout(*shown), 'PNG', compress_level=1)
-    im = draw(*shown)
-    if 'near duplicate' in o.faults: im = _copied(o, rng, im)
-    if 'sideways' in o.faults: return _sideways(rng, im, quality)
-    data = _saved(im, 'JPEG', quality=quality)
+    of,quality = truth[o.of or id], int(rng.integers(60, 95)) if enlarge == 1 else 90
+    if 'transparent' in o.faults: return _saved(cutout(of.label, of.group, of.shot, of.size, seed), 'PNG', compress_level=1)
+    if o.file and not {'sideways', 'webp'} & {*o.faults}: data = (Path(photos)/o.file).read_bytes()
+    else:
+        im = _picture(of, seed, enlarge, photos)
+        if 'near duplicate' in o.faults: im = _copied(o, rng, im)
+        if 'sideways' in o.faults: return _sideways(rng, im, quality)
+        data = _saved(im, 'WEBP' if 'webp' in o.faults else 'JPEG', quality=quality)
     return data[:int(len(data)*rng.uniform(.3, .8))] if 'cut short' in o.faults else data
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000001d
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000024
 PAGE = 100 # Results a page, as DuckDuckGo has it
 
 def _token(seed, query): return f"4-{chance('token', seed, query).integers(10**17, 10**18)}"
+def _kind(data): return 'image/png' if data.startswith(b'\x89PNG') else 'image/webp' if data[8:12] == b'WEBP' else 'image/jpeg'
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000001e
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000025
 class _Host(ThreadingHTTPServer):
     "One host, on a port of its own"
     request_queue_size = 128
@@ -195,7 +242,7 @@ class _Host(ThreadingHTTPServer):
         # Who asked has gone away; that is theirs to know.
         if not isinstance(sys.exc_info()[1], ConnectionError): super().handle_error(request, client_address)
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #0000001f
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000026
 class _Handler(BaseHTTPRequestHandler):
     "Answers for search and for photos"
     protocol_version = 'HTTP/1.1'
@@ -209,7 +256,7 @@ class _Handler(BaseHTTPRequestHandler):
     def send(self, status, body=b'', kind='text/html; charset=utf-8', **headers):
         if isinstance(body, str): body = body.encode()
         self.send_response(status)
-        for k,v in {'Content-Type': kind, 'Content-Length': len(body), **headers}.items(): self.send_header(k.replace('_', '-'), str(v))
+        for k,v in (dict(Content_Type=kind, Content_Length=len(body)) | headers).items(): self.send_header(k.replace('_', '-'), str(v))
         self.end_headers()
         self.wfile.write(body)
 
@@ -223,6 +270,9 @@ class _Handler(BaseHTTPRequestHandler):
         truth = truth_of(web.truth, self.path)
         if url.path == '/': self.send(200, web.page(query.get('q', '')))
         elif url.path == '/i.js': self.results(query)
+        elif url.path == '/hosts.json': self.send(200, json.dumps(web.places), 'application/json')
+        elif url.path == '/truth.json': self.send(200, _written(web.truth), 'application/json')
+        elif url.path == '/forget': self.send(200, web.visited.clear() or 'Forgotten')
         elif not truth: self.send(404, 'Not found')
         elif url.path.startswith('/thumbnail/'): self.send(200, web.thumbnail(truth.id), 'image/jpeg')
         elif url.path.startswith('/page/'): self.send(200, f'<title>{html.escape(truth.term)}</title><img src="{html.escape(web.address(truth))}">')
@@ -235,6 +285,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def photo(self, truth):
         web,faults = self.server.web, truth.faults
+        web.stopping.wait(chance('latency', web.seed, truth.id).uniform(*web.latency))
         if 'hanging' in faults:
             web.stopping.wait()
             self.close_connection = True
@@ -244,27 +295,40 @@ class _Handler(BaseHTTPRequestHandler):
         elif 'redirect loop' in faults: self.send(302, Location=self.path)
         elif self.path.startswith('/go/'): self.send(302, Location=self.path[3:])
         elif 'rate limited' in faults and web.first_visit(truth.id): self.send(429, 'Too many requests', Retry_After=1)
-        else: self.send(200, web.file(truth.id), 'image/png' if 'transparent' in faults else 'image/jpeg')
+        else: self.file(web.file(truth.id), 'broken off' in faults)
 
-# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000020
+    def file(self, data, broken_off):
+        self.send(200, data[:len(data)//2] if broken_off else data, _kind(data), Content_Length=len(data))
+        if broken_off: self.close_connection = True
+
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000027
 class DemoWeb:
     "A search engine and photo hosts on loopback, from `start` to `stop` or in a `with` block"
     def __init__(self,
         terms:dict, # Label → its search terms
         per_label:int, # Photos a label that can be had after all faults
         seed:int=0, # Other seeds are other webs
+        latency:tuple=(0, 0), # Seconds before a photo is answered, the shortest and the longest; each photo has its own
+        without:tuple=(), # Faults that aren't planted
+        enlarge:float=1, # Drawn photos are this many times as large; with 2.2 they have some 600 KB
+        photos:str|Path|None=None, # A folder per label of photos to show instead of drawn ones
+        prepared:bool=False, # Whether all files are made at the start, to measure those who ask and not this web
     ):
-        self.seed,self.terms,self.truth = seed, terms, plan(terms, per_label, seed)
-        # Photos are drawn when asked for; the last few hundred are kept for thumbnails, retries and duplicates.
-        self.file = lru_cache(256)(lambda id: photo_file(self.truth, id, seed))
+        self.seed,self.terms,self.latency,self.prepared = seed, terms, latency, prepared
+        self.truth = plan(terms, per_label, seed, without, enlarge, photos)
+        self.picture = lambda of: _picture(of, seed, enlarge, photos)
+        # Else they are made when asked for; the last few hundred are kept for retries and duplicates.
+        self.file = lru_cache(None if prepared else 256)(lambda id: photo_file(self.truth, id, seed, enlarge, photos))
 
     def __enter__(self): return self.start()
     def __exit__(self, *exc): self.stop()
 
     def start(self):
-        "Open the hosts: one for search, three for photos, a slow one and one that hangs"
+        "Open the hosts: one for search, eight for photos, a slow one and one that hangs"
+        if self.prepared:
+            for id in self.truth: self.file(id)
         self.stopping,self.open,self.visited,self.lock = threading.Event(), set(), set(), threading.Lock()
-        self.search,*self.hosts = [_Host(self) for _ in range(6)]
+        self.search,*self.hosts = [_Host(self) for _ in range(11)]
         for o in (self.search, *self.hosts): threading.Thread(target=o.serve_forever, args=(.05,), daemon=True).start()
         self.url = self.search.url
         return self
@@ -279,6 +343,11 @@ class DemoWeb:
             try: o.shutdown(2)
             except OSError: pass # It has closed already
 
+    @property
+    def places(self):
+        "Where the hosts are, (host, port) each: search first, then those of the photos"
+        return [o.server_address for o in (self.search, *self.hosts)]
+
     def address(self,
         truth:Truth, # One of this web's photos
     )->str:
@@ -291,7 +360,7 @@ class DemoWeb:
         path:str|Path, # A JSON file; `load_truth` reads it
     ):
         "Keep the truth, to judge by it later"
-        Path(path).write_text(json.dumps([asdict(o) for o in self.truth.values()], indent=1), encoding='utf-8')
+        Path(path).write_text(_written(self.truth), encoding='utf-8')
 
     def first_visit(self, id):
         "Whether this photo is asked for for the first time"
@@ -301,14 +370,13 @@ class DemoWeb:
             return new
 
     def found(self, q):
-        "The photos that a search finds"
-        q = ' '.join(q.lower().split())
+        "The photos that a search finds; words to leave out are left out of the search"
+        q = ' '.join(o for o in q.lower().split() if not o.startswith('-'))
         return [o for o in self.truth.values() if o.term.lower() == q]
 
     def thumbnail(self, id):
         "A small JPEG of a photo; search engines keep their own, whatever has become of the photo"
-        o = self.truth[id]
-        im = draw(o.label, o.group, o.shot, o.size, self.seed)
+        im = self.picture(self.truth[self.truth[id].of or id])
         im.thumbnail((240, 240))
         return _saved(im, 'JPEG')
 
@@ -328,3 +396,32 @@ class DemoWeb:
         return (f'<!doctype html><meta charset="utf-8"><title>{html.escape(q)} · demo web</title><style>body{{font:16px sans-serif;margin:2em}}</style>'
                 f'<form><input name="q" value="{html.escape(q)}"> <button>Search</button></form><p>{links}</p><p>{photos}</p>'
                 f'<a hidden href="/i.js?vqd={token}&q={html.escape(urlencode(dict(q=q))[2:])}">results</a><script>vqd="{token}";</script>')
+
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000030
+class demo_at:
+    "A demo web that another process runs"
+    def __init__(self,
+        url:str, # Where its search is
+    ):
+        self.url,self.places = url,[tuple(o) for o in httpx.get(f'{url}/hosts.json', timeout=60, trust_env=False).json()]
+
+    def _written(self): return httpx.get(f'{self.url}/truth.json', timeout=60, trust_env=False).text
+
+    @cached_property
+    def truth(self): return _read(self._written())
+
+    def save_truth(self,
+        path:str|Path, # A JSON file; `load_truth` reads it
+    ):
+        "Keep the truth, to judge by it later"
+        Path(path).write_text(self._written(), encoding='utf-8')
+
+# %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000031
+@contextmanager
+def demo_apart(
+    **choices, # As for `DemoWeb`
+): # A context manager that gives the web as `demo_at` does, and ends it after the block
+    "A demo web in a process of its own"
+    with Popen([sys.executable, '-m', 'tellapart.learn.demo', json.dumps(choices, default=str)], stdin=PIPE, stdout=PIPE, text=True) as process:
+        try: yield demo_at(process.stdout.readline().strip())
+        finally: process.stdin.close() # for which it waits

@@ -125,7 +125,9 @@ class _Label:
             self.bar.close()
 
     async def work(self):
-        while not self.enough and (o := await self.next()):
+        while not self.enough:
+            if sum(o.under_way for o in self.streams) >= 2*(self.want - self.have): await asyncio.sleep(.02); continue # so near the end, those are enough
+            if not (o := await self.next()): return
             stream,candidate = o
             stream.under_way += 1
             try: await self.take(stream, candidate)
@@ -135,7 +137,7 @@ class _Label:
     async def next(self):
         "The next stream and a candidate of it that hasn't been met, or `None`"
         while left := [o for o in self.streams if not o.dry]:
-            stream = left[0] if left[0].term is None else min(left, key=lambda o: (o.have + o.under_way)/o.want)
+            stream = left[0] if left[0].term is None else min(left, key=lambda o: (o.have + o.under_way)/max(1, o.want))
             if (o := await stream.next()) and o.url not in self.urls:
                 self.urls.add(o.url)
                 self.met['found'] += 1
@@ -199,18 +201,20 @@ async def _gather(p):
     if 'demo' in p.source:
         demo_web(p).save_truth(p.truth)
         own = demo_hosts(demo_web(p))
-    with Ledger(p.folder) as ledger, ThreadPoolExecutor(os.cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
-        shutil.rmtree(p.folder/'incoming', ignore_errors=True) # what a killed run was just taking in
-        batch = _Batch(ledger)
-        async with Fetcher(timeout=p.timeout, max_bytes=p.limits.max_bytes, own=own, honour_noai=p.honour_noai) as fetch:
-            labels = [_Label(p, o, ledger, fetch, batch, pool) for o in p.labels]
-            running = [asyncio.create_task(o.run(max(2, 32//len(labels)))) for o in labels]
-            writing = asyncio.create_task(batch.keep_writing())
-            try: await next(iter(asyncio.as_completed([asyncio.gather(*running), writing])))
-            finally: # where one fails, the others let go of the ledger before it is closed
-                for o in (*running, writing): o.cancel()
-                await asyncio.gather(*running, writing, return_exceptions=True)
-                batch.write()
+    with Ledger(p.folder) as ledger:
+        batch,incoming = _Batch(ledger),p.folder/'incoming'
+        shutil.rmtree(incoming, ignore_errors=True) # what a killed run was just taking in
+        with ThreadPoolExecutor(os.cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
+            async with Fetcher(timeout=p.timeout, max_bytes=p.limits.max_bytes, own=own, honour_noai=p.honour_noai) as fetch:
+                labels = [_Label(p, o, ledger, fetch, batch, pool) for o in p.labels]
+                running = [asyncio.create_task(o.run(max(2, 32//len(labels)))) for o in labels]
+                writing = asyncio.create_task(batch.keep_writing())
+                try: await _first_done(asyncio.gather(*running), writing)
+                finally: # where one fails, the others let go of the ledger before it is closed
+                    for o in (*running, writing): o.cancel()
+                    await asyncio.gather(*running, writing, return_exceptions=True)
+                    batch.write()
+        shutil.rmtree(incoming, ignore_errors=True) # what came when there was enough
     return labels
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000014

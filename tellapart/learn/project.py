@@ -40,9 +40,10 @@ def _as_terms(o):
     if isinstance(o, list) and all(isinstance(t, str) for t in o): return o
     if isinstance(o, dict) and all(isinstance(n, int) and n > 0 for n in o.values()): return o
     raise ValueError('what to search for is a string, a list of strings, or a table such as {"kitchen table" = 100, "coffee table" = 50}')
+
 Terms = Annotated[list[str] | dict[str, int], BeforeValidator(_as_terms)]
 
-# %% ../../notebooks/library/learn/01_project.ipynb #0000000a
+# %% ../../notebooks/library/learn/01_project.ipynb #0000000b
 class _Strict(BaseModel): model_config = ConfigDict(extra='forbid', frozen=True)
 
 class Search(_Strict):
@@ -63,7 +64,7 @@ class Train(_Strict):
     weights:str = 'hub' # Where the model starts: 'hub' (ImageNet, downloaded), 'none', or a .pth file
     seed:int = 42 # Makes a run repeatable
 
-# %% ../../notebooks/library/learn/01_project.ipynb #0000000b
+# %% ../../notebooks/library/learn/01_project.ipynb #0000000c
 _Limits = dataclass(Limits, config=ConfigDict(extra='forbid'), frozen=True) # The same, and wary of keys that it doesn't have
 Source = Literal[tuple(SOURCES)]
 
@@ -127,7 +128,7 @@ class Project(_Strict):
     @property
     def export(self): "The one file that answers"; return self.folder/'export.pkl'
 
-# %% ../../notebooks/library/learn/01_project.ipynb #0000000d
+# %% ../../notebooks/library/learn/01_project.ipynb #0000000e
 def _allowed(loc):
     "The keys of the table in which the key at `loc` stands"
     table = Project if len(loc) == 1 else dict(train=Train, search=Search).get(loc[0])
@@ -146,17 +147,18 @@ def _sentence(err, file):
     msg = e['msg'].removeprefix('Value error, ').removeprefix('Input should be ')
     return f"{file}: {key!r} is {e['input']!r}; " + (f"{msg}." if e['type'] == 'value_error' else f"it should be {msg}.")
 
-# %% ../../notebooks/library/learn/01_project.ipynb #0000000e
+# %% ../../notebooks/library/learn/01_project.ipynb #0000000f
 def _find(folder):
     "The nearest `tellapart.toml` at or above `folder`"
     for o in (folder, *folder.parents):
         if (o/'tellapart.toml').exists(): return o/'tellapart.toml'
     raise TellapartError(f"No tellapart.toml in {folder} or above it; go to a project's folder, or make one by: tellapart new NAME LABEL LABEL")
 
-# %% ../../notebooks/library/learn/01_project.ipynb #00000010
+# %% ../../notebooks/library/learn/01_project.ipynb #00000011
 def _rehearsal(conf):
     "The choices of `conf`, made small"
-    return conf | dict(source='demo', timeout=5, per_label=min(conf.get('per_label', 40), 40), train=conf.get('train', {}) | dict(size=96, epochs=8, lr=3e-3, batch_size=8))
+    labels = {label: list(terms) if isinstance(terms, dict) else terms for label,terms in conf['labels'].items()}
+    return conf | dict(labels=labels, source='demo', limits={}, timeout=5, per_label=min(conf.get('per_label', 40), 40), train=conf.get('train', {}) | dict(size=96, epochs=8, lr=3e-3, batch_size=8))
 
 def read_project(
     file:str|Path|None=None, # The project's file; `TELLAPART_PROJECT`, else the nearest `tellapart.toml`, if `None`
@@ -175,7 +177,7 @@ def read_project(
     p._file,p._rehearse = file,rehearse
     return p
 
-# %% ../../notebooks/library/learn/01_project.ipynb #00000015
+# %% ../../notebooks/library/learn/01_project.ipynb #00000018
 _NEW = '''# What is to be told apart. Every key is explained in notebooks/library/learn/01_project.ipynb.
 name = {name}
 source = "duckduckgo"  # or "folder" for photos of your own, "jmd", "demo"; several as ["folder", "duckduckgo"]
@@ -209,7 +211,7 @@ def new_project(
     file.write_text(text, 'utf-8')
     return file
 
-# %% ../../notebooks/library/learn/01_project.ipynb #00000018
+# %% ../../notebooks/library/learn/01_project.ipynb #0000001b
 def tell(
     p:Project, # The project at hand
     **sentences:str, # What each step found, by the step's name

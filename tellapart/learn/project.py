@@ -65,7 +65,9 @@ class Train(_Strict):
     seed:int = 42 # Makes a run repeatable
 
 # %% ../../notebooks/library/learn/01_project.ipynb #0000000c
-_Limits = dataclass(Limits, config=ConfigDict(extra='forbid'), frozen=True) # The same, and wary of keys that it doesn't have
+@dataclass(config=ConfigDict(extra='forbid'), frozen=True)
+class _Limits(Limits): "The same, and wary of keys that it doesn't have"
+
 Source = Literal[tuple(SOURCES)]
 
 class Project(_Strict):

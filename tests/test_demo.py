@@ -223,8 +223,7 @@ def test_a_web_in_another_process(tmp_path):
         web.save_truth(tmp_path/'truth.json')
         assert load_truth(tmp_path/'truth.json') == web.truth
         assert web.url == 'http://{}:{}'.format(*web.places[0])
-        limited = having(web, 'rate limited')[0].path
-        def status(): return httpx.get('http://{}:{}{}'.format(*web.places[1], limited), follow_redirects=True).status_code
+        def status(): return fetch(web, having(web, 'rate limited')[0]).status_code
         assert (status(), status()) == (429, 200)
         httpx.get(f'{web.url}/forget')
         assert status() == 429

@@ -236,7 +236,6 @@ class _Host(ThreadingHTTPServer):
     def __init__(self, web):
         self.web = web
         super().__init__(('127.0.0.1', 0), _Handler)
-        self.url = f'http://127.0.0.1:{self.server_port}'
 
     def handle_error(self, request, client_address):
         # Who asked has gone away; that is theirs to know.
@@ -330,7 +329,7 @@ class DemoWeb:
         self.stopping,self.open,self.visited,self.lock = threading.Event(), set(), set(), threading.Lock()
         self.search,*self.hosts = [_Host(self) for _ in range(11)]
         for o in (self.search, *self.hosts): threading.Thread(target=o.serve_forever, args=(.05,), daemon=True).start()
-        self.url = self.search.url
+        self.url = f'http://127.0.0.1:{self.search.server_port}'
         return self
 
     def stop(self):
@@ -352,9 +351,9 @@ class DemoWeb:
         truth:Truth, # One of this web's photos
     )->str:
         "The address under which search offers a photo"
-        *usual,slow,hanging = self.hosts
-        host = hanging if 'hanging' in truth.faults else slow if 'slow' in truth.faults else usual[int(truth.id, 16) % len(usual)]
-        return host.url + truth.path
+        _,*usual,slow,hanging = self.places
+        host,port = hanging if 'hanging' in truth.faults else slow if 'slow' in truth.faults else usual[int(truth.id, 16) % len(usual)]
+        return f'http://{host}:{port}{truth.path}'
 
     def save_truth(self,
         path:str|Path, # A JSON file; `load_truth` reads it
@@ -404,6 +403,8 @@ class demo_at:
         url:str, # Where its search is
     ):
         self.url,self.places = url,[tuple(o) for o in httpx.get(f'{url}/hosts.json', timeout=60, trust_env=False).json()]
+
+    address = DemoWeb.address
 
     def _written(self): return httpx.get(f'{self.url}/truth.json', timeout=60, trust_env=False).text
 

@@ -7,9 +7,10 @@ import filelock, pytest
 from PIL import Image
 from tellapart.errors import TellapartError
 from tellapart.learn.check import check
+from tellapart.learn.demo.draw import draw
 from tellapart.learn.demo.score import score
 from tellapart.learn.demo.web import DemoWeb
-from tellapart.learn.gather import gather
+from tellapart.learn.gather import gather, gathered as gathered_sentence
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import read_project
 from tellapart.learn.sources import SOURCES
@@ -72,6 +73,35 @@ def test_what_was_planted_is_found(gathered):
         assert min(copy.size) <= 640 and (copy.width > copy.height) == (o.width > o.height)
 
 
+def test_own_photos_come_first_and_stay_together_by_object(tmp_path):
+    for thing in 'old', 'new':
+        (tmp_path/'own/squash'/thing).mkdir(parents=True)
+        for i in range(6): draw('squash', thing, i, (160, 120)).save(tmp_path/'own/squash'/thing/f'{i}.png')
+    (tmp_path/'own/squash/old/notes.txt').write_text('bought in May')
+    p = project(tmp_path, PROJECT.replace('"demo"', '["folder", "demo"]'))
+    met = gather(p)
+    assert list(met.total) == [30, 30] # there is no folder for tennis, so the demo web has all of it
+    assert f'There is no folder {p.own_photos/"tennis"}' in gathered_sentence(p, met)
+    check(p)
+    with Ledger(p.folder) as ledger: df = ledger.frame().query("source == 'own'")
+    assert len(df) == 12 and df.groupby('thing').grp.nunique().to_dict() == dict(old=1, new=1)
+
+
+def test_copies_do_not_count(tmp_path):
+    (tmp_path/'own/tennis').mkdir(parents=True)
+    for i in range(8):
+        photo = draw('tennis', i, 0, (320, 240))
+        photo.save(tmp_path/'own/tennis'/f'{i}.png')
+        photo.resize((240, 180)).save(tmp_path/'own/tennis'/f'{i} small.jpg', quality=50)
+    p = project(tmp_path, PROJECT.replace('"demo"', '["folder", "demo"]').replace('= 30', '= 12'))
+    assert list(gather(p).total) == [12, 12]
+    check(p)
+    with Ledger(p.folder) as ledger:
+        assert ledger.count('tennis') == 12
+        small = ledger.frame('aside').query("source == 'own'")
+    assert len(small) == 8 and all(o.endswith('small.jpg') for o in small.url) and set(small.reason.str[:17]) == {'near duplicate of'}
+
+
 @pytest.fixture
 def demo_process(monkeypatch):
     "The demo web in a process of its own, for projects of `PROJECT`'s labels"
@@ -80,6 +110,19 @@ def demo_process(monkeypatch):
         monkeypatch.setenv('TELLAPART_DEMO_WEB', web.stdout.readline().strip())
         yield
         web.stdin.close()
+
+
+def test_search_terms_keep_their_shares_and_fill_up_for_each_other(tmp_path, demo_process):
+    text = PROJECT.partition('[labels]')[0] + '''[labels]
+squash = {"squash racket" = 20, "a term that finds nothing" = 10}
+tennis = {"tennis racket" = 20, "tennis racket on court" = 10}
+'''
+    met = gather(p := project(tmp_path, text))
+    with Ledger(p.folder) as ledger: got = ledger.frame().groupby(['label', 'query']).size()
+    assert list(met.total) == [30, 30] and met.attrs['dry'] == dict(squash=['a term that finds nothing'], tennis=[])
+    assert abs(got['tennis', 'tennis racket'] - 20) <= 2 # one of two that look alike isn't counted
+    assert got['squash', 'squash racket'] >= 30
+    assert "squash has all it can get for 'a term that finds nothing'" in gathered_sentence(p, met)
 
 
 def test_killed_twenty_times_and_run_again(tmp_path, demo_process):

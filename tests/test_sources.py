@@ -1,0 +1,387 @@
+"Sources over the wire: search engines as they speak, refuse, repeat themselves and lie, behind a proxy; tables and folders as people have them"
+import json, os, threading
+from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import islice
+from pathlib import Path
+from types import SimpleNamespace
+from urllib.parse import parse_qsl, urlsplit
+import pandas as pd
+import pytest
+from tellapart.errors import TellapartError
+from tellapart.learn import sources
+from tellapart.learn.credits import COLUMNS
+from tellapart.learn.demo.web import DemoWeb
+from tellapart.learn.project import Project
+from tellapart.learn.sources import Candidate, SOURCES, Unsearched
+from proxy import Proxy
+
+Asked = namedtuple('Asked', 'path query headers')
+HOSTS = dict(duckduckgo='duckduckgo.com', bing='www.bing.com', openverse='api.openverse.org', wikimedia='commons.wikimedia.org')
+
+
+class Engine(ThreadingHTTPServer):
+    "A search engine that answers with what `answer(asked)` returns: a body (text, or anything for JSON), or a status, a body and headers; `asked` is what it was asked"
+    daemon_threads = True
+
+    def __init__(self, answer):
+        super().__init__(('127.0.0.1', 0), _Handler)
+        self.answer,self.asked = answer,[]
+        threading.Thread(target=self.serve_forever, args=(.05,), daemon=True).start()
+
+    def searches(self, path): return [o.query for o in self.asked if o.path == path]
+
+    def __exit__(self, *exc):
+        self.shutdown()
+        super().__exit__(*exc)
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def log_message(self, *args): pass
+
+    def do_POST(self):
+        self.rfile.read(int(self.headers['Content-Length']))
+        self.do_GET()
+
+    def do_GET(self):
+        url = urlsplit(self.path)
+        asked = Asked(url.path, dict(parse_qsl(url.query)), self.headers)
+        self.server.asked.append(asked)
+        answer = self.server.answer(asked)
+        status,body,headers = answer if isinstance(answer, tuple) else (200, answer, {})
+        body = (body if isinstance(body, str) else json.dumps(body)).encode()
+        self.send_response(status)
+        for k,v in dict(headers, **{'Content-Length': len(body)}).items(): self.send_header(k, str(v))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture(scope='module')
+def proxy(tmp_path_factory):
+    with Proxy(dict.fromkeys(HOSTS.values()), tmp_path_factory.mktemp('proxy')) as proxy: yield proxy
+
+
+@pytest.fixture(autouse=True)
+def through_proxy(proxy, monkeypatch):
+    "All that goes out goes through the proxy, where nobody answers yet"
+    proxy.hosts.clear()
+    for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy', 'SSL_CERT_DIR'): monkeypatch.delenv(name, raising=False)
+    for name,value in dict(HTTPS_PROXY=proxy.url, SSL_CERT_FILE=str(proxy.ca), REQUESTS_CA_BUNDLE=str(proxy.ca)).items(): monkeypatch.setenv(name, value)
+    monkeypatch.setattr(sources, 'PAUSES', (.01, .01))
+
+
+@pytest.fixture
+def engine(proxy):
+    "Put an engine in the place of a real one: `engine('openverse', answer)`"
+    started = []
+    def start(name, answer):
+        started.append(Engine(answer))
+        proxy.hosts[HOSTS[name]] = started[-1].server_address
+        return started[-1]
+    yield start
+    for o in started: o.__exit__()
+
+
+@pytest.fixture(scope='module')
+def demo_web():
+    with DemoWeb({'tennis': ['tennis racket']}, per_label=80) as web: yield web
+
+
+@pytest.fixture
+def web(demo_web, proxy):
+    "The demo web in the place of DuckDuckGo"
+    proxy.hosts[HOSTS['duckduckgo']] = demo_web.search.server_address
+    return demo_web
+
+
+def project(**search): return Project(name='rackets', labels=dict(squash='squash racket', tennis='tennis racket'), per_label=80, timeout=5, search=search)
+def found(source, term='tennis racket', **search): return list(SOURCES[source](term, project(**search), 'tennis'))
+
+
+def duckduckgo(results):
+    "DuckDuckGo's two answers: a page with a token, and `results(asked)`"
+    return lambda asked: 'vqd="4-1"' if asked.path == '/' else results(asked)
+
+def hits(*numbers, **kw): return dict(results=[dict(image=f'https://x.example/{i}.jpg', url=f'https://x.example/{i}', title=f'racket {i}') | kw for i in numbers])
+def numbers(candidates): return [int(Path(o.url).stem) for o in candidates]
+
+
+# DuckDuckGo
+
+@pytest.mark.parametrize('source', ['duckduckgo', 'jmd'])
+def test_search_over_the_wire(web, source):
+    assert [o.url for o in found(source)] == [web.address(o) for o in web.truth.values()]
+    assert found(source, 'qwertzuiop') == []
+
+
+def test_jmd_falls_back_with_a_word(web, proxy, monkeypatch, capsys):
+    monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(proxy.ca.with_name('none.pem')))
+    assert len(list(islice(SOURCES['jmd']('tennis racket', project(), 'tennis'), 5))) == 5
+    assert 'duckduckgo is asked instead' in capsys.readouterr().out
+
+
+def test_filters_reach_the_engine(engine):
+    web = engine('duckduckgo', duckduckgo(lambda asked: hits(1) if 's' not in asked.query else hits()))
+    found('duckduckgo', kind='photo', size='large', licence='modify', without=['toy', 'table tennis'])
+    asked = web.searches('/i.js')[0]
+    assert asked['q'] == 'tennis racket -toy -"table tennis"'
+    assert {*asked['f'].split(',')} - {''} == {'type:photo', 'size:Large', 'license:ModifyCommercially'}
+    found('duckduckgo')
+    assert 'f' not in web.searches('/i.js')[-1]
+
+
+def test_jmd_passes_on_what_it_can(engine, capsys):
+    web = engine('duckduckgo', lambda asked: 'vqd=4-1&' if asked.path == '/' else hits(1, 2, 1))
+    assert numbers(found('jmd', kind='clipart', size='small', without=['toy'])) == [1, 2]
+    asked = web.searches('/i.js')[0]
+    assert 'size:Small' in asked['f'] and 'type:Clipart' in asked['f'] and asked['q'] == 'tennis racket -toy'
+    web.answer = duckduckgo(lambda asked: hits(3) if 's' not in asked.query else hits())
+    assert numbers(found('jmd', licence='open')) == [3]
+    assert "it can't search by licence" in capsys.readouterr().out and 'license:Share' in web.searches('/i.js')[-2]['f']
+
+
+def test_pages_until_nothing_is_new(engine):
+    pages = {None: hits(*range(100)), '100': hits(*range(50, 150)), '200': hits(*range(120, 150)), '300': hits(999)}
+    web = engine('duckduckgo', duckduckgo(lambda asked: pages[asked.query.get('s')]))
+    assert numbers(found('duckduckgo')) == list(range(150))
+    assert [o.get('s') for o in web.searches('/i.js')] == [None, '100', '200']
+
+
+def test_titles_with_a_word_to_leave_out_are_passed_over(engine):
+    engine('duckduckgo', duckduckgo(lambda asked: dict(results=hits(1)['results'] + hits(2, title='TOY racket')['results'] + hits(3, title='Toyota')['results'])
+                                    if 's' not in asked.query else hits()))
+    assert numbers(found('duckduckgo', without=['toy'])) == [1, 3]
+    assert numbers(found('duckduckgo', 'toy racket', without=['toy'])) == [1, 2, 3]
+
+
+def test_a_refused_first_page_is_asked_for_again(engine):
+    answers = [(403, '', {}), (403, '', {}), hits(1, 2), hits()]
+    web = engine('duckduckgo', duckduckgo(lambda asked: answers.pop(0)))
+    assert numbers(found('duckduckgo')) == [1, 2]
+    assert len(web.searches('/i.js')) == 4
+
+
+def test_refused_for_good_is_none_without_a_fallback(engine):
+    web = engine('duckduckgo', duckduckgo(lambda asked: (403, '', {})))
+    assert found('duckduckgo') == []
+    assert len(web.searches('/i.js')) == 3
+
+
+def test_the_fallback_is_asked_and_told(engine, proxy, capsys):
+    engine('duckduckgo', duckduckgo(lambda asked: (403, '', {})))
+    meta = json.dumps(dict(murl='https://x.example/7.jpg', purl='https://x.example/7', turl='https://x.example/t', t='racket 7')).replace('"', '&quot;')
+    page = f'<html><body><div><div class="imgpt"><a class="iusc" m="{meta}"></a></div><div class="infopt"></div></div></body></html>'
+    bing = engine('bing', lambda asked: page if asked.query.get('first') == '1' else '<html><body></body></html>')
+    assert found('duckduckgo', fallback='bing', without=['toy']) == [Candidate('https://x.example/7.jpg', 'https://x.example/7', 'racket 7')]
+    assert capsys.readouterr().out == "DuckDuckGo has nothing for 'tennis racket' (no results); Bing is asked instead.\n"
+    assert bing.asked[0].query['q'] == 'tennis racket -toy'
+    bing.asked.clear()
+    assert found('duckduckgo', fallback='bing', licence='open') == [] and not bing.asked
+    proxy.hosts.pop(HOSTS['duckduckgo'])
+    assert numbers(found('duckduckgo', fallback='bing')) == [7]
+
+
+@pytest.mark.parametrize('answer', ['<html>Are you human?</html>', {}, dict(results=None), hits(1, title=None), (500, 'sorry', {}), (202, 'challenge', {})])
+def test_odd_answers_of_duckduckgo_are_no_traceback(engine, answer):
+    engine('duckduckgo', duckduckgo(lambda asked: answer))
+    try: assert numbers(found('duckduckgo')) in ([], [1])
+    except Unsearched as e: assert "DuckDuckGo can't be searched for 'tennis racket' (unreadable answer)" in str(e)
+
+
+@pytest.mark.parametrize('source', ['duckduckgo', 'openverse', 'wikimedia'])
+def test_no_network(source, free_port, monkeypatch):
+    with pytest.raises(TellapartError, match=r'\(no connection\); try again later, check the network, or set source = "demo"'): found(source)
+    monkeypatch.setenv('HTTPS_PROXY', f'http://127.0.0.1:{free_port}')
+    with pytest.raises(TellapartError, match='check the network, or set source = "demo"'): found(source)
+
+
+# Openverse
+
+def work(i, **kw):
+    return dict(id=f'{i}', title=f'Racket {i}', url=f'https://live.example/{i}.jpg', foreign_landing_url=f'https://photos.example/{i}', creator='Ada', creator_url=None, license='by',
+                license_version='4.0', license_url='https://creativecommons.org/licenses/by/4.0/', source='flickr', width=1024, height=683, mature=False) | kw
+
+def openverse(asked, works=range(45)):
+    "Openverse for those without a key"
+    page,size = int(asked.query['page']), int(asked.query['page_size'])
+    if size > 20: return 401, dict(detail='page_size may not exceed 20 for anonymous requests'), {}
+    pages = -(-len(works)//size)
+    if page > pages: return 400, dict(detail=dict(page=['Ensure this value is less'])), {}
+    return dict(result_count=len(works), page_count=pages, page_size=size, page=page, results=[work(o) for o in works[(page-1)*size:page*size]])
+
+
+def test_openverse_page_by_page(engine):
+    web = engine('openverse', openverse)
+    got = found('openverse', without=['toy'], licence='modify', kind='photo', size='medium')
+    assert numbers(got) == list(range(45))
+    assert got[7] == Candidate('https://live.example/7.jpg', 'https://photos.example/7', 'Racket 7', 'Ada', 'CC BY 4.0', 'https://creativecommons.org/licenses/by/4.0/')
+    asked = web.asked[0]
+    assert asked.path == '/v1/images/' and asked.headers['User-Agent'].startswith('tellapart/') and '+https://' in asked.headers['User-Agent']
+    assert asked.query == dict(q='tennis racket -toy', page='1', page_size='20', license_type='commercial,modification', category='photograph', size='medium')
+    assert len(web.asked) == 3
+
+
+def test_openverse_takes_no_more_pages_than_are_needed(engine):
+    web = engine('openverse', openverse)
+    assert len(list(islice(SOURCES['openverse']('tennis racket', project(), 'tennis'), 20))) == 20 and len(web.asked) == 1
+
+
+def test_throttled_for_a_moment(engine):
+    times = iter([(429, dict(detail='Request was throttled. Expected available in 1 second.'), {'Retry-After': 1}), (503, 'busy', {})])
+    web = engine('openverse', lambda asked: next(times, None) or openverse(asked, range(3)))
+    assert numbers(found('openverse')) == [0, 1, 2] and len(web.asked) == 3
+
+
+@pytest.mark.parametrize('answer', [(429, dict(detail='Request was throttled.'), {'Retry-After': 40_000}), (401, dict(detail='Anonymous requests are off'), {})])
+def test_throttled_for_today(engine, answer):
+    web = engine('openverse', lambda asked: answer if asked.query['page'] == '2' else openverse(asked))
+    got = []
+    with pytest.raises(Unsearched, match=f'HTTP {answer[0]}'):
+        for o in SOURCES['openverse']('tennis racket', project(), 'tennis'): got.append(o)
+    assert len(got) == 20 and len(web.asked) == 2
+
+
+@pytest.mark.parametrize('answer', ['<html>', [], 'null', {}, dict(results=[]), dict(results=[{}, dict(url=None)])])
+def test_odd_answers_of_openverse_are_no_traceback(engine, answer):
+    engine('openverse', lambda asked: answer)
+    try: assert found('openverse') == []
+    except Unsearched as e: assert "Openverse can't be searched for 'tennis racket' (unreadable answer)" in str(e)
+
+
+def test_hostile_and_missing_words(engine):
+    works = [work(1, title='<img src=x onerror=alert(1)>Racket\n\t1', creator='<script>alert(2)</script>Eve &amp; Co'),
+             work(2, title=None, creator=None, license_url=None, license_version=None, license='pdm', foreign_landing_url=None), dict(url='https://live.example/3.jpg')]
+    engine('openverse', lambda asked: dict(result_count=3, page_count=1, page_size=20, page=1, results=works))
+    one,two,three = found('openverse')
+    assert one.title == 'Racket 1' and '<' not in one.creator and one.creator.endswith('Eve & Co')
+    assert two == Candidate('https://live.example/2.jpg', licence='Public Domain Mark') and three == Candidate('https://live.example/3.jpg')
+
+
+# Wikimedia Commons
+
+def file(i, **about):
+    about = dict(Artist='<a href="//commons.wikimedia.org/wiki/User:Ada" title="User:Ada">Ada</a>', LicenseShortName='CC BY-SA 4.0', LicenseUrl='https://creativecommons.org/licenses/by-sa/4.0') | about
+    return dict(pageid=i, ns=6, title=f'File:Racket {i}.jpg', index=i, imagerepository='local', imageinfo=[dict(
+        thumburl=f'https://upload.example/thumb/{i}.jpg', thumbwidth=1280, thumbheight=853, url=f'https://upload.example/original/{i}.jpg', descriptionurl=f'https://commons.example/wiki/File:Racket_{i}.jpg',
+        descriptionshorturl=f'https://commons.example/w/index.php?curid={i}', extmetadata={k: dict(value=v, source='commons-desc-page') for k,v in about.items() if v is not None})])
+
+def commons(asked):
+    "Three answers: twenty files of fifty are told in the first, the others of them in the second, the next ten in the third"
+    bare = lambda i: {k: v for k,v in file(i).items() if k != 'imageinfo'}
+    if 'iicontinue' in asked.query: return dict(query=dict(pages=[bare(i) if i <= 20 else file(i) for i in range(50, 0, -1)]), **{'continue': dict(gsroffset=50, **{'continue': 'gsroffset||'})})
+    if 'gsroffset' in asked.query: return dict(batchcomplete=True, query=dict(pages=[file(i) for i in range(60, 50, -1)]))
+    return dict(query=dict(pages=[file(i) if i <= 20 else bare(i) for i in range(50, 0, -1)]), **{'continue': dict(iicontinue='Racket_21.jpg|2020', **{'continue': '||imageinfo'})})
+
+
+def test_commons_goes_on_where_it_is_told_to(engine):
+    web = engine('wikimedia', commons)
+    got = found('wikimedia', without=['toy'])
+    assert numbers(got) == list(range(1, 61))
+    assert got[6] == Candidate('https://upload.example/thumb/7.jpg', 'https://commons.example/wiki/File:Racket_7.jpg', 'Racket 7', 'Ada', 'CC BY-SA 4.0', 'https://creativecommons.org/licenses/by-sa/4.0')
+    asked = web.asked[0]
+    assert asked.path == '/w/api.php' and asked.headers['User-Agent'].startswith('tellapart/') and 'gzip' in asked.headers['Accept-Encoding']
+    assert asked.query['gsrsearch'] == 'tennis racket -toy filetype:bitmap' and asked.query['gsrnamespace'] == '6' and asked.query['iiurlwidth'] == '1280'
+
+
+def test_filters_of_commons(engine):
+    web = engine('wikimedia', lambda asked: dict(batchcomplete=True))
+    assert found('wikimedia', kind='clipart', size='large', licence='public') == found('wikimedia', licence='commercial') == []
+    assert [o.query['gsrsearch'] for o in web.asked] == ['tennis racket filetype:drawing fileres:>1000 haslicense:unrestricted', 'tennis racket filetype:bitmap']
+
+
+def test_an_error_in_a_good_answer_is_an_error(engine):
+    error = dict(error=dict(code='ratelimited', info="You've exceeded your rate limit.", docref='See api.php'))
+    answers = iter([error, (429, '<html>Too many requests', {})])
+    web = engine('wikimedia', lambda asked: next(answers, None) or dict(query=dict(pages=[file(1)])))
+    assert numbers(found('wikimedia')) == [1]
+    web.answer = lambda asked: error
+    with pytest.raises(Unsearched, match=r"Wikimedia Commons can't be searched for 'tennis racket' \(ratelimited\)"): found('wikimedia')
+
+
+def test_what_commons_leaves_out(engine):
+    small = file(3)
+    del small['imageinfo'][0]['thumburl'], small['imageinfo'][0]['extmetadata']
+    engine('wikimedia', lambda asked: dict(query=dict(pages=[file(1, Artist=None, LicenseUrl=None, LicenseShortName='Public domain'), file(2, Artist='Unknown author<span style="display: none;">Unknown author</span>'), small])))
+    one,two,three = found('wikimedia')
+    assert (one.creator, one.licence, one.licence_url, two.creator) == ('', 'Public domain', '', 'Unknown author')
+    assert three.url == 'https://upload.example/original/3.jpg' and three.licence == ''
+
+
+# Tables, folders, and the demo web
+
+def table(folder, text, encoding='utf-8'):
+    (folder/'photos.csv').write_bytes(text.encode(encoding))
+    return SimpleNamespace(csv_file=folder/'photos.csv')
+
+
+def test_a_table_of_jmd_imagescraper(web, tmp_path):
+    from jmd_imagescraper.core import ImgSize, save_urls_to_csv
+    for label in 'tennis', 'squash': save_urls_to_csv(tmp_path/'photos.csv', label, 'tennis racket', 10, ImgSize.Medium)
+    p = SimpleNamespace(csv_file=tmp_path/'photos.csv')
+    assert [o.url for o in SOURCES['csv'](None, p, 'tennis')] == [web.address(o) for o in list(web.truth.values())[:10]]
+
+
+def test_credits_can_be_gathered_again(tmp_path):
+    row = dict(file='tennis-1.jpg', label='tennis', title='A racket, "new"', creator='Ada', licence='CC0', licence_url='https://cc/0', page='https://x/1', url='https://x/1.jpg', source='web')
+    pd.DataFrame([row, row | dict(url='', source='own')])[COLUMNS].to_csv(tmp_path/'CREDITS.csv', index=False, encoding='utf-8-sig')
+    assert list(SOURCES['csv'](None, SimpleNamespace(csv_file=tmp_path/'CREDITS.csv'), 'tennis')) == [Candidate('https://x/1.jpg', 'https://x/1', 'A racket, "new"', 'Ada', 'CC0', 'https://cc/0')]
+
+
+def test_odd_rows_of_a_table(tmp_path, capsys):
+    p = table(tmp_path, 'URL,Label\r\n\r\nhttps://x/1.jpg\r\nhttps://x/2.jpg, Tennis ,more,and more\r\n,tennis\r\n"https://x/3\n.jpg",golf\r\n')
+    assert [o.url for o in SOURCES['csv'](None, p, 'tennis')] == ['https://x/2.jpg'] and not capsys.readouterr().out
+    assert list(SOURCES['csv'](None, p, 'squash')) == [] and "has no row for 'squash'; its labels are" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize('text, encoding, told', [
+    ('url;label\nhttps://x/1.jpg;tennis\n', 'utf-8', 'has no column URL'), ('URL,Name\n', 'utf-8', 'has no column Label'), ('', 'utf-8', 'has no column URL'),
+    ('URL,Label\nhttps://x/ü.jpg,tennis\n', 'latin-1', 'is no table in UTF-8'), ('URL,Label\n' + 'x'*200_000, 'utf-8', 'is no table'), ('URL,Label\n', 'utf-16', 'is no table in UTF-8')])
+def test_what_is_no_table_is_told(tmp_path, text, encoding, told):
+    with pytest.raises(TellapartError, match=told): list(SOURCES['csv'](None, table(tmp_path, text, encoding), 'tennis'))
+
+
+def test_no_table_is_told(tmp_path):
+    with pytest.raises(TellapartError, match="photos.csv can't be read"): list(SOURCES['csv'](None, SimpleNamespace(csv_file=tmp_path/'photos.csv'), 'tennis'))
+
+
+def test_a_long_table_is_read_row_by_row(tmp_path):
+    (tmp_path/'photos.csv').write_bytes(b'URL,Label\n' + b'https://x/1.jpg,tennis\n'*100_000 + b'\xff')
+    first = SOURCES['csv'](None, SimpleNamespace(csv_file=tmp_path/'photos.csv'), 'tennis')
+    assert next(first).url == 'https://x/1.jpg' # before anybody has seen its end
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='making links takes rights on Windows')
+def test_a_folder_with_loops_and_pipes(tmp_path):
+    label = tmp_path/'tennis'
+    (label/'mine').mkdir(parents=True)
+    for o in 'a.jpg', 'mine/b.JPG', 'mine/photo.jpg?v=1', 'notes.md', 'film.mp4': (label/o).touch()
+    (label/'loop').symlink_to(tmp_path)
+    (label/'mine'/'back').symlink_to(label)
+    (label/'gone.jpg').symlink_to(tmp_path/'nowhere')
+    os.mkfifo(label/'pipe.jpg')
+    got = [(o.url.rpartition('/')[2], o.thing, o.kind) for o in SOURCES['folder'](None, SimpleNamespace(own_photos=tmp_path), 'tennis')]
+    assert got == [('a.jpg', '', 'own'), ('b.JPG', 'mine', 'own'), ('photo.jpg%3Fv%3D1', 'mine', 'own')]
+
+
+def test_a_label_may_be_a_link_to_a_folder(tmp_path):
+    (tmp_path/'elsewhere').mkdir()
+    (tmp_path/'elsewhere'/'a.jpg').touch()
+    try: (tmp_path/'tennis').symlink_to(tmp_path/'elsewhere', target_is_directory=True)
+    except OSError: pytest.skip('making links takes rights on Windows')
+    assert len(list(SOURCES['folder'](None, SimpleNamespace(own_photos=tmp_path), 'tennis'))) == 1
+
+
+def test_a_demo_web_that_runs_already(demo_web, monkeypatch):
+    monkeypatch.setenv('TELLAPART_DEMO_WEB', demo_web.url)
+    got = found('demo')
+    hosts = sources.demo_hosts(sources.demo_web(project()))
+    assert len(got) == len(demo_web.truth) and all(o.kind == 'demo' for o in got)
+    for o,truth in zip(got, demo_web.truth.values()):
+        host,_,path = o.url.removeprefix('http://').partition('/')
+        assert f'http://127.0.0.1:{hosts[host, 80][1]}/{path}' == demo_web.address(truth)
+    assert found('demo', without=['racket 1', 'x']) != [] and not [o for o in found('demo', 'tennis racket', without=['1']) if o.title.endswith(' 1')]
+
+
+def test_the_demo_web_has_enough_of_the_most_wanted_term():
+    p = Project(name='x', labels=dict(a={'red': 20, 'blue': 4}, b='green'), source='demo', per_label=5)
+    assert len(list(SOURCES['demo']('red', p, 'a'))) >= 20

@@ -1,21 +1,16 @@
-"Gathering and checking over real HTTP: the demo web, a search engine behind a proxy, a kill in the middle, no network, no disk"
+"Gathering and checking over real HTTP: the demo web, a kill in the middle, no network, no disk"
 import json, multiprocessing, os, random, subprocess, sys, time
 from hashlib import sha256
-from itertools import islice
-from types import SimpleNamespace
 import filelock, pytest
 from PIL import Image
 from tellapart.errors import TellapartError
 from tellapart.learn.check import check
 from tellapart.learn.demo.draw import draw
 from tellapart.learn.demo.score import score
-from tellapart.learn.demo.web import DemoWeb
 from tellapart.learn.gather import gather, gathered as gathered_sentence
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import read_project
-from tellapart.learn.sources import SOURCES
 from tellapart.photo import open_photo
-from proxy import Proxy
 
 PROJECT = '''name = "rackets"
 source = "demo"
@@ -158,37 +153,9 @@ def test_two_at_once_are_told_apart(tmp_path):
     with filelock.FileLock(p.folder/'gather.lock'), pytest.raises(TellapartError, match='is under way; wait for it'): gather(p)
 
 
-@pytest.fixture(scope='module')
-def web():
-    with DemoWeb({'tennis': ['tennis racket']}, per_label=80) as web: yield web
-
-
-@pytest.fixture
-def search(web, tmp_path, monkeypatch):
-    "The demo web in the place of DuckDuckGo, for whoever goes through the proxy"
-    with Proxy({'duckduckgo.com': web.search.server_address}, tmp_path) as proxy:
-        for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy'): monkeypatch.delenv(name, raising=False)
-        for name,value in dict(HTTPS_PROXY=proxy.url, SSL_CERT_FILE=str(proxy.ca), REQUESTS_CA_BUNDLE=str(proxy.ca)).items(): monkeypatch.setenv(name, value)
-        yield proxy
-
-
-@pytest.mark.parametrize('source', ['duckduckgo', 'jmd'])
-def test_search_over_the_wire(web, search, source):
-    p = SimpleNamespace(timeout=5, per_label=80)
-    found = [o.url for o in SOURCES[source]('tennis racket', p, 'tennis')]
-    assert found == [web.address(o) for o in web.truth.values()]
-    assert list(SOURCES[source]('qwertzuiop', p, 'tennis')) == []
-
-
-def test_jmd_falls_back_with_a_word(web, search, monkeypatch, capsys):
-    monkeypatch.delenv('REQUESTS_CA_BUNDLE')
-    monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(search.ca.with_name('none.pem')))
-    assert len(list(islice(SOURCES['jmd']('tennis racket', SimpleNamespace(timeout=5, per_label=80), 'tennis'), 5))) == 5
-    assert 'duckduckgo is asked instead' in capsys.readouterr().out
-
-
 def test_no_network(tmp_path, free_port, monkeypatch):
     monkeypatch.setenv('HTTPS_PROXY', f'http://127.0.0.1:{free_port}')
+    monkeypatch.setattr('tellapart.learn.sources.PAUSES', ())
     with pytest.raises(TellapartError, match='check the network, or set source = "demo"'): gather(project(tmp_path, PROJECT.replace('"demo"', '"duckduckgo"')))
 
 

@@ -1,5 +1,5 @@
 "Sources over the wire: search engines as they speak, refuse, repeat themselves and lie, behind a proxy; tables and folders as people have them"
-import json, os, threading
+import html, json, os, threading
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -21,7 +21,7 @@ HOSTS = dict(duckduckgo='duckduckgo.com', bing='www.bing.com', openverse='api.op
 
 
 class Engine(ThreadingHTTPServer):
-    "A search engine that answers with what `answer(asked)` returns: a body (text, or anything for JSON), or a status, a body and headers; `asked` is what it was asked"
+    "A search engine that answers as `answer(asked)` says: a body (text, or anything for JSON), or a status, a body and headers; `asked` is what it was asked"
     daemon_threads = True
 
     def __init__(self, answer):
@@ -66,7 +66,8 @@ def through_proxy(proxy, monkeypatch):
     "All that goes out goes through the proxy, where nobody answers yet"
     proxy.hosts.clear()
     for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy', 'SSL_CERT_DIR'): monkeypatch.delenv(name, raising=False)
-    for name,value in dict(HTTPS_PROXY=proxy.url, SSL_CERT_FILE=str(proxy.ca), REQUESTS_CA_BUNDLE=str(proxy.ca)).items(): monkeypatch.setenv(name, value)
+    monkeypatch.setenv('HTTPS_PROXY', proxy.url)
+    for name in 'SSL_CERT_FILE','REQUESTS_CA_BUNDLE': monkeypatch.setenv(name, str(proxy.ca))
     monkeypatch.setattr(sources, 'PAUSES', (.01, .01))
 
 
@@ -94,7 +95,9 @@ def web(demo_web, proxy):
     return demo_web
 
 
-def project(**search): return Project(name='rackets', labels=dict(squash='squash racket', tennis='tennis racket'), per_label=80, timeout=5, search=search)
+def project(**search):
+    return Project(name='rackets', labels=dict(squash='squash racket', tennis='tennis racket'), per_label=80, timeout=5, search=search)
+
 def found(source, term='tennis racket', **search): return list(SOURCES[source](term, project(**search), 'tennis'))
 
 
@@ -102,7 +105,8 @@ def duckduckgo(results):
     "DuckDuckGo's two answers: a page with a token, and `results(asked)`"
     return lambda asked: 'vqd="4-1"' if asked.path == '/' else results(asked)
 
-def hits(*numbers, **kw): return dict(results=[dict(image=f'https://x.example/{i}.jpg', url=f'https://x.example/{i}', title=f'racket {i}') | kw for i in numbers])
+def hit(i, **kw): return dict(image=f'https://x.example/{i}.jpg', url=f'https://x.example/{i}', title=f'racket {i}') | kw
+def hits(*numbers): return dict(results=[hit(i) for i in numbers])
 def numbers(candidates): return [int(Path(o.url).stem) for o in candidates]
 
 
@@ -148,8 +152,8 @@ def test_pages_until_nothing_is_new(engine):
 
 
 def test_titles_with_a_word_to_leave_out_are_passed_over(engine):
-    engine('duckduckgo', duckduckgo(lambda asked: dict(results=hits(1)['results'] + hits(2, title='TOY racket')['results'] + hits(3, title='Toyota')['results'])
-                                    if 's' not in asked.query else hits()))
+    page = dict(results=[hit(1), hit(2, title='TOY racket'), hit(3, title='Toyota')])
+    engine('duckduckgo', duckduckgo(lambda asked: hits() if 's' in asked.query else page))
     assert numbers(found('duckduckgo', without=['toy'])) == [1, 3]
     assert numbers(found('duckduckgo', 'toy racket', without=['toy'])) == [1, 2, 3]
 
@@ -169,8 +173,8 @@ def test_refused_for_good_is_none_without_a_fallback(engine):
 
 def test_the_fallback_is_asked_and_told(engine, proxy, capsys):
     engine('duckduckgo', duckduckgo(lambda asked: (403, '', {})))
-    meta = json.dumps(dict(murl='https://x.example/7.jpg', purl='https://x.example/7', turl='https://x.example/t', t='racket 7')).replace('"', '&quot;')
-    page = f'<html><body><div><div class="imgpt"><a class="iusc" m="{meta}"></a></div><div class="infopt"></div></div></body></html>'
+    about = html.escape(json.dumps(dict(murl='https://x.example/7.jpg', purl='https://x.example/7', turl='https://x.example/t', t='racket 7')))
+    page = f'<html><body><div><div class="imgpt"><a class="iusc" m="{about}"></a></div><div class="infopt"></div></div></body></html>'
     bing = engine('bing', lambda asked: page if asked.query.get('first') == '1' else '<html><body></body></html>')
     assert found('duckduckgo', fallback='bing', without=['toy']) == [Candidate('https://x.example/7.jpg', 'https://x.example/7', 'racket 7')]
     assert capsys.readouterr().out == "DuckDuckGo has nothing for 'tennis racket' (no results); Bing is asked instead.\n"
@@ -181,7 +185,8 @@ def test_the_fallback_is_asked_and_told(engine, proxy, capsys):
     assert numbers(found('duckduckgo', fallback='bing')) == [7]
 
 
-@pytest.mark.parametrize('answer', ['<html>Are you human?</html>', {}, dict(results=None), hits(1, title=None), (500, 'sorry', {}), (202, 'challenge', {})])
+@pytest.mark.parametrize('answer', ['<html>Are you human?</html>', {}, dict(results=None), dict(results=[hit(1, title=None)]),
+                                    (500, 'sorry', {}), (202, 'challenge', {})])
 def test_odd_answers_of_duckduckgo_are_no_traceback(engine, answer):
     engine('duckduckgo', duckduckgo(lambda asked: answer))
     try: assert numbers(found('duckduckgo')) in ([], [1])
@@ -198,8 +203,9 @@ def test_no_network(source, free_port, monkeypatch):
 # Openverse
 
 def work(i, **kw):
-    return dict(id=f'{i}', title=f'Racket {i}', url=f'https://live.example/{i}.jpg', foreign_landing_url=f'https://photos.example/{i}', creator='Ada', creator_url=None, license='by',
-                license_version='4.0', license_url='https://creativecommons.org/licenses/by/4.0/', source='flickr', width=1024, height=683, mature=False) | kw
+    return dict(id=f'{i}', title=f'Racket {i}', url=f'https://live.example/{i}.jpg', foreign_landing_url=f'https://photos.example/{i}',
+                creator='Ada', creator_url=None, license='by', license_version='4.0', license_url='https://creativecommons.org/licenses/by/4.0/',
+                source='flickr', width=1024, height=683, mature=False) | kw
 
 def openverse(asked, works=range(45)):
     "Openverse for those without a key"
@@ -214,10 +220,12 @@ def test_openverse_page_by_page(engine):
     web = engine('openverse', openverse)
     got = found('openverse', without=['toy'], licence='modify', kind='photo', size='medium')
     assert numbers(got) == list(range(45))
-    assert got[7] == Candidate('https://live.example/7.jpg', 'https://photos.example/7', 'Racket 7', 'Ada', 'CC BY 4.0', 'https://creativecommons.org/licenses/by/4.0/')
+    assert got[7] == Candidate('https://live.example/7.jpg', 'https://photos.example/7', 'Racket 7', 'Ada',
+                               'CC BY 4.0', 'https://creativecommons.org/licenses/by/4.0/')
     asked = web.asked[0]
     assert asked.path == '/v1/images/' and asked.headers['User-Agent'].startswith('tellapart/') and '+https://' in asked.headers['User-Agent']
-    assert asked.query == dict(q='tennis racket -toy', page='1', page_size='20', license_type='commercial,modification', category='photograph', size='medium')
+    assert asked.query == dict(q='tennis racket -toy', page='1', page_size='20', license_type='commercial,modification',
+                               category='photograph', size='medium')
     assert len(web.asked) == 3
 
 
@@ -232,7 +240,8 @@ def test_throttled_for_a_moment(engine):
     assert numbers(found('openverse')) == [0, 1, 2] and len(web.asked) == 3
 
 
-@pytest.mark.parametrize('answer', [(429, dict(detail='Request was throttled.'), {'Retry-After': 40_000}), (401, dict(detail='Anonymous requests are off'), {})])
+@pytest.mark.parametrize('answer', [(429, dict(detail='Request was throttled.'), {'Retry-After': 40_000}),
+                                    (401, dict(detail='Anonymous requests are off'), {})])
 def test_throttled_for_today(engine, answer):
     web = engine('openverse', lambda asked: answer if asked.query['page'] == '2' else openverse(asked))
     got = []
@@ -250,7 +259,8 @@ def test_odd_answers_of_openverse_are_no_traceback(engine, answer):
 
 def test_hostile_and_missing_words(engine):
     works = [work(1, title='<img src=x onerror=alert(1)>Racket\n\t1', creator='<script>alert(2)</script>Eve &amp; Co'),
-             work(2, title=None, creator=None, license_url=None, license_version=None, license='pdm', foreign_landing_url=None), dict(url='https://live.example/3.jpg')]
+             work(2, title=None, creator=None, license_url=None, license_version=None, license='pdm', foreign_landing_url=None),
+             dict(url='https://live.example/3.jpg')]
     engine('openverse', lambda asked: dict(result_count=3, page_count=1, page_size=20, page=1, results=works))
     one,two,three = found('openverse')
     assert one.title == 'Racket 1' and '<' not in one.creator and one.creator.endswith('Eve & Co')
@@ -260,33 +270,39 @@ def test_hostile_and_missing_words(engine):
 # Wikimedia Commons
 
 def file(i, **about):
-    about = dict(Artist='<a href="//commons.wikimedia.org/wiki/User:Ada" title="User:Ada">Ada</a>', LicenseShortName='CC BY-SA 4.0', LicenseUrl='https://creativecommons.org/licenses/by-sa/4.0') | about
-    return dict(pageid=i, ns=6, title=f'File:Racket {i}.jpg', index=i, imagerepository='local', imageinfo=[dict(
-        thumburl=f'https://upload.example/thumb/{i}.jpg', thumbwidth=1280, thumbheight=853, url=f'https://upload.example/original/{i}.jpg', descriptionurl=f'https://commons.example/wiki/File:Racket_{i}.jpg',
-        descriptionshorturl=f'https://commons.example/w/index.php?curid={i}', extmetadata={k: dict(value=v, source='commons-desc-page') for k,v in about.items() if v is not None})])
+    about = dict(Artist='<a href="//commons.wikimedia.org/wiki/User:Ada" title="User:Ada">Ada</a>', LicenseShortName='CC BY-SA 4.0',
+                 LicenseUrl='https://creativecommons.org/licenses/by-sa/4.0') | about
+    info = dict(thumburl=f'https://upload.example/thumb/{i}.jpg', thumbwidth=1280, thumbheight=853, url=f'https://upload.example/original/{i}.jpg',
+                descriptionurl=f'https://commons.example/wiki/File:Racket_{i}.jpg', descriptionshorturl=f'https://commons.example/w/index.php?curid={i}',
+                extmetadata={k: dict(value=v, source='commons-desc-page') for k,v in about.items() if v is not None})
+    return dict(pageid=i, ns=6, title=f'File:Racket {i}.jpg', index=i, imagerepository='local', imageinfo=[info])
 
 def commons(asked):
-    "Three answers: twenty files of fifty are told in the first, the others of them in the second, the next ten in the third"
-    bare = lambda i: {k: v for k,v in file(i).items() if k != 'imageinfo'}
-    if 'iicontinue' in asked.query: return dict(query=dict(pages=[bare(i) if i <= 20 else file(i) for i in range(50, 0, -1)]), **{'continue': dict(gsroffset=50, **{'continue': 'gsroffset||'})})
-    if 'gsroffset' in asked.query: return dict(batchcomplete=True, query=dict(pages=[file(i) for i in range(60, 50, -1)]))
-    return dict(query=dict(pages=[file(i) if i <= 20 else bare(i) for i in range(50, 0, -1)]), **{'continue': dict(iicontinue='Racket_21.jpg|2020', **{'continue': '||imageinfo'})})
+    "Three answers: fifty files, but only twenty with all that was asked; then the rest of the thirty others; then the next ten"
+    def files(whole, of): return dict(pages=[file(i) if i in whole else {k: v for k,v in file(i).items() if k != 'imageinfo'} for i in reversed(of)])
+    def on(**kw): return {'continue': kw}
+    if 'iicontinue' in asked.query: return dict(query=files(range(21, 51), range(1, 51))) | on(gsroffset=50, **{'continue': 'gsroffset||'})
+    if 'gsroffset' in asked.query: return dict(batchcomplete=True, query=files(range(51, 61), range(51, 61)))
+    return dict(query=files(range(1, 21), range(1, 51))) | on(iicontinue='Racket_21.jpg|2020', **{'continue': '||imageinfo'})
 
 
 def test_commons_goes_on_where_it_is_told_to(engine):
     web = engine('wikimedia', commons)
     got = found('wikimedia', without=['toy'])
     assert numbers(got) == list(range(1, 61))
-    assert got[6] == Candidate('https://upload.example/thumb/7.jpg', 'https://commons.example/wiki/File:Racket_7.jpg', 'Racket 7', 'Ada', 'CC BY-SA 4.0', 'https://creativecommons.org/licenses/by-sa/4.0')
+    assert got[6] == Candidate('https://upload.example/thumb/7.jpg', 'https://commons.example/wiki/File:Racket_7.jpg', 'Racket 7', 'Ada',
+                               'CC BY-SA 4.0', 'https://creativecommons.org/licenses/by-sa/4.0')
     asked = web.asked[0]
     assert asked.path == '/w/api.php' and asked.headers['User-Agent'].startswith('tellapart/') and 'gzip' in asked.headers['Accept-Encoding']
-    assert asked.query['gsrsearch'] == 'tennis racket -toy filetype:bitmap' and asked.query['gsrnamespace'] == '6' and asked.query['iiurlwidth'] == '1280'
+    assert asked.query['gsrsearch'] == 'tennis racket -toy filetype:bitmap'
+    assert asked.query['gsrnamespace'] == '6' and asked.query['iiurlwidth'] == '1280'
 
 
 def test_filters_of_commons(engine):
     web = engine('wikimedia', lambda asked: dict(batchcomplete=True))
     assert found('wikimedia', kind='clipart', size='large', licence='public') == found('wikimedia', licence='commercial') == []
-    assert [o.query['gsrsearch'] for o in web.asked] == ['tennis racket filetype:drawing fileres:>1000 haslicense:unrestricted', 'tennis racket filetype:bitmap']
+    assert [o.query['gsrsearch'] for o in web.asked] == ['tennis racket filetype:drawing fileres:>1000 haslicense:unrestricted',
+                                                         'tennis racket filetype:bitmap']
 
 
 def test_an_error_in_a_good_answer_is_an_error(engine):
@@ -301,7 +317,9 @@ def test_an_error_in_a_good_answer_is_an_error(engine):
 def test_what_commons_leaves_out(engine):
     small = file(3)
     del small['imageinfo'][0]['thumburl'], small['imageinfo'][0]['extmetadata']
-    engine('wikimedia', lambda asked: dict(query=dict(pages=[file(1, Artist=None, LicenseUrl=None, LicenseShortName='Public domain'), file(2, Artist='Unknown author<span style="display: none;">Unknown author</span>'), small])))
+    nobody = 'Unknown author<span style="display: none;">Unknown author</span>'
+    files = [file(1, Artist=None, LicenseUrl=None, LicenseShortName='Public domain'), file(2, Artist=nobody), small]
+    engine('wikimedia', lambda asked: dict(query=dict(pages=files)))
     one,two,three = found('wikimedia')
     assert (one.creator, one.licence, one.licence_url, two.creator) == ('', 'Public domain', '', 'Unknown author')
     assert three.url == 'https://upload.example/original/3.jpg' and three.licence == ''
@@ -322,9 +340,10 @@ def test_a_table_of_jmd_imagescraper(web, tmp_path):
 
 
 def test_credits_can_be_gathered_again(tmp_path):
-    row = dict(file='tennis-1.jpg', label='tennis', title='A racket, "new"', creator='Ada', licence='CC0', licence_url='https://cc/0', page='https://x/1', url='https://x/1.jpg', source='web')
+    known = dict(title='A racket, "new"', creator='Ada', licence='CC0', licence_url='https://cc/0', page='https://x/1', url='https://x/1.jpg')
+    row = known | dict(file='tennis-1.jpg', label='tennis', source='web')
     pd.DataFrame([row, row | dict(url='', source='own')])[COLUMNS].to_csv(tmp_path/'CREDITS.csv', index=False, encoding='utf-8-sig')
-    assert list(SOURCES['csv'](None, SimpleNamespace(csv_file=tmp_path/'CREDITS.csv'), 'tennis')) == [Candidate('https://x/1.jpg', 'https://x/1', 'A racket, "new"', 'Ada', 'CC0', 'https://cc/0')]
+    assert list(SOURCES['csv'](None, SimpleNamespace(csv_file=tmp_path/'CREDITS.csv'), 'tennis')) == [Candidate(**known)]
 
 
 def test_odd_rows_of_a_table(tmp_path, capsys):
@@ -334,14 +353,16 @@ def test_odd_rows_of_a_table(tmp_path, capsys):
 
 
 @pytest.mark.parametrize('text, encoding, told', [
-    ('url;label\nhttps://x/1.jpg;tennis\n', 'utf-8', 'has no column URL'), ('URL,Name\n', 'utf-8', 'has no column Label'), ('', 'utf-8', 'has no column URL'),
-    ('URL,Label\nhttps://x/ü.jpg,tennis\n', 'latin-1', 'is no table in UTF-8'), ('URL,Label\n' + 'x'*200_000, 'utf-8', 'is no table'), ('URL,Label\n', 'utf-16', 'is no table in UTF-8')])
+    ('url;label\nhttps://x/1.jpg;tennis\n', 'utf-8', 'has no column URL'), ('', 'utf-8', 'has no column URL'), ('URL,Name\n', 'utf-8', 'has no column Label'),
+    ('URL,Label\nhttps://x/ü.jpg,tennis\n', 'latin-1', 'is no table in UTF-8'), ('URL,Label\n', 'utf-16', 'is no table in UTF-8'),
+    ('URL,Label\n' + 'x'*200_000, 'utf-8', 'is no table')])
 def test_what_is_no_table_is_told(tmp_path, text, encoding, told):
     with pytest.raises(TellapartError, match=told): list(SOURCES['csv'](None, table(tmp_path, text, encoding), 'tennis'))
 
 
 def test_no_table_is_told(tmp_path):
-    with pytest.raises(TellapartError, match="photos.csv can't be read"): list(SOURCES['csv'](None, SimpleNamespace(csv_file=tmp_path/'photos.csv'), 'tennis'))
+    p = SimpleNamespace(csv_file=tmp_path/'photos.csv')
+    with pytest.raises(TellapartError, match="photos.csv can't be read"): list(SOURCES['csv'](None, p, 'tennis'))
 
 
 def test_a_long_table_is_read_row_by_row(tmp_path):
@@ -379,7 +400,7 @@ def test_a_demo_web_that_runs_already(demo_web, monkeypatch):
     for o,truth in zip(got, demo_web.truth.values()):
         host,_,path = o.url.removeprefix('http://').partition('/')
         assert f'http://127.0.0.1:{hosts[host, 80][1]}/{path}' == demo_web.address(truth)
-    assert found('demo', without=['racket 1', 'x']) != [] and not [o for o in found('demo', 'tennis racket', without=['1']) if o.title.endswith(' 1')]
+    assert [o.title for o in found('demo', without=['1'])] == [o.title for o in got[1:]]
 
 
 def test_the_demo_web_has_enough_of_the_most_wanted_term():

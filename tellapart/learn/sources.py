@@ -58,7 +58,8 @@ class Unsearched(TellapartError):
         reason:str, # Such as `HTTP 429`
         after:float=0, # Seconds until it may be asked again; endless where that would be of no use
     ):
-        super().__init__(f"{engine} can't be searched for {term!r} ({reason}); try again later, check the network, or set source = \"demo\" to go on without one.")
+        super().__init__(f"{engine} can't be searched for {term!r} ({reason}); "
+                         'try again later, check the network, or set source = "demo" to go on without one.')
         self.reason,self.after = reason,after
 
 def _patiently(ask):
@@ -195,7 +196,8 @@ def _json(engine, term, client, url, params):
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #0000001e
 _OPENVERSE_KINDS = dict(photo='photograph', clipart='illustration')
-_OPENVERSE_LICENCES = dict(commercial=dict(license_type='commercial'), modify=dict(license_type='commercial,modification'), public=dict(license='cc0,pdm'))
+_OPENVERSE_LICENCES = dict(any={}, open={}, commercial=dict(license_type='commercial'), modify=dict(license_type='commercial,modification'),
+                           public=dict(license='cc0,pdm'))
 _NAMES = dict(cc0='CC0', pdm='Public Domain Mark') # the others are called by their letters: CC BY-SA
 
 def _of_openverse(o):
@@ -212,7 +214,7 @@ def openverse(
     label:str, # The label that the photos will get
 )->Iterator[Candidate]: # Raises `Unsearched` if Openverse can't be reached, or has been asked too much
     "Photos with an open licence that Openverse finds"
-    params = dict(q=_query(term, p), page_size=20) | _OPENVERSE_LICENCES.get(p.search.licence, {})
+    params = dict(q=_query(term, p), page_size=20) | _OPENVERSE_LICENCES[p.search.licence]
     if p.search.kind != 'any': params['category'] = _OPENVERSE_KINDS[p.search.kind]
     if p.search.size != 'any': params['size'] = p.search.size
     with _client(p) as client:
@@ -231,7 +233,8 @@ def _of_commons(o):
     "A candidate from one page of Commons"
     info = o['imageinfo'][0]
     about = {k: v.get('value') for k,v in (info.get('extmetadata') or {}).items()}
-    return Candidate(info.get('thumburl') or info.get('url') or '', info.get('descriptionurl') or '', _plain(o.get('title')).removeprefix('File:').rpartition('.')[0],
+    title = o.get('title', '').removeprefix('File:').rpartition('.')[0]
+    return Candidate(info.get('thumburl') or info.get('url') or '', info.get('descriptionurl') or '', title,
                      _plain(about.get('Artist')), _plain(about.get('LicenseShortName')), about.get('LicenseUrl') or '')
 
 @source
@@ -262,11 +265,13 @@ def _rows(file):
         with open(file, newline='', encoding='utf-8-sig') as f:
             table = DictReader(f)
             table.fieldnames = [o.strip().lower() for o in table.fieldnames or []]
-            if missing := [o for o in ('URL', 'Label') if o.lower() not in table.fieldnames]:
-                raise TellapartError(f"{file} has no column {missing[0]}; its first line should name the columns URL and Label, with a comma between.")
+            for o in 'URL','Label':
+                if o.lower() not in table.fieldnames:
+                    raise TellapartError(f"{file} has no column {o}; its first line should name the columns URL and Label, with a comma between.")
             for row in table: yield {k: v.strip() for k,v in row.items() if k and v}
-    except OSError as e: raise TellapartError(f"{file} can't be read ({e.strerror}); put a table of addresses there, with the columns URL and Label.") from None
-    except (UnicodeDecodeError, NotATable): raise TellapartError(f"{file} is no table in UTF-8; save it once more as CSV in UTF-8.") from None
+    except OSError as e:
+        raise TellapartError(f"{file} can't be read ({e.strerror}); put a table of addresses there, with the columns URL and Label.") from None
+    except (UnicodeDecodeError, NotATable): raise TellapartError(f"{file} is no table in UTF-8; save it again, as CSV in UTF-8.") from None
 
 @source(by_term=False)
 def csv(

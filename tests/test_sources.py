@@ -65,7 +65,7 @@ def proxy(tmp_path_factory):
 def through_proxy(proxy, monkeypatch):
     "All that goes out goes through the proxy, where nobody answers yet"
     proxy.hosts.clear()
-    for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy', 'SSL_CERT_DIR'): monkeypatch.delenv(name, raising=False)
+    for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy'): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('HTTPS_PROXY', proxy.url)
     for name in 'SSL_CERT_FILE','REQUESTS_CA_BUNDLE': monkeypatch.setenv(name, str(proxy.ca))
     monkeypatch.setattr(sources, 'PAUSES', (.01, .01))

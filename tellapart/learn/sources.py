@@ -17,6 +17,7 @@ from itertools import count, islice
 from mimetypes import guess_type
 from pathlib import Path
 from threading import Thread
+from urllib.request import getproxies
 import tellapart
 from ..errors import TellapartError
 
@@ -62,14 +63,14 @@ class Unsearched(TellapartError):
                          'try again later, check the network, or set source = "demo" to go on without one.')
         self.reason,self.after = reason,after
 
-def _patiently(ask):
-    "What `ask()` returns, at the third attempt at the latest"
+def _patiently(ask, *args):
+    "What `ask(*args)` returns, at the third attempt at the latest"
     for pause in PAUSES:
-        try: return ask()
+        try: return ask(*args)
         except Unsearched as e:
             if e.after > LONGEST: raise
             time.sleep(max(pause, e.after))
-    return ask()
+    return ask(*args)
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #0000000d
 def _has(text, word):
@@ -114,7 +115,7 @@ def _why(e):
 def _ddgs(engine, term, p):
     "Pages of candidates from one of ddgs' engines"
     from ddgs import DDGS
-    search = DDGS(proxy=os.environ.get('HTTPS_PROXY'), timeout=math.ceil(p.timeout), verify=os.environ.get('SSL_CERT_FILE') or True)
+    search = DDGS(proxy=getproxies().get('https'), timeout=math.ceil(p.timeout), verify=os.environ.get('SSL_CERT_FILE') or True)
     filters = dict(type_image=p.search.kind, size=p.search.size.title(), license_image=_DDG_LICENCES[p.search.licence])
     filters = {k: v for k,v in filters.items() if v.lower() != 'any'}
     def ask(page):
@@ -122,7 +123,7 @@ def _ddgs(engine, term, p):
         except Exception as e: # ddgs' own, and whatever it stumbles over in an answer
             raise Unsearched(_ENGINES[engine], term, _why(e), math.inf if _why(e) == 'no results' and page > 1 else 0) from None
     for page in count(1):
-        try: results = _patiently(partial(ask, page))
+        try: results = _patiently(ask, page)
         except Unsearched as e:
             if e.reason == 'no results': return
             raise
@@ -218,10 +219,9 @@ def openverse(
     if p.search.kind != 'any': params['category'] = _OPENVERSE_KINDS[p.search.kind]
     if p.search.size != 'any': params['size'] = p.search.size
     with _client(p) as client:
-        ask = lambda page: _json('Openverse', term, client, 'https://api.openverse.org/v1/images/', params | dict(page=page))
         def pages():
             for page in count(1):
-                answer = _patiently(partial(ask, page))
+                answer = _patiently(_json, 'Openverse', term, client, 'https://api.openverse.org/v1/images/', params | dict(page=page))
                 yield [_of_openverse(o) for o in answer.get('results', [])]
                 if page >= answer.get('page_count', 0): return
         yield from _found(term, p, pages())
@@ -249,10 +249,9 @@ def wikimedia(
     params = dict(action='query', format='json', formatversion=2, generator='search', gsrsearch=query, gsrnamespace=6, gsrlimit=50,
                   prop='imageinfo', iiprop='url|extmetadata', iiextmetadatafilter='Artist|LicenseShortName|LicenseUrl', iiurlwidth=1280)
     with _client(p) as client:
-        ask = lambda more: _json('Wikimedia Commons', term, client, 'https://commons.wikimedia.org/w/api.php', params | more)
         def pages(more={}):
             while more is not None:
-                answer = _patiently(partial(ask, more))
+                answer = _patiently(_json, 'Wikimedia Commons', term, client, 'https://commons.wikimedia.org/w/api.php', params | more)
                 files = sorted(answer.get('query', {}).get('pages', []), key=lambda o: o.get('index', 0)) # they come in no order
                 yield [_of_commons(o) for o in files if o.get('imageinfo')]
                 more = answer.get('continue')
@@ -286,7 +285,7 @@ def csv(
         if row.get('url') and row.get('label', '').casefold() == label.casefold():
             yield Candidate(row['url'], **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'thing') if k in row})
     if label.casefold() not in {o.casefold() for o in labels}:
-        print(f"{p.csv_file} has no row for {label!r}; its labels are {', '.join(sorted(labels)[:10])}.")
+        print(f"{p.csv_file} has no row for {label!r}; its labels are {', '.join(sorted(labels - {''})[:10]) or 'none'}.")
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000027
 def _files(place):

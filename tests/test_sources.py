@@ -347,7 +347,7 @@ def test_credits_can_be_gathered_again(tmp_path):
 
 
 def test_odd_rows_of_a_table(tmp_path, capsys):
-    p = table(tmp_path, 'URL,Label\r\n\r\nhttps://x/1.jpg\r\nhttps://x/2.jpg, Tennis ,more,and more\r\n,tennis\r\n"https://x/3\n.jpg",golf\r\n')
+    p = table(tmp_path, 'URL,Label\r\n\r\nhttps://x/1.jpg\r\nhttps://x/2.jpg, Tennis ,more,and more\r\n,tennis\r\n"https://x/3\n.jpg",golf\r\n', 'utf-8-sig')
     assert [o.url for o in SOURCES['csv'](None, p, 'tennis')] == ['https://x/2.jpg'] and not capsys.readouterr().out
     assert list(SOURCES['csv'](None, p, 'squash')) == [] and "has no row for 'squash'; its labels are" in capsys.readouterr().out
 
@@ -404,5 +404,5 @@ def test_a_demo_web_that_runs_already(demo_web, monkeypatch):
 
 
 def test_the_demo_web_has_enough_of_the_most_wanted_term():
-    p = Project(name='x', labels=dict(a={'red': 20, 'blue': 4}, b='green'), source='demo', per_label=5)
-    assert len(list(SOURCES['demo']('red', p, 'a'))) >= 20
+    p = Project(name='x', labels=dict(a={'red': 60, 'blue': 4}, b='green'), source='demo', per_label=5)
+    assert len(list(SOURCES['demo']('red', p, 'a'))) > 60 # enough even after all faults

@@ -7,6 +7,7 @@ from tellapart.errors import TellapartError
 from tellapart.learn.credits import credits
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import new_project, read_project
+from tellapart.learn.sources import csv
 
 HOSTILE = '"><img src=x onerror="window.taken=true"><script>window.taken=true</script>{{ 7*7 }}'
 BY = 'https://creativecommons.org/licenses/by/4.0/'
@@ -53,6 +54,15 @@ def test_table_for_spreadsheets(p):
     assert table.page['http://x.org/1.jpg'] == 'http://x.org/1?a=1&b=2' and table.page['http://y.org/2.jpg'] == ''
     assert 'secret' not in (p.folder/'CREDITS.csv').read_text('utf-8')
     assert 'Ein schöner 鱼 🐟' in (p.folder/'CREDITS.csv').read_bytes().decode('utf-8-sig')
+
+
+def test_table_can_be_gathered_from(p):
+    "What one project credits, another can gather, credits and all"
+    credits(p)
+    other = p.model_copy(update=dict(csv=str(p.folder/'CREDITS.csv')))
+    found = {o.url: o for o in csv(None, other, 'fish')}
+    assert found.keys() == {'http://y.org/2.jpg', 'http://z.org/3.jpg"onmouseover="window.taken=true', 'http://host1.demo/5.jpg'}
+    assert found['http://y.org/2.jpg'].licence == 'CC BY 4.0' and found['http://host1.demo/5.jpg'].page == 'http://host0.demo/page/5'
 
 
 def test_disk_that_cannot_be_written(p):

@@ -6,11 +6,15 @@
 __all__ = ['Unfetched', 'is_public', 'Fetcher']
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000002
-import asyncio, ipaddress, socket
+import asyncio, math, socket, ssl, time
 from collections import defaultdict
+from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
+from functools import partial
+from ipaddress import ip_address, ip_network
 import anyio, httpcore, httpx
+from h2.exceptions import ProtocolError
 import tellapart
-from ..errors import TellapartError
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000005
 class Unfetched(Exception):
@@ -18,80 +22,192 @@ class Unfetched(Exception):
     def __init__(self, reason:str, passing:bool=False): super().__init__(reason); self.reason,self.passing = reason,passing
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000007
-# IPv4 addresses in disguise: 6to4 (RFC 3056) and NAT64 (RFC 6052)
-_DISGUISES = [ipaddress.ip_network(o) for o in ('2002::/16', '64:ff9b::/96')]
+# IANA: Internet Protocol Version 6 Address Space; 6to4 is RFC 3056; 192.0.0.0/24 (RFC 6890) is for protocols, not for hosts
+_V6,_6TO4,_PROTOCOLS = map(ip_network, ('2000::/3', '2002::/16', '192.0.0.0/24'))
 
 def is_public(
     address:str, # An IPv4 or IPv6 address
-)->bool: # False for loopback, private, link-local, multicast and disguised ones
+)->bool: # False for loopback, private, link-local, shared, multicast, reserved and disguised ones
     "Whether `address` is out on the internet"
-    ip = ipaddress.ip_address(address.partition('%')[0])
-    return ip.is_global and not ip.is_multicast and not any(ip in o for o in _DISGUISES if ip.version == o.version)
+    ip = ip_address(address.partition('%')[0])
+    if not ip.is_global or ip.is_multicast: return False
+    return ip not in _PROTOCOLS if ip.version == 4 else ip in _V6 and ip not in _6TO4
 
-# %% ../../notebooks/library/learn/06_fetch.ipynb #00000009
-class _Public(httpcore.AsyncNetworkBackend):
-    "Connects to public addresses, and to hosts of our own"
-    def __init__(self, own): self.inner,self.own = httpcore.AnyIOBackend(),own
+# %% ../../notebooks/library/learn/06_fetch.ipynb #0000000a
+class _Stream(httpcore.AsyncNetworkStream):
+    "A connection"
+    def __init__(self, reader, writer): self.reader,self.writer = reader,writer
 
-    async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
-        if (host, port) in self.own: host,port = self.own[host, port]
-        else:
-            try: found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-            except (OSError, UnicodeError) as e: raise httpcore.ConnectError(str(e)) from e
-            if not all(is_public(o[4][0]) for o in found): raise Unfetched('address not public')
-            host = found[0][4][0]
-        return await self.inner.connect_tcp(host, port, timeout, local_address, socket_options)
+    async def read(self, max_bytes, timeout=None):
+        with anyio.fail_after(timeout): return await self.reader.read(max_bytes)
 
-    async def sleep(self, seconds): await anyio.sleep(seconds)
+    async def write(self, buffer, timeout=None):
+        self.writer.write(buffer)
+        with anyio.fail_after(timeout): await self.writer.drain()
+
+    async def aclose(self): self.writer.transport.abort()
+
+    async def start_tls(self, ssl_context, server_hostname=None, timeout=None):
+        # What `StreamWriter.start_tls` does, which Python has from 3.11
+        loop,reader = asyncio.get_running_loop(),asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        try:
+            with anyio.fail_after(timeout):
+                transport = await loop.start_tls(self.writer.transport, protocol, ssl_context, server_hostname=server_hostname)
+        except BaseException: await self.aclose(); raise
+        protocol.connection_made(transport)
+        self.plain = self.writer # It would close the connection if it were let go
+        self.reader,self.writer = reader,asyncio.StreamWriter(transport, protocol, reader, loop)
+        return self
+
+    def get_extra_info(self, info): return self.writer.is_closing() or self.reader.at_eof() if info == 'is_readable' else self.writer.get_extra_info(info)
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #0000000b
+class _Public(httpcore.AsyncNetworkBackend):
+    "Connects to public addresses, and to hosts of our own"
+    def __init__(self, own): self.own = own
+
+    async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
+        with anyio.fail_after(timeout):
+            for place in await self.places(host, port):
+                try: return _Stream(*await asyncio.open_connection(*place))
+                except OSError as e: failed = e
+        raise failed
+
+    async def places(self, host, port):
+        "The addresses of `host`, if they are all public"
+        if (host, port) in self.own: return [self.own[host, port]]
+        try: found = await anyio.to_thread.run_sync(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True)
+        except (socket.gaierror, UnicodeError): raise Unfetched('unknown host', passing=True) from None
+        if not all(is_public(o[4][0]) for o in found): raise Unfetched('address not public')
+        return [o[4][:2] for o in found]
+
+# %% ../../notebooks/library/learn/06_fetch.ipynb #0000000d
+_RULES = {'noai', 'noimageai', 'noindex', 'noimageindex', 'none'}
+_VALUED = {'unavailable_after', 'max-snippet', 'max-image-preview', 'max-video-preview'} # rules with a colon, where others have a bot's name
+
+def _opted_out(headers):
+    "Whether the owner of a photo doesn't want it learned from (X-Robots-Tag; TDM Reservation Protocol)"
+    for name,value in headers:
+        name,ours = name.lower(),True
+        if name == b'tdm-reservation' and value.strip() == b'1': return True
+        for rule in value.decode('latin-1').lower().split(',') if name == b'x-robots-tag' else ():
+            before,colon,after = (o.strip() for o in rule.partition(':'))
+            if colon and before not in _VALUED: ours,before = before in ('tellapart', '*'),after
+            if ours and before in _RULES: return True
+    return False
+
+# %% ../../notebooks/library/learn/06_fetch.ipynb #00000010
+def _seconds(value):
+    "The seconds that `Retry-After` asks for (RFC 9110, 10.2.3); 0 if it makes no sense"
+    try: return float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
+    except ValueError: return 0
+
+# %% ../../notebooks/library/learn/06_fetch.ipynb #00000013
+class _Host:
+    "What there is to know of a host"
+    def __init__(self, per_host): self.per_host,self.turns,self.silent,self.rests,self.why = per_host,asyncio.Semaphore(per_host),0,-math.inf,None
+
+    def rest(self, seconds, why): self.rests,self.why = max(self.rests, anyio.current_time() + seconds),why
+
+    def no_answer(self, why):
+        self.silent += 1
+        if self.silent >= self.per_host: self.rest(60, why)
+
+    @asynccontextmanager
+    async def turn(self, deadline):
+        "One of the host's connections, when it has rested; the wait for others doesn't count towards the deadline, the host's rest does"
+        left,deadline.deadline = deadline.deadline - anyio.current_time(),math.inf
+        async with self.turns:
+            deadline.deadline = anyio.current_time() + left
+            if self.rests > deadline.deadline: raise Unfetched(self.why, passing=True)
+            await anyio.sleep_until(self.rests)
+            yield
+
+# %% ../../notebooks/library/learn/06_fetch.ipynb #00000015
+_AGAIN = {429, 500, 502, 503, 504}
+_ELSEWHERE = {301, 302, 303, 307, 308}
+
 class Fetcher:
     "Fetches photos, many at a time and few from one host; an async context manager"
     def __init__(self,
-        timeout:float=20, # Seconds that one photo may take, redirects and retries included
+        timeout:float=20, # Seconds that one photo may take, redirects and retries included; a quarter of it to connect, three quarters without a byte
         max_bytes:int=50 * 2**20, # As `photo.Limits`
         per_host:int=6, # Connections to one host at a time, as browsers have it
         own:dict={}, # Hosts that need not be public, the demo web's: (host, port) in an address → (host, port) to connect to
-        honour_noai:bool=True, # Leave photos alone whose hosts don't want them learned from
+        honour_noai:bool=True, # Leave photos alone whose owners don't want them learned from
     ):
-        self.timeout,self.max_bytes = timeout,max_bytes
-        self.hosts = defaultdict(lambda: asyncio.Semaphore(per_host))
-        transport = httpx.AsyncHTTPTransport(http2=True)
-        # httpx has no public way to choose how connections are made, httpcore below it has.
-        transport._pool = httpcore.AsyncConnectionPool(network_backend=_Public(own), http2=True, max_connections=100,
-            max_keepalive_connections=50, ssl_context=httpx.create_ssl_context())
-        self.client = httpx.AsyncClient(transport=transport, trust_env=False, follow_redirects=True, max_redirects=5,
-            timeout=httpx.Timeout(timeout, connect=min(5, timeout)),
-            headers={'User-Agent': f'tellapart/{tellapart.__version__} (+https://github.com/tellapart/tellapart)', 'Accept': 'image/*,*/*;q=0.5'})
+        self.timeout,self.max_bytes,self.honour_noai = timeout,max_bytes,honour_noai
+        self.hosts = defaultdict(lambda: _Host(per_host))
+        self.pool = httpcore.AsyncConnectionPool(ssl_context=httpx.create_ssl_context(), http2=True, network_backend=_Public(own),
+            max_connections=100, max_keepalive_connections=50, keepalive_expiry=30)
+        self.said = dict(timeout=dict(connect=timeout/4, read=timeout*3/4, write=timeout*3/4))
+        # Nothing is unpacked here: what comes compressed all the same is no photo, and a bomb never goes off.
+        self.headers = [(b'User-Agent', f'tellapart/{tellapart.__version__} (+https://github.com/tellapart/tellapart)'.encode()),
+                        (b'Accept', b'image/*,*/*;q=0.5'), (b'Accept-Encoding', b'identity')]
 
     async def __aenter__(self): return self
-    async def __aexit__(self, *_): await self.client.aclose()
+    async def __aexit__(self, *_): await self.pool.aclose()
 
     async def __call__(self,
         url:str, # An http or https address
     )->bytes: # The content; raises `Unfetched`
         "Fetch one photo"
         try:
-            if httpx.URL(url).scheme not in ('http', 'https'): raise Unfetched('not http')
-            async with self.hosts[httpx.URL(url).netloc]: return await asyncio.wait_for(self._get(url), self.timeout)
-        except (asyncio.TimeoutError, httpx.TimeoutException): raise Unfetched('timeout') from None
-        except httpx.TooManyRedirects: raise Unfetched('redirect loop') from None
+            with anyio.fail_after(self.timeout) as deadline: return await self._follow(httpx.URL(url), deadline)
+        except TimeoutError: raise Unfetched('timeout', passing=True) from None
         except httpx.InvalidURL: raise Unfetched('bad address') from None
-        except (httpx.HTTPError, httpcore.ConnectError): raise Unfetched('no connection') from None
 
-    async def _get(self, url):
-        "The content at `url`; waits where a host asks for patience, a second at least, however often"
-        while True:
-            async with self.client.stream('GET', url) as r:
-                if r.status_code != 429: return await self._body(r)
-                wait = r.headers.get('Retry-After', '2')
-            await asyncio.sleep(max(1, int(wait)) if wait.isdigit() else 2)
+    async def _follow(self, url, deadline):
+        "The content at `url`, or five redirects further on"
+        for _ in range(6):
+            if url.scheme not in ('http', 'https'): raise Unfetched('not http')
+            status,headers,data = await self._try(url, deadline)
+            if status == 200: return data
+            if status not in _ELSEWHERE or not headers.get(b'location'): raise Unfetched(f'HTTP {status}', passing=status >= 500)
+            url = url.join(headers[b'location'].decode('utf-8', 'replace'))
+        raise Unfetched('redirect loop')
 
-    async def _body(self, r):
-        "The content of the response `r`, as far as it is allowed to go"
-        if r.status_code != 200: raise Unfetched(f'HTTP {r.status_code}')
-        data = bytearray()
-        async for chunk in r.aiter_bytes(2**16):
-            data += chunk
-            if len(data) > self.max_bytes: raise Unfetched('too many bytes')
-        return bytes(data)
+    async def _try(self, url, deadline):
+        "The status, headers and content that a host answers with, after a few tries if need be"
+        host = self.hosts[url.netloc]
+        for pause in .5, 1, 2, math.inf:
+            async with host.turn(deadline):
+                try: status,headers,_ = answer = await self._ask(url)
+                except Unfetched: host.silent = 0; raise
+                except TimeoutError: host.no_answer('timeout'); raise
+                except ssl.SSLCertVerificationError: raise Unfetched('bad certificate') from None
+                except OSError: host.no_answer(why := 'no connection')
+                except (httpcore.ProtocolError, ProtocolError): why = 'broken transfer'
+                else:
+                    host.silent = 0
+                    if status not in _AGAIN: return answer
+                    why = f'HTTP {status}'
+                    if status in (429, 503): host.rest(max(1, _seconds(headers.get(b'retry-after', b'').decode('latin-1'))), why)
+            if max(host.rests, anyio.current_time() + pause) > deadline.deadline: raise Unfetched(why, passing=True)
+            await anyio.sleep(pause)
+
+    async def _ask(self, url):
+        "The status, headers and content of one answer; those of failures are short, and read to keep the connection"
+        target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
+        async with self.pool.stream('GET', target, headers=[(b'Host', url.netloc), *self.headers], extensions=self.said) as r:
+            try:
+                if r.status == 200 and self.honour_noai and _opted_out(r.headers): raise Unfetched('opted out')
+                headers = {k.lower(): v for k,v in r.headers}
+                return r.status,headers,await self._content(r, int(headers.get(b'content-length', 0)))
+            except BaseException:
+                # httpcore doesn't tell an HTTP/2 host that we have heard enough (encode/httpcore#943), so the connection goes.
+                if r.extensions['http_version'] == b'HTTP/2':
+                    for o in self.pool.connections:
+                        if o.can_handle_request(target.origin): await o.aclose()
+                raise
+
+    async def _content(self, r, size):
+        "The content of the response `r`, announced to have `size` bytes, as far as it is allowed to go"
+        chunks,got = [],0
+        if size > self.max_bytes: raise Unfetched('too many bytes')
+        async for chunk in r.aiter_stream():
+            chunks.append(chunk)
+            got += len(chunk)
+            if got > self.max_bytes: raise Unfetched('too many bytes')
+        return b''.join(chunks)

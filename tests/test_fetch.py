@@ -19,7 +19,7 @@ def whole(body=b'photo', status='200 OK', **headers): return head(status, Conten
 
 
 class Host:
-    "A host whose answers are coroutines of (path, writer), or bytes; it remembers what it was asked, over how many connections, and how many at a time"
+    "Answers by a coroutine of (path, writer), or always the same; remembers what it was asked, over how many connections, how much at a time"
     def __init__(self, answer): self.answer,self.asked,self.connections,self.now,self.most = answer,[],0,0,0
 
     async def __call__(self, reader, writer):
@@ -44,7 +44,7 @@ def ask(answer, *paths, then=None, **kw):
         host = Host(answer)
         async with await asyncio.start_server(host, '127.0.0.1', 0) as server:
             place = server.sockets[0].getsockname()
-            kw['own'] = {('our.host', 80): place}
+            kw['own'] = {('our.host', 80): place, ('our.host', 443): place}
             async with Fetcher(**dict(timeout=3, max_bytes=10**6) | kw) as f:
                 urls = [o if ':' in o else f'http://our.host{o}' for o in paths]
                 return host,await asyncio.gather(*map(f, urls), return_exceptions=True)
@@ -88,7 +88,7 @@ def test_loopback_however_it_is_spelt():
 
 
 def test_redirects_are_checked_again():
-    whys = {'http://127.0.0.1/': 'address not public', '//localhost/': 'address not public', 'http://our.host:81/': 'unknown host', 'https://our.host/': 'unknown host',
+    whys = {'http://127.0.0.1/': 'address not public', '//localhost/': 'address not public', 'http://our.host:81/': 'unknown host', 'https://our.host:444/': 'unknown host',
             'file:///etc/passwd': 'not http', 'data:image/png;base64,AA==': 'not http', 'http://our.host:x/': 'bad address', '/?\x01': 'bad address', '': 'HTTP 302'}
     async def answer(path, writer): return whole(b'', '302 Found', Location=list(whys)[int(path[1:])])
     assert [o.reason for o in ask(answer, *[f'/{i}' for i in range(len(whys))])[1]] == list(whys.values())
@@ -140,8 +140,11 @@ def test_slow_drip():
     assert reason(drip, timeout=.4) == ('timeout', True)
 
 
+def test_no_handshake(): assert reason(whole(), 'https://our.host/', timeout=.4) == ('timeout', True)
+
+
 def test_hanging_hosts_are_left_alone():
-    async def hang(path, writer): await asyncio.sleep(5)
+    async def hang(path, writer): await asyncio.sleep(1)
     host,results = ask(hang, *map(str, [f'/{i}' for i in range(50)]), timeout=.3, per_host=3)
     assert {(o.reason, o.passing) for o in results} == {('timeout', True)} and len(host.asked) <= 6
 
@@ -250,7 +253,7 @@ def test_we_say_who_we_are():
 def test_opted_out():
     said = [dict(X_Robots_Tag='noai'), dict(X_Robots_Tag='nofollow, noimageai'), dict(x_robots_tag='NOINDEX'), {'X-Robots-Tag': 'all', 'x-robots-tag': 'noimageindex'},
             dict(X_Robots_Tag='tellapart: noai'), dict(tdm_reservation='1')]
-    async def answer(path, writer): writer.write(head(Content_Length=10**5, **said[int(path[1:])])); await asyncio.sleep(5) # the body never comes
+    async def answer(path, writer): writer.write(head(Content_Length=10**5, **said[int(path[1:])])); await asyncio.sleep(1) # before the body
     assert {(o.reason, o.passing) for o in ask(answer, *[f'/{i}' for i in range(len(said))])[1]} == {('opted out', False)}
     async def answer(path, writer): return whole(**said[int(path[1:])])
     assert ask(answer, *[f'/{i}' for i in range(len(said))], honour_noai=False)[1] == [b'photo']*len(said)
@@ -284,8 +287,8 @@ class App:
         if scope['type'] != 'http': return
         self.versions.add(scope['http_version'])
         self.clients.add(scope['client'])
-        headers = [(b'x-robots-tag', b'noai')] if scope['path'] == '/ours' else []
-        await send(dict(type='http.response.start', status=200, headers=headers))
+        headers = {'/ours': [(b'x-robots-tag', b'noai')], '/long': [(b'content-length', b'5')], '/short': [(b'content-length', b'60000')]}
+        await send(dict(type='http.response.start', status=200, headers=headers.get(scope['path'], [])))
         if scope['path'] == '/endless':
             while True: await send(dict(type='http.response.body', body=bytes(2**16), more_body=True))
         await send(dict(type='http.response.body', body=b'photo'*10**4))
@@ -296,7 +299,7 @@ def secured(folder, free_port, monkeypatch, *paths, names=('our.host',), trusted
     async def run():
         async with secure(folder, app, free_port, names) as ca:
             if trusted: monkeypatch.setenv('SSL_CERT_FILE', str(ca))
-            async with Fetcher(timeout=4, max_bytes=10**6, own={('our.host', 443): ('127.0.0.1', free_port)}, **kw) as f:
+            async with Fetcher(**dict(timeout=4, max_bytes=10**6, own={('our.host', 443): ('127.0.0.1', free_port)}) | kw) as f:
                 return await asyncio.gather(*[f(f'https://our.host{o}') for o in paths], return_exceptions=True)
     return app,asyncio.run(run())
 
@@ -309,6 +312,11 @@ def test_http2(tmp_path, free_port, monkeypatch):
 def test_http2_host_that_is_left_early(tmp_path, free_port, monkeypatch):
     app,results = secured(tmp_path, free_port, monkeypatch, *['/ours', '/endless']*60, '/photo', per_host=1)
     assert [o.reason for o in results[:-1]] == ['opted out', 'too many bytes']*60 and results[-1] == b'photo'*10**4
+
+
+def test_http2_wrong_length(tmp_path, free_port, monkeypatch):
+    app,results = secured(tmp_path, free_port, monkeypatch, '/long', '/short', '/photo', per_host=1, timeout=.9)
+    assert [o.reason for o in results[:2]] == ['broken transfer']*2 and results[2] == b'photo'*10**4
 
 
 @pytest.mark.parametrize('how', [dict(trusted=False), dict(names=('other.host',))], ids=['unknown authority', 'for another host'])

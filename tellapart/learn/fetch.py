@@ -60,7 +60,9 @@ class _Stream(httpcore.AsyncNetworkStream):
         self.reader,self.writer = reader,asyncio.StreamWriter(transport, protocol, reader, loop)
         return self
 
-    def get_extra_info(self, info): return self.writer.is_closing() or self.reader.at_eof() if info == 'is_readable' else self.writer.get_extra_info(info)
+    def get_extra_info(self, info):
+        if info == 'is_readable': return self.reader.at_eof() or self.writer.is_closing() # asked of idle connections, to know whether they have ended
+        return self.writer.get_extra_info(info)
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #0000000b
 class _Public(httpcore.AsyncNetworkBackend):
@@ -77,14 +79,15 @@ class _Public(httpcore.AsyncNetworkBackend):
     async def places(self, host, port):
         "The addresses of `host`, if they are all public"
         if (host, port) in self.own: return [self.own[host, port]]
-        try: found = await anyio.to_thread.run_sync(partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM), abandon_on_cancel=True)
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try: found = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
         except (socket.gaierror, UnicodeError): raise Unfetched('unknown host', passing=True) from None
         if not all(is_public(o[4][0]) for o in found): raise Unfetched('address not public')
         return [o[4][:2] for o in found]
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #0000000d
 _RULES = {'noai', 'noimageai', 'noindex', 'noimageindex', 'none'}
-_VALUED = {'unavailable_after', 'max-snippet', 'max-image-preview', 'max-video-preview'} # rules with a colon, where others have a bot's name
+_VALUED = {'unavailable_after', 'max-snippet', 'max-image-preview', 'max-video-preview'} # rules with a colon; others name a bot
 
 def _opted_out(headers):
     "Whether the owner of a photo doesn't want it learned from (X-Robots-Tag; TDM Reservation Protocol)"
@@ -106,7 +109,10 @@ def _seconds(value):
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000013
 class _Host:
     "What there is to know of a host"
-    def __init__(self, per_host): self.per_host,self.turns,self.silent,self.rests,self.why = per_host,asyncio.Semaphore(per_host),0,-math.inf,None
+    def __init__(self, per_host):
+        self.per_host,self.turns = per_host,asyncio.Semaphore(per_host)
+        self.silent = 0 # requests in a row that it hasn't answered
+        self.rests,self.why = -math.inf,None # until when, on the event loop's clock, and what for
 
     def rest(self, seconds, why): self.rests,self.why = max(self.rests, anyio.current_time() + seconds),why
 
@@ -131,7 +137,7 @@ _ELSEWHERE = {301, 302, 303, 307, 308}
 class Fetcher:
     "Fetches photos, many at a time and few from one host; an async context manager"
     def __init__(self,
-        timeout:float=20, # Seconds that one photo may take, redirects and retries included; a quarter of it to connect, three quarters without a byte
+        timeout:float=20, # Seconds that one photo may take, retries included; a quarter of it to connect, three quarters without a byte
         max_bytes:int=50 * 2**20, # As `photo.Limits`
         per_host:int=6, # Connections to one host at a time, as browsers have it
         own:dict={}, # Hosts that need not be public, the demo web's: (host, port) in an address → (host, port) to connect to
@@ -141,7 +147,7 @@ class Fetcher:
         self.hosts = defaultdict(lambda: _Host(per_host))
         self.pool = httpcore.AsyncConnectionPool(ssl_context=httpx.create_ssl_context(), http2=True, network_backend=_Public(own),
             max_connections=100, max_keepalive_connections=50, keepalive_expiry=30)
-        self.said = dict(timeout=dict(connect=timeout/4, read=timeout*3/4, write=timeout*3/4))
+        self.extensions = dict(timeout=dict(connect=timeout/4, read=timeout*3/4, write=timeout*3/4))
         # Nothing is unpacked here: what comes compressed all the same is no photo, and a bomb never goes off.
         self.headers = [(b'User-Agent', f'tellapart/{tellapart.__version__} (+https://github.com/tellapart/tellapart)'.encode()),
                         (b'Accept', b'image/*,*/*;q=0.5'), (b'Accept-Encoding', b'identity')]
@@ -190,7 +196,7 @@ class Fetcher:
     async def _ask(self, url):
         "The status, headers and content of one answer; those of failures are short, and read to keep the connection"
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
-        async with self.pool.stream('GET', target, headers=[(b'Host', url.netloc), *self.headers], extensions=self.said) as r:
+        async with self.pool.stream('GET', target, headers=[(b'Host', url.netloc), *self.headers], extensions=self.extensions) as r:
             try:
                 if r.status == 200 and self.honour_noai and _opted_out(r.headers): raise Unfetched('opted out')
                 headers = {k.lower(): v for k,v in r.headers}

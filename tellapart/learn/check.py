@@ -136,7 +136,8 @@ def contact_sheet(
     draw,font = ImageDraw.Draw(sheet),ImageFont.load_default(12)
     for i,(photo,caption) in enumerate(zip(photos, captions)):
         x,y = 6+(i%columns)*(side+6),6+(i//columns)*(side+below+6)
-        sheet.paste(ImageOps.fit(open_photo(photo, size=side), (side, side)), (x, y))
+        try: sheet.paste(ImageOps.fit(open_photo(photo, size=side), (side, side)), (x, y))
+        except (NotAPhoto, FileNotFoundError): draw.rectangle((x, y, x+side-1, y+side-1), outline='gray') # set aside as broken, or gone
         while caption and draw.textlength(caption, font) > side: caption = caption.rstrip('…')[:-1] + '…'
         draw.text((x, y+side+2), caption, 'black', font)
     return sheet

@@ -20,7 +20,7 @@ def phash(
     photo:Image.Image, # As `open_photo` gives it, of any size
 )->str: # 256 bits, hexadecimal
     "The perceptual hash of a photo"
-    return str(imagehash.phash(photo.resize((64, 64), Image.Resampling.LANCZOS, reducing_gap=3), hash_size=16))
+    return str(imagehash.phash(photo.convert('L').resize((64, 64), Image.Resampling.LANCZOS, reducing_gap=3), hash_size=16))
 
 # %% ../../notebooks/library/learn/07a_near.ipynb #00000008
 NEAR = 80 # Bits of 256 in which near duplicates may differ

@@ -1,5 +1,6 @@
 "What the benchmarks share: photos, a process for each measurement, and reports"
-import argparse, json, os, platform, re, statistics, subprocess, sys
+import argparse, json, os, platform, re, statistics, subprocess, sys, tempfile, time
+from contextlib import suppress
 from datetime import date
 from importlib.metadata import version
 from pathlib import Path
@@ -29,15 +30,34 @@ def draw_photos(folder, labels=('badminton', 'squash', 'tennis'), n=12, size=(15
     return folder
 
 
-def apart(script, *what):
-    "What one measurement, run as a process of its own, says: a dict of numbers"
-    done = subprocess.run([sys.executable, '-W', 'ignore', script, '--measure', *map(str, what)], stdout=subprocess.PIPE, text=True, check=True)
-    return json.loads(done.stdout.splitlines()[-1])
+def _held(process):
+    "MB of memory that a process and its children hold now; where the system can tell, what they share counts once"
+    held = 0
+    with suppress(psutil.Error): # One of them has ended
+        for o in (process, *process.children(recursive=True)):
+            info = o.memory_full_info()
+            held += getattr(info, 'pss', info.uss)/1e6
+    return held
 
 
-def medians(script, *what, times=5):
-    "The medians of a measurement that is repeated"
-    runs = [apart(script, *what) for _ in range(times)]
+def apart(script, *what, python=sys.executable, **env):
+    "What one measurement, run as a process of its own, says: a dict of numbers; with its `seconds` from start to end and the most memory it held, `peak`"
+    with tempfile.TemporaryFile('w+') as said:
+        peak,start = 0,time.perf_counter()
+        # What is imported is compiled once, as for anybody, and no progress bars are drawn.
+        env = os.environ | dict(PYTHONDONTWRITEBYTECODE='', TQDM_DISABLE='1') | env
+        process = psutil.Popen([python, '-W', 'ignore', script, '--measure', *map(str, what)], stdout=said, env=env)
+        while True:
+            try: failed = process.wait(.1); break
+            except psutil.TimeoutExpired: peak = max(peak, _held(process))
+        seconds = time.perf_counter() - start
+        if failed: raise subprocess.CalledProcessError(failed, process.args)
+        said.seek(0)
+        return json.loads(said.read().splitlines()[-1]) | dict(seconds=seconds, peak=peak)
+
+
+def median(runs):
+    "The median of each number of several measurements"
     return {k: statistics.median(o[k] for o in runs) for k in runs[0]}
 
 
@@ -58,9 +78,10 @@ def report(
     rows, # List of (name, value, unit)
     ratios, # Dict of name to number
     packages, # Names of those whose versions matter
+    **versions, # Those of what isn't installed here
 ):
     "Print the figures, write results/NAME.json and renew the table in README.md"
-    result = dict(name=name, date=str(date.today()), machine=_machine(), versions={o: version(o) for o in packages},
+    result = dict(name=name, date=str(date.today()), machine=_machine(), versions={o: version(o) for o in packages} | versions,
                   rows=[dict(name=n, value=float(f'{v:.4g}'), unit=u) for n,v,u in rows], ratios={k: float(f'{v:.3g}') for k,v in ratios.items()})
     (HERE/'results').mkdir(exist_ok=True)
     (HERE/'results'/f'{name}.json').write_text(json.dumps(result, indent=1) + '\n')
@@ -75,6 +96,6 @@ def report(
 def _table(result):
     "The figures as a table in Markdown"
     m,v = result['machine'],', '.join(f'{k} {o}' for k,o in result['versions'].items())
-    rows = ''.join(f"| {o['name']} | {o['value']:g} {o['unit']} |\n" for o in result['rows'])
+    rows = ''.join(f"| {o['name']} | {' '.join(filter(None, [format(o['value'], 'g'), o['unit']]))} |\n" for o in result['rows'])
     ratios = ''.join(f"| **{k}** | **{o:g} times** |\n" for k,o in result['ratios'].items())
     return f"\n| | |\n|---|---:|\n{rows}{ratios}\n{result['date']}, {m['cpu']}, {m['cores']} cores, {m['memory_gb']} GB, {m['system']}, Python {m['python']}; {v}.\n\n"

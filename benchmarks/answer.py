@@ -53,12 +53,12 @@ def tiny_export(photos, path):
 
 def main(folder):
     "Measure both in turn and report"
-    from _bench import draw_photos, medians, report
+    from _bench import apart, draw_photos, median, report
     with tempfile.TemporaryDirectory() as tmp:
         photos = folder or draw_photos(Path(tmp)/'photos')
         export = project_export() or tiny_export(photos, Path(tmp)/'export.pkl')
         files = sorted(o for o in photos.rglob('*') if o.suffix.lower() in ('.jpg', '.jpeg', '.png', '.webp'))[:100]
-        us,them = (medians(__file__, who, export, *files, times=3) for who in ('ours', 'fastai'))
+        us,them = (median([apart(__file__, who, export, *files) for _ in range(3)]) for who in ('ours', 'fastai'))
     kinds = dict(cold=('import, load and first answer', 's'), photo=('one photo more', 'ms'), memory=('memory held', 'MB'))
     rows = [(f'{what}, {name}', o[k], unit) for k,(what,unit) in kinds.items() for name,o in (('Classifier', us), ('load_learner and learn.predict', them))]
     report('answer', rows, {what: them[k]/us[k] for k,(what,_) in kinds.items()}, ['tellapart', 'onnxruntime', 'fastai', 'torch', 'pillow'])

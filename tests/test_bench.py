@@ -1,5 +1,5 @@
 "The benchmarks' own machinery: one measurement in a process of its own, and the report"
-import json, shutil, subprocess, sys
+import ast, json, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 
@@ -11,6 +11,14 @@ def test_a_measurement_says_numbers(export_pkl):
     photos = sorted(export_pkl.parent.glob('photos/*/*'))
     done = subprocess.run([sys.executable, BENCHMARKS/'answer.py', '--measure', 'ours', export_pkl, *photos], capture_output=True, text=True, check=True)
     assert all(o > 0 for o in json.loads(done.stdout).values()) and set(json.loads(done.stdout)) == {'cold', 'photo', 'memory'}
+
+
+def test_a_measurement_counts_the_memory_of_children(tmp_path):
+    (tmp_path/'child.py').write_text("import time; held = b'x'*10**8; time.sleep(.5)")
+    (tmp_path/'script.py').write_text("import subprocess, sys; print('words'); subprocess.run([sys.executable, 'child.py']); print('{\"n\": 1}')")
+    code = f"import sys; sys.path.append({str(BENCHMARKS)!r}); from _bench import apart; print(apart('script.py'))"
+    one = ast.literal_eval(subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
+    assert one['n'] == 1 and one['seconds'] > .5 and 100 < one['peak'] < 300
 
 
 def test_a_report_renews_its_table_and_its_file(tmp_path):

@@ -1,0 +1,139 @@
+"Near duplicates: copies found and distinct photos taken for copies, by tellapart's two looks and by the usual perceptual hashes; and what looking costs"
+import json, sys, time
+from itertools import count
+from pathlib import Path
+from tempfile import TemporaryDirectory
+import imagehash, numpy as np
+from PIL import Image, ImageEnhance, ImageOps
+from tellapart.learn.near import alike, confirmed, near_pairs, phash
+from tellapart.photo import open_photo
+
+OTHERS = {f'{f.__name__} {n} x {n}': (f, n) for f,n in [(imagehash.phash, 8), (imagehash.dhash, 8), (imagehash.whash, 8), (imagehash.average_hash, 8), (imagehash.phash, 16), (imagehash.dhash, 16)]}
+
+
+def cut(photo, rng, most):
+    "Up to `most` of the width or height cut off at each side"
+    w,h = photo.size
+    left,top,right,bottom = rng.uniform(0, most, 4)
+    return photo.crop((round(left*w), round(top*h), round(w - right*w), round(h - bottom*h)))
+
+
+def scaled(photo, by): return photo.resize([max(32, round(o*by)) for o in photo.size], Image.Resampling.LANCZOS)
+
+
+def web_copy(photo, rng): return ImageEnhance.Brightness(scaled(cut(photo, rng, .03), rng.uniform(.5, .95))).enhance(rng.uniform(.92, 1.08))
+
+
+def marked(photo, rng):
+    "A shop's name on a white label in the corner"
+    photo,(w,h) = photo.copy(),photo.size
+    photo.paste('white', (round(.6*w), round(.88*h), round(.97*w), round(.97*h)))
+    return photo
+
+
+EDITS = {
+    'cut by up to 3 % a side and made smaller': web_copy,
+    'half the size': lambda photo, rng: scaled(photo, .5),
+    'a quarter of the size': lambda photo, rng: scaled(photo, .25),
+    'cut by up to 5 % a side': lambda photo, rng: cut(photo, rng, .05),
+    'cut by up to 10 % a side': lambda photo, rng: cut(photo, rng, .1),
+    'much brighter or darker': lambda photo, rng: ImageEnhance.Brightness(photo).enhance(rng.choice([.7, 1.35])),
+    'more or less contrast': lambda photo, rng: ImageEnhance.Contrast(photo).enhance(rng.choice([.65, 1.4])),
+    'black and white': lambda photo, rng: ImageOps.grayscale(photo),
+    'with a label on it': marked,
+    'with a border of 3 %': lambda photo, rng: ImageOps.expand(photo, round(.03*min(photo.size)), 'white'),
+    'turned by 1 degree': lambda photo, rng: photo.rotate(rng.choice([-1, 1]), Image.Resampling.BICUBIC),
+    'stretched by a tenth': lambda photo, rng: photo.resize((photo.width, round(1.1*photo.height))),
+}
+
+
+def draw_photos(folder, n):
+    "Distinct photos by the demo: things on courts and tables, and every third alone on white"
+    from tellapart.learn.demo.draw import cutout, draw
+    for i in range(n):
+        label = ('badminton', 'squash', 'tennis')[i//3 % 3]
+        photo = open_photo(cutout(label, i, size=(320, 240))) if i%3 == 0 else draw(label, i, size=(320, 240))
+        photo.save(folder/f'{i:05}.jpg', quality=90)
+
+
+def copies(photos, folder):
+    "Name of an edit → files of the photos edited so, saved again as JPEG"
+    rng,name,made = np.random.default_rng(0),count(),{}
+    for edit,f in EDITS.items():
+        made[edit] = [folder/f'{next(name)}.jpg' for _ in photos]
+        for photo,file in zip(photos, made[edit]): f(open_photo(photo), rng).save(file, quality=int(rng.integers(60, 95)))
+    return made
+
+
+def signs(files, hash, n):
+    "The bits of hashes as -1 and 1, a row a file; and the milliseconds that one takes"
+    photos,start = [open_photo(o) for o in files],time.perf_counter()
+    bits = np.array([hash(o, n).hash.ravel() for o in photos], 'float32')
+    return 2*bits - 1, 1000*(time.perf_counter() - start)/len(files)
+
+
+def other(hash, n, distinct, made, share):
+    "What a hash finds where its limit lets no more than `share` of distinct pairs pass, in per cent; and its milliseconds a photo"
+    first,ms = signs(distinct, hash, n)
+    agree = np.sort((first@first.T)[np.triu_indices(len(first), 1)])
+    limit = agree[-1 - int(share*len(agree))] # Pairs that agree more than this are called the same
+    return {edit: 100*float(np.mean((first[:len(o)] * signs(o, hash, n)[0]).sum(1) > limit)) for edit,o in made.items()}, ms
+
+
+def tellapart(distinct, made):
+    "What both looks find, in per cent; pairs that pass the first look; and those that pass the second, too"
+    differ = lambda a, b: (int(a, 16) ^ int(b, 16)).bit_count()
+    first = [phash(open_photo(o)) for o in distinct]
+    pairs = near_pairs(first)
+    found = {edit: 100*float(np.mean([alike(differ(a, phash(open_photo(o))), photo, o) for a,photo,o in zip(first, distinct, files)])) for edit,files in made.items()}
+    return found, len(pairs), len(confirmed(pairs, distinct))
+
+
+def measure(what, *args):
+    "Print the numbers of one measurement"
+    if what == 'pairs':
+        hashes = [o.tobytes().hex() for o in np.random.default_rng(0).integers(0, 256, (int(args[0]), 32), 'uint8')]
+        start = time.perf_counter()
+        near_pairs(hashes)
+        print(json.dumps(dict(pairs=time.perf_counter() - start)))
+    if what == 'looks':
+        photos = [open_photo(o) for o in args]
+        phash(photos[0])
+        start = time.perf_counter()
+        hashes = [phash(o) for o in photos]
+        hashed = time.perf_counter()
+        confirmed(np.array([[a, a+1, 17] for a in range(len(photos)-1)]), args)
+        print(json.dumps(dict(hash=1000*(hashed - start)/len(hashes), look=1000*(time.perf_counter() - hashed)/(len(photos) - 1))))
+
+
+def main(folder, n=1500, edited=150):
+    "Make copies, look for them, and report"
+    from _bench import apart, report
+    with TemporaryDirectory() as tmp:
+        tmp = Path(tmp)
+        if not folder: draw_photos(tmp, n)
+        distinct = sorted(o for o in (folder or tmp).rglob('*') if o.suffix.lower() in ('.jpg', '.jpeg', '.png', '.webp'))
+        (tmp/'copies').mkdir()
+        made = copies(distinct[:edited], tmp/'copies')
+        pairs = len(distinct)*(len(distinct) - 1)//2
+        found,passed,same = tellapart(distinct, made)
+        share = max(same, 1)/pairs
+        others = {name: other(*o, distinct, made, share) for name,o in OTHERS.items()}
+        looks = apart(__file__, 'looks', *distinct[:200])
+    usual,*_ = EDITS
+    rows = [(f'copies found, {edit}', o, '%') for edit,o in found.items()]
+    rows += [('pairs of distinct photos', pairs/1e6, 'million'), ('of them past the first look', passed, 'pairs'), ('of them past the second look', same, 'pairs')]
+    rows += [(f'copies found, {usual}, {name}', o[usual], '%') for name,(o,_) in others.items()]
+    rows += [('all copies found, tellapart', np.mean([*found.values()]), '%')] + [(f'all copies found, {name}', np.mean([*o.values()]), '%') for name,(o,_) in others.items()]
+    rows += [('a hash, tellapart', looks['hash'], 'ms')] + [(f'a hash, {name}', ms, 'ms') for name,(_,ms) in others.items()]
+    rows += [('a second look at a pair', looks['look'], 'ms'), ('all pairs of 20,000 photos', apart(__file__, 'pairs', 20_000)['pairs'], 's')]
+    many = apart(__file__, 'pairs', 200_000)
+    rows += [('all pairs of 200,000 photos', many['pairs'], 's'), ('memory held for them', many['peak'], 'MB')]
+    report('duplicates', rows, {}, ['tellapart', 'imagehash', 'numpy', 'scipy', 'pillow'])
+
+
+if __name__ == '__main__':
+    if sys.argv[1:2] == ['--measure']: measure(*sys.argv[2:])
+    else:
+        from _bench import arguments
+        main(arguments(__doc__).photos)

@@ -10,14 +10,12 @@ import os
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pandas as pd
 from PIL import Image, ImageDraw, ImageFont, ImageOps
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 from ..errors import TellapartError, writing
 from .credits import credits
 from .gather import working_copy
 from .ledger import BROUGHT_BACK, Ledger
-from .near import near_pairs
+from .near import confirmed, linked, near_pairs
 from .project import Project
 from ..photo import NotAPhoto, open_photo
 
@@ -48,19 +46,14 @@ def working_copies(
     return {row['file']: why for row,why in zip(rows, broken) if why}
 
 # %% ../../notebooks/library/learn/08_check.ipynb #0000000c
-def _groups(n, pairs):
-    "A group's number for each of `n` photos, given pairs that belong together"
-    return connected_components(coo_array((np.ones(len(pairs)), (pairs[:, 0], pairs[:, 1])), shape=(n, n)), directed=False)[1]
-
-# %% ../../notebooks/library/learn/08_check.ipynb #0000000d
 def duplicates(
     df:pd.DataFrame, # Photos, as `Ledger.frame` gives them
-    pairs:np.ndarray, # Those that look alike, as `near_pairs` gives them
+    pairs:np.ndarray, # Those that are the same picture, as `confirmed` gives them
 )->tuple[dict, pd.DataFrame]: # Reasons to set photos aside by name; conflicts, a row a pair
     "Find the photos that are there more than once"
     label,file = df.label.to_numpy(),df.file.to_numpy()
     same = label[pairs[:, 0]] == label[pairs[:, 1]]
-    best = df.assign(area=df.width*df.height, look=_groups(len(df), pairs[same])).sort_values(['area', 'file'], ascending=[False, True])
+    best = df.assign(area=df.width*df.height, look=linked(len(df), pairs[same])).sort_values(['area', 'file'], ascending=[False, True])
     first = best.drop_duplicates('look').set_index('look')
     dups = best[best.duplicated('look') & (best.reason != BROUGHT_BACK)]
     of = first.loc[dups.look]
@@ -69,21 +62,21 @@ def duplicates(
     conflicts = pd.DataFrame(dict(file=file[i], other=file[j], label=label[i], other_label=label[j], bits=bits))
     return aside, conflicts[~conflicts.file.isin(aside) & ~conflicts.other.isin(aside)].reset_index(drop=True)
 
-# %% ../../notebooks/library/learn/08_check.ipynb #00000010
+# %% ../../notebooks/library/learn/08_check.ipynb #0000000f
 def groups(
     df:pd.DataFrame, # Photos, as `Ledger.frame` gives them
-    pairs:np.ndarray, # Those that look alike, as `near_pairs` gives them
+    pairs:np.ndarray, # Those that are the same picture, as `confirmed` gives them
 )->pd.Series: # The name of each photo's group
     "Find the photos that must stay together"
     known = df.thing.notna().to_numpy().nonzero()[0]
     thing = df.iloc[known].groupby(['label', 'thing']).ngroup().to_numpy()
     order = known[np.argsort(thing, kind='stable')]
-    linked = np.sort(thing)[1:] == np.sort(thing)[:-1] # neighbours in this order are of one thing
-    number = _groups(len(df), np.concatenate([pairs[:, :2], np.stack([order[:-1], order[1:]], 1)[linked]]))
+    one = np.sort(thing)[1:] == np.sort(thing)[:-1] # neighbours in this order are of one thing
+    number = linked(len(df), np.concatenate([pairs[:, :2], np.stack([order[:-1], order[1:]], 1)[one]]))
     name = df.grp.fillna(df.sha256)
     return pd.Series(number, df.index).map(name.loc[df.sort_values('id').index].groupby(pd.Series(number, df.index)).first())
 
-# %% ../../notebooks/library/learn/08_check.ipynb #00000013
+# %% ../../notebooks/library/learn/08_check.ipynb #00000012
 def side(
     sha:str, # The name of a photo's group, a hash
     valid:float, # The share of photos to measure with
@@ -91,14 +84,14 @@ def side(
     "The side of the split that a photo belongs to"
     return 'valid' if int(sha[:8], 16) < valid * 2**32 else 'train'
 
-# %% ../../notebooks/library/learn/08_check.ipynb #00000016
+# %% ../../notebooks/library/learn/08_check.ipynb #00000015
 def _stop_if_too_many(df, aside):
     gone = df.file.isin(aside).groupby(df.label).mean()
     if (gone > .5).any():
         why = pd.Series(aside)[df.file[(df.label == gone.idxmax()) & df.file.isin(aside)]].str.partition(' of ')[0].value_counts().index[0]
         raise TellapartError(f"{gone.max():.0%} of the photos of {gone.idxmax()!r} would be set aside, most as {why!r}, so nothing was changed; try other search terms or look at the files.")
 
-# %% ../../notebooks/library/learn/08_check.ipynb #00000017
+# %% ../../notebooks/library/learn/08_check.ipynb #00000016
 def check(
     p:Project, # The project at hand
 )->pd.DataFrame: # The conflicts, a row a pair of photos that look alike under two labels. Raises `TellapartError` if more than half of a label would go
@@ -109,7 +102,7 @@ def check(
             if not (df.label == label).any(): raise TellapartError(f"There is no photo of {label!r}; run 01_gather, or add some to {p.photos/label} by the source \"folder\".")
         broken = working_copies(p, df)
         fine = df[~df.file.isin(broken)].reset_index(drop=True)
-        pairs = near_pairs(fine.phash)
+        pairs = confirmed(near_pairs(fine.phash), fine.working)
         aside,conflicts = duplicates(fine, pairs)
         _stop_if_too_many(df, aside := aside | broken)
         grp = groups(fine, pairs)
@@ -120,7 +113,7 @@ def check(
     credits(p)
     return conflicts
 
-# %% ../../notebooks/library/learn/08_check.ipynb #0000001e
+# %% ../../notebooks/library/learn/08_check.ipynb #0000001d
 def contact_sheet(
     photos:list, # Paths of photos
     captions:list[str]|None=None, # A word for each

@@ -22,7 +22,7 @@ from ..errors import TellapartError
 from .credits import credits
 from .fetch import Fetcher, Unfetched
 from .ledger import Ledger
-from .near import NEAR, phash
+from .near import alike, linked, near_pairs, NEAR, phash, SURE
 from .project import Project
 from .sources import SOURCES, demo_hosts, demo_web
 from .warn import warnings
@@ -51,22 +51,30 @@ def examine(
                 warnings=', '.join(warnings(photo, size))), working_copy(photo, side)
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000009
+def _bits(phash): return np.frombuffer(bytes.fromhex(phash), 'uint64')
+
 class _Looks:
     "Counts how many distinct looks there are, photo by photo"
-    def __init__(self, hashes=()):
-        self.bits,self.group,self.photos,self.n = np.empty((64, 4), 'uint64'),np.empty(64, int),0,0
-        for o in hashes: self.add(o)
+    def __init__(self, hashes, pairs):
+        self.photos,self.group = len(hashes),linked(len(hashes), pairs)
+        self.bits,self.n = np.array([_bits(o) for o in hashes], 'uint64').reshape(-1, 4),len(np.unique(self.group))
 
-    def add(self, phash):
-        "Take in a photo; whether it looks like none before"
-        if self.photos == len(self.bits): self.bits,self.group = (np.concatenate([o, o]) for o in (self.bits, self.group))
-        bits,i = np.frombuffer(bytes.fromhex(phash), 'uint64'),self.photos
-        group = self.group[:i]
-        alike = np.unique(group[np.bitwise_count(self.bits[:i] ^ bits).sum(1, dtype=int) <= NEAR])
-        group[np.isin(group, alike)] = i
-        self.bits[i],self.group[i],self.photos = bits,i,i+1
-        self.n += 1 - len(alike)
-        return not len(alike)
+    def near(self, phash):
+        "Positions of photos that may be the same picture, each with the bits in which it differs"
+        far = np.bitwise_count(self.bits[:self.photos] ^ _bits(phash)).sum(1, dtype=int)
+        return [(int(i), int(far[i])) for i in np.flatnonzero(far <= NEAR)]
+
+    def add(self, phash, same):
+        "Take in a photo, given the positions of those that are the same picture; whether there are none"
+        i = self.photos
+        if i == len(self.bits): # room for as many again
+            self.bits,self.group = np.concatenate([self.bits, np.empty((i+64, 4), 'uint64')]),np.concatenate([self.group, np.empty(i+64, int)])
+        groups = np.unique(self.group[same])
+        new = self.group[:i].max(initial=-1) + 1
+        self.group[:i][np.isin(self.group[:i], groups)] = new
+        self.bits[i],self.group[i],self.photos = _bits(phash),new,i+1
+        self.n += 1 - len(groups)
+        return not len(groups)
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #0000000c
 class _Stream:
@@ -102,7 +110,11 @@ class _Label:
     def __init__(self, p, label, ledger, fetch, batch, pool):
         self.p,self.label,self.ledger,self.fetch,self.batch,self.pool = p,label,ledger,fetch,batch,pool
         known = ledger.known(label)
-        self.shas,self.looks = {o[0] for o in known},_Looks(phash for _,phash,status,_ in known if status == 'ok')
+        self.shas,used = {o[0] for o in known},[(sha, phash) for sha,phash,status,_ in known if status == 'ok']
+        self.order,hashes = [o[0] for o in used],[o[1] for o in used]
+        pairs = near_pairs(hashes)
+        same = [alike(bits, *(ledger.look(label, self.order[o]) for o in pair)) for *pair,bits in pairs]
+        self.looks,self.counting = _Looks(hashes, pairs[np.array(same, bool)]),asyncio.Lock()
         self.urls,self.met,self.troubles = ledger.met(label),Counter(),[]
         self.streams = _streams(p, label, Counter(query for _,_,status,query in known if status == 'ok'), self.troubles)
         self.want = sum(p.wanted(label).values())
@@ -151,13 +163,23 @@ class _Label:
         except Unfetched as e: return self.refuse(stream, candidate, e.reason, 'fetch', e.passing)
         except NotAPhoto as e: return self.refuse(stream, candidate, e.reason, 'open')
         if photo['sha256'] in self.shas: return self.refuse(stream, candidate, 'exact duplicate', 'duplicate')
-        if self.enough: return
-        self.shas.add(photo['sha256'])
-        self.batch.photos.append(photo | dict(query=stream.term))
-        if not self.looks.add(photo['phash']): self.met['near duplicate'] += 1; return
-        self.met['usable'] += 1
-        stream.have += 1
-        self.bar.update()
+        async with self.counting:
+            if self.enough: return
+            self.shas.add(photo['sha256'])
+            self.batch.photos.append(photo | dict(query=stream.term))
+            new = self.looks.add(photo['phash'], await self.same(photo))
+            self.order.append(photo['sha256'])
+        self.met['usable' if new else 'near duplicate'] += 1
+        stream.have += new
+        self.bar.update(new)
+
+    async def same(self, photo):
+        "The positions of the photos that are the same picture as one that has just come in"
+        near = self.looks.near(photo['phash'])
+        if all(bits <= SURE for _,bits in near): return [i for i,_ in near]
+        self.batch.write() # so that they all lie where the ledger says
+        def like(i, bits): return self.pool.submit(alike, bits, *(self.ledger.look(self.label, o) for o in (photo['sha256'], self.order[i])))
+        return [i for i,bits in near if await asyncio.wrap_future(like(i, bits))]
 
     async def content(self, candidate):
         "The bytes of a candidate, from the network or from a file of one's own"

@@ -174,6 +174,16 @@ def known(self:Ledger,
     "What gathering has to know of the photos that a label has had"
     return [tuple(o) for o in self.db.execute('select sha256, phash, status, query from photos where label=? order by id', (label,))]
 
+@patch
+def look(self:Ledger,
+    label:str, # A label
+    sha:str, # The hash of a photo that it has
+)->Path: # The working copy, or the photo itself if that is missing
+    "Where to see what a photo shows"
+    row = self.db.execute('select * from photos where label=? and sha256=?', (label, sha)).fetchone()
+    small,whole = (self.folder/place(row) for place in (_working, _place))
+    return small if small.exists() else whole
+
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000019
 def _rows(db, files):
     "The rows of `files`; raises `TellapartError` for one that isn't known"

@@ -146,7 +146,7 @@ class Fetcher:
         self.timeout,self.max_bytes,self.honour_noai = timeout,max_bytes,honour_noai
         self.hosts = defaultdict(lambda: _Host(per_host))
         self.pool = httpcore.AsyncConnectionPool(ssl_context=httpx.create_ssl_context(), http2=True, network_backend=_Public(own),
-            max_connections=100, max_keepalive_connections=50, keepalive_expiry=30)
+            max_connections=100, max_keepalive_connections=32, keepalive_expiry=30)
         self.extensions = dict(timeout=dict(connect=timeout/4, read=timeout*3/4, write=timeout*3/4))
         # Nothing is unpacked here: what comes compressed all the same is no photo, and a bomb never goes off.
         self.headers = [(b'User-Agent', f'tellapart/{tellapart.__version__} (+https://github.com/tellapart/tellapart)'.encode()),

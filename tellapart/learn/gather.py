@@ -57,24 +57,23 @@ class _Looks:
     "Counts how many distinct looks there are, photo by photo"
     def __init__(self, hashes, pairs):
         self.photos,self.group = len(hashes),linked(len(hashes), pairs)
-        self.bits,self.n = np.array([_bits(o) for o in hashes], 'uint64').reshape(-1, 4),len(np.unique(self.group))
+        self.words,self.n = np.array([_bits(o) for o in hashes], 'uint64').reshape(-1, 4).T.copy(),len(np.unique(self.group))
 
     def near(self, phash):
         "Positions of photos that may be the same picture, each with the bits in which it differs"
-        far = np.bitwise_count(self.bits[:self.photos] ^ _bits(phash)).sum(1, dtype=int)
+        far = np.bitwise_count(self.words[:, :self.photos] ^ _bits(phash)[:, None]).sum(0, dtype='uint16')
         return [(int(i), int(far[i])) for i in np.flatnonzero(far <= NEAR)]
 
     def add(self, phash, same):
         "Take in a photo, given the positions of those that are the same picture; whether there are none"
         i = self.photos
-        if i == len(self.bits): # room for as many again
-            self.bits,self.group = np.concatenate([self.bits, np.empty((i+64, 4), 'uint64')]),np.concatenate([self.group, np.empty(i+64, int)])
-        groups = np.unique(self.group[same])
-        new = self.group[:i].max(initial=-1) + 1
-        self.group[:i][np.isin(self.group[:i], groups)] = new
-        self.bits[i],self.group[i],self.photos = _bits(phash),new,i+1
+        if i == len(self.group): # room for as many again
+            self.words,self.group = np.pad(self.words, [(0, 0), (0, i+64)]),np.pad(self.group, (0, i+64))
+        groups = set(self.group[same])
+        for o in groups: self.group[:i][self.group[:i] == o] = i
+        self.words[:, i],self.group[i],self.photos = _bits(phash),i,i+1
         self.n += 1 - len(groups)
-        return not len(groups)
+        return not groups
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #0000000c
 class _Stream:

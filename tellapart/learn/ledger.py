@@ -73,9 +73,11 @@ class Ledger:
         moves = self.db.execute('select * from moves order by id').fetchall()
         for o in moves:
             src,dst = self.folder/o['src'],self.folder/o['dst']
-            if src.exists(): # else it was done before, or never made
-                dst.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(src, dst)
+            try: os.replace(src, dst)
+            except FileNotFoundError:
+                if src.exists(): # else it was done before, or never made
+                    dst.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(src, dst)
         if moves:
             with self.db: self.db.execute('delete from moves where id <= ?', (moves[-1]['id'],))
 

@@ -107,8 +107,18 @@ def of_its_own(name):
         return None,None
 
 
-def kept(folder):
-    "What a tool has kept: usable photos, each counted once however often it is there; and bad files"
+def copies(web):
+    "The hashes of the near duplicates that are planted"
+    import httpx
+    for o in web.truth.values():
+        if 'near duplicate' not in o.faults: continue
+        for _ in range(2): # The first time the host may say that it is too much
+            answer = httpx.get(web.address(o), follow_redirects=True, trust_env=False)
+        yield sha256(answer.content).digest()
+
+
+def kept(folder, near):
+    "What a tool has kept: usable photos, once each and less those in `near`, hashes of near duplicates; and bad files"
     from fastai.vision.utils import get_image_files
     from tellapart.photo import NotAPhoto, open_photo
     usable,bad,seen = set(),0,set(get_image_files(folder))
@@ -117,7 +127,7 @@ def kept(folder):
         try: open_photo(o)
         except NotAPhoto: bad += 1
         else: usable |= {sha256(o.read_bytes()).digest()} if o in seen else set()
-    return dict(usable=len(usable), bad=bad)
+    return dict(usable=len(usable - near), bad=bad)
 
 
 def in_turn(web, labels, each, tmp, times=3):
@@ -129,6 +139,7 @@ def in_turn(web, labels, each, tmp, times=3):
     python,version = of_its_own('img2dataset')
     offered = [[web.address(o) for o in web.truth.values() if o.offered == label] for label in labels]
     (tmp/'urls.txt').write_text('\n'.join(url for urls in offered for url in urls[:each]))
+    near = set(copies(web))
     runs = {'tellapart': [], 'jmd_imagescraper': [], 'fastai': []} | ({'img2dataset': []} if python else {})
     with Proxy({'duckduckgo.com': web.places[0]}, tmp) as proxy:
         env = dict(HTTPS_PROXY=proxy.url, REQUESTS_CA_BUNDLE=str(proxy.ca), NO_PROXY='', no_proxy='')
@@ -138,7 +149,7 @@ def in_turn(web, labels, each, tmp, times=3):
                 (folder := tmp/f'{who}-{i}').mkdir()
                 where = tmp/'urls.txt' if who == 'img2dataset' else web.url
                 one = apart(__file__, who, where, folder, each, *labels, python=python if who == 'img2dataset' else sys.executable, **env)
-                runs[who].append(one | kept(folder/'data'/'bench'/'photos' if who == 'tellapart' else folder))
+                runs[who].append(one | kept(folder/'data'/'bench'/'photos' if who == 'tellapart' else folder, near))
                 print(f"{who}: {one['seconds']:.1f} s", flush=True)
     return {who: median(o) for who,o in runs.items()},version
 

@@ -91,11 +91,11 @@ def _working(row):
     return f"working{'' if row['status'] == 'ok' else '-aside'}/{row['label']}/{Path(row['file']).stem}.jpg"
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000000d
-def _name(db, label, sha, suffix, id=None):
+def _name(db, label, sha, suffix, id=None, others=()):
     "A name for the photo with hash `sha` that no other one has"
     for n in range(8, 65, 4):
         name = f'{label}-{sha[:n]}{suffix}'
-        if not db.execute('select 1 from photos where file=? and id is not ?', (name, id)).fetchone(): return name
+        if name not in others and not db.execute('select 1 from photos where file=? and id is not ?', (name, id)).fetchone(): return name
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000000f
 def _note(db, decision, what, id, old, new):
@@ -113,12 +113,33 @@ def put(self:Ledger,
 )->str: # Where it lies now, from the project's folder
     "Lay a file down where `take` can take it in; any thread may"
     place = f'incoming/{uuid.uuid4().hex}'
+    file = self.folder/place
     with writing(self.folder):
-        (self.folder/'incoming').mkdir(exist_ok=True)
-        (self.folder/place).write_bytes(data)
+        try: file.write_bytes(data)
+        except FileNotFoundError:
+            file.parent.mkdir(exist_ok=True)
+            file.write_bytes(data)
     return place
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000011
+def _insert(db, table, rows, verb='insert'):
+    "Write `rows` in one statement: at each one Python lets other threads run first"
+    if not rows: return
+    values = ', '.join(f"json_extract(value, '$.{o}')" for o in rows[0])
+    db.execute(f"{verb} into {table} ({', '.join(rows[0])}) select {values} from json_each(?)", (json.dumps(rows),))
+
+@patch
+def _new(self:Ledger, photos):
+    "Rows for those of `photos` that are new to their label, each with the photo"
+    known = set(map(tuple, self.db.execute('select label, sha256 from photos where sha256 in (select value from json_each(?))', (json.dumps([o['sha256'] for o in photos]),))))
+    id,names = self.db.execute('select coalesce(max(id), 0) from photos').fetchone()[0],set()
+    for photo in photos:
+        label,sha = key = photo['label'],photo['sha256']
+        if key in known: continue
+        known.add(key)
+        names.add(name := _name(self.db, label, sha, photo['suffix'], others=names))
+        yield photo, {k: photo.get(k) for k in FACTS} | dict(id=(id := id+1), label=label, sha256=sha, file=name, status='ok')
+
 @patch
 def take(self:Ledger,
     photos:list[dict]=[], # Each with label, sha256, suffix, `file` and, if there is a working copy, `working` as `put` returns them, and any of `FACTS`
@@ -127,27 +148,19 @@ def take(self:Ledger,
     "Take in photos and remember what was of no use, all in one transaction"
     with writing(self.folder):
         with self.db:
-            decision = _decision(self.db)
-            names = [self._row(decision, o) for o in photos]
-            self.db.executemany('insert or replace into refused (url, label, query, reason, time, step, passing) values (:url, :label, :query, :reason, :time, :step, :passing)',
-                                [o | dict(time=_now()) for o in refused])
+            new = list(self._new(photos))
+            rows,decision,time = [row for _,row in new],_decision(self.db),_now()
+            _insert(self.db, 'photos', rows)
+            _insert(self.db, 'moves', [dict(src=photo[key], dst=place(row)) for photo,row in new for key,place in (('file', _place), ('working', _working)) if photo.get(key)])
+            _insert(self.db, 'history', [dict(decision=decision, time=time, what='add', photo=row['id'], old='{}', new=json.dumps({k: row[k] for k in ('file', 'label', 'status')})) for row in rows])
+            _insert(self.db, 'refused', [o | dict(time=time) for o in refused], 'insert or replace')
+            # Another day, and it went better.
+            self.db.execute("delete from refused where (url, label) in (select json_extract(value, '$.url'), json_extract(value, '$.label') from json_each(?))", (json.dumps(rows),))
         self._finish()
-    for o in (o for o,name in zip(photos, names) if not name):
-        for src in filter(None, (o['file'], o.get('working'))): (self.folder/src).unlink()
-    return names
-
-@patch
-def _row(self:Ledger, decision, photo):
-    "Write the row of a photo that comes in, and its moves"
-    db,label,sha = self.db,photo['label'],photo['sha256']
-    if db.execute('select 1 from photos where sha256=? and label=?', (sha, label)).fetchone(): return None
-    row = {k: photo.get(k) for k in FACTS} | dict(label=label, sha256=sha, file=_name(db, label, sha, photo['suffix']), status='ok')
-    id = db.execute(f"insert into photos ({', '.join(row)}) values ({', '.join(':'+o for o in row)})", row).lastrowid
-    for key,place in ('file', _place), ('working', _working):
-        if src := photo.get(key): db.execute('insert into moves (src, dst) values (?, ?)', (src, place(row)))
-    db.execute('delete from refused where url=? and label=?', (row['url'], label)) # another day, and it went better
-    _note(db, decision, 'add', id, {}, {k: row[k] for k in ('file', 'label', 'status')})
-    return row['file']
+    names = {id(photo): row['file'] for photo,row in new}
+    for o in photos:
+        for src in filter(None, (o['file'], o.get('working'))) if id(o) not in names else (): (self.folder/src).unlink()
+    return [names.get(id(o)) for o in photos]
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000013
 @patch

@@ -251,7 +251,8 @@ def gather(
     for o in labels:
         if o.troubles and not o.have: raise TellapartError(o.troubles[0])
     credits(p)
-    met = pd.DataFrame({o.label: dict(o.met, total=o.have) for o in labels}).T.reindex(sorted(p.labels)).fillna(0).astype(int).rename_axis('label')
+    met = pd.DataFrame([o.met for o in labels], [o.label for o in labels]).fillna(0).astype(int).rename_axis('label')
+    met = met[sorted(met, key=lambda o: (o != 'found', o != 'usable', -met[o].sum()))].assign(total=[o.have for o in labels])
     met.attrs.update(dry={o.label: [s.term for s in o.streams if s.dry and s.term] for o in labels}, troubles=sorted({t for o in labels for t in o.troubles}))
     return met
 

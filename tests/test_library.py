@@ -1,5 +1,6 @@
 "The library's notebooks are tests, and the package is what they export"
-import shutil, subprocess, sys
+import os, shutil, subprocess, sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest
 
@@ -12,8 +13,14 @@ def nbdev(command, *args, cwd=ROOT):
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+@pytest.fixture(scope='module')
+def runs():
+    "All notebooks, one for each core at a time"
+    with ThreadPoolExecutor(os.cpu_count()) as pool: yield {o: pool.submit(nbdev, 'test', o) for o in NOTEBOOKS}
+
+
 @pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda o: o.stem)
-def test_notebook(notebook): nbdev('test', notebook)
+def test_notebook(notebook, runs): runs[notebook].result()
 
 
 def content(root): return {o.relative_to(root): o.read_bytes() for o in root.rglob('*') if o.is_file()}

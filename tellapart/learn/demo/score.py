@@ -25,6 +25,7 @@ def _fates(ledger, truth):
 def _found(kind, t, fates):
     "The step that found the fault `kind` of the photo `t`, or 'left'"
     step,row = fates[t.id]
+    if row is not None and kind in (row.warnings or '').split(', '): return 'check'
     if step: return step
     if kind == 'wrong label' and row.label == t.label: return 'clean'
     if 'duplicate' in kind:
@@ -41,6 +42,6 @@ def score(
     truth = load_truth(p.truth)
     with Ledger(p.folder) as ledger: fates = _fates(ledger, truth)
     rows = {kind: [_found(kind, t, fates) for t in truth.values() if kind in t.faults and t.id in fates and (not t.of or t.of in fates)]
-            for kind in BROKEN | CONTENT}
+            for kind in (*BROKEN, *CONTENT, 'blurred', 'dark')}
     columns = 'gather', 'check', 'clean', 'left'
     return pd.DataFrame([[len(o), *map(o.count, columns)] for o in rows.values()], index=pd.Index(rows, name='planted'), columns=['met', *columns])

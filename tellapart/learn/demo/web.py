@@ -17,7 +17,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageFilter
 from .draw import cutout, draw
 from .mesh import chance
 from .places import grain, mix
@@ -78,7 +78,7 @@ CONTENT = { # A photo, but not the one that was asked for
     'near duplicate': .05, # A photo offered already, resized, cropped a little and compressed again; every third under another label
     'exact duplicate': .03, # The same file at another address
 }
-FORM = {'transparent': .06, 'sideways': .06, 'webp': .06} # A PNG without background; a phone's photo with its orientation in EXIF; WebP, whatever it is called
+FORM = {'transparent': .06, 'sideways': .06, 'webp': .06, 'blurred': .03, 'dark': .02} # A PNG without background; a phone's photo with its orientation in EXIF; WebP, whatever it is called; out of focus; taken at night
 HOST = {'slow': .03, 'rate limited': .03, 'redirect': .05} # A second late; 429 at first; found one address further on
 NAME = {'no suffix': .04, 'query': .05, 'php': .03} # How the address ends instead of in `.jpg`
 
@@ -163,7 +163,7 @@ def plan(
     if photos: offers = list(_real(offers, Path(photos), terms, seed))
     else: offers = [replace(o, size=tuple(round(enlarge*side) for side in o.size)) for o in offers]
     # A copy of a transparent photo would show its background, and so be no copy.
-    originals = [o for o in offers if not (_duplicate(o) or o.wrong or {'transparent', *BROKEN} & {*o.faults})]
+    originals = [o for o in offers if not (_duplicate(o) or o.wrong or {'transparent', 'blurred', 'dark', *BROKEN} & {*o.faults})]
     return {o.id: _original(chance('copy', seed, o.id), o, originals) if _duplicate(o) else o for o in offers if originals or not _duplicate(o)}
 
 # %% ../../../notebooks/library/learn/04_demo_web.ipynb #00000019
@@ -213,10 +213,12 @@ def photo_file(
     if 'tiny' in o.faults: return _saved(Image.new('RGB', (1, 1), 'white'), 'JPEG')
     of,quality = truth[o.of or id], int(rng.integers(60, 95)) if enlarge == 1 else 90
     if 'transparent' in o.faults: return _saved(cutout(of.label, of.group, of.shot, of.size, seed), 'PNG', compress_level=1)
-    if o.file and not {'sideways', 'webp'} & {*o.faults}: data = (Path(photos)/o.file).read_bytes()
+    if o.file and not {'sideways', 'webp', 'blurred', 'dark'} & {*o.faults}: data = (Path(photos)/o.file).read_bytes()
     else:
         im = _picture(of, seed, enlarge, photos)
         if 'near duplicate' in o.faults: im = _copied(o, rng, im)
+        if 'blurred' in o.faults: im = im.filter(ImageFilter.GaussianBlur(.012*max(im.size)))
+        if 'dark' in o.faults: im = ImageEnhance.Brightness(im).enhance(.2)
         if 'sideways' in o.faults: return _sideways(rng, im, quality)
         data = _saved(im, 'WEBP' if 'webp' in o.faults else 'JPEG', quality=quality)
     return data[:int(len(data)*rng.uniform(.3, .8))] if 'cut short' in o.faults else data

@@ -248,19 +248,19 @@ def describe(self:Ledger,
 @patch
 def undo(self:Ledger)->str: # What was undone, in words
     "Take back the latest decision that still stands"
-    last = self.db.execute("select decision, group_concat(distinct what) what, count(*) n from history where what != 'add' and not undone "
-                           "group by decision order by decision desc").fetchone()
+    last = self.db.execute("select max(decision) from history where what != 'add' and not undone").fetchone()[0]
     if not last: return 'There is nothing to undo.'
+    changes = self.db.execute('select * from history where decision=? order by id', (last,)).fetchall()
     with writing(self.folder):
         with self.db:
-            for o in self.db.execute('select * from history where decision=? order by id desc', (last['decision'],)).fetchall():
+            for o in reversed(changes):
                 row = dict(self.db.execute('select * from photos where id=?', (o['photo'],)).fetchone())
                 old = json.loads(o['old'])
                 if 'file' in old: old['file'] = _name(self.db, old['label'], row['sha256'], Path(row['file']).suffix, row['id'])
-                _apply(self.db, last['decision'], 'undo', row, old)
-            self.db.execute('update history set undone=1 where decision=?', (last['decision'],))
+                _apply(self.db, last, 'undo', row, old)
+            self.db.execute('update history set undone=1 where decision=?', (last,))
         self._finish()
-    return f"Undone: {last['what'].replace(',', ' and ')}, {last['n']} photo{'s' * (last['n'] > 1)}."
+    return f"Undone: {' and '.join(dict.fromkeys(o['what'] for o in changes))}, {len(changes)} photo{'s' * (len(changes) > 1)}."
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000022
 @patch

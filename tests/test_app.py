@@ -108,7 +108,10 @@ def test_visitors_leave_nothing_running(browser, export_pkl, free_port):
     "The kernel of a visitor who leaves ends; one waits for the next visitor"
     psutil = pytest.importorskip('psutil')
     with served(command(export_pkl, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=export_pkl.parent) as server:
-        kernels = lambda: [o for o in psutil.Process(server.pid).children() if 'ipykernel_launcher' in ' '.join(o.cmdline())]
+        def kernel(o):
+            try: return 'ipykernel_launcher' in ' '.join(o.cmdline())
+            except psutil.NoSuchProcess: return False # It has just ended
+        kernels = lambda: list(filter(kernel, psutil.Process(server.pid).children()))
         for _ in range(3):
             page = browser.new_page()
             page.goto(f'http://localhost:{free_port}/')

@@ -10,10 +10,11 @@ from tellapart.use.model import read_meta
 
 
 class QuietKernels(KernelSpecManager):
-    "Kernels that start without ipykernel's warning about encryption, which loopback doesn't need"
+    "Kernels that start without ipykernel's warning about encryption, which loopback doesn't need, and end without tracebacks"
     def get_kernel_spec(self, kernel_name):
         spec = super().get_kernel_spec(kernel_name)
-        spec.argv.append('--log-level=ERROR')
+        spec.argv.append('--log-level=CRITICAL')
+        spec.interrupt_mode = 'message' # a signal would interrupt the imports of one that has just been started
         return spec
 
 

@@ -43,3 +43,11 @@ def test_opened_whatever_it_is_like(tmp_path, kind, mode):
     im.save(tmp_path/f'photo.{kind}')
     dark,light = open_photo(tmp_path/f'photo.{kind}').convert('L').resize((2, 1), Image.Resampling.BOX).get_flattened_data()
     assert light - dark > 90
+
+
+@pytest.mark.parametrize('kind', ['gif', 'webp', 'png', 'tiff', 'avif'])
+def test_of_an_animation_the_first_picture_counts(tmp_path, kind):
+    red, blue = (Image.new('RGB', (64, 48), o) for o in ('red', 'blue'))
+    red.save(tmp_path/f'photo.{kind}', save_all=True, append_images=[blue])
+    r, g, b = open_photo(tmp_path/f'photo.{kind}').getpixel((32, 24))
+    assert r > 200 and g < 50 and b < 50

@@ -14,7 +14,7 @@ from functools import partial
 from ipaddress import ip_address, ip_network
 import anyio, httpcore, httpx
 from h2.exceptions import ProtocolError
-import tellapart
+from .sources import AGENT
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000005
 class Unfetched(Exception):
@@ -149,7 +149,7 @@ class Fetcher:
             max_connections=100, max_keepalive_connections=32, keepalive_expiry=30)
         self.extensions = dict(timeout=dict(connect=timeout/4, read=timeout*3/4, write=timeout*3/4))
         # Nothing is unpacked here: what comes compressed all the same is no photo, and a bomb never goes off.
-        self.headers = [(b'User-Agent', f'tellapart/{tellapart.__version__} (+https://github.com/tellapart/tellapart)'.encode()),
+        self.headers = [(b'User-Agent', AGENT.encode()),
                         (b'Accept', b'image/*,*/*;q=0.5'), (b'Accept-Encoding', b'identity')]
 
     async def __aenter__(self): return self

@@ -1,6 +1,7 @@
 "A whole project, from nothing to answers, as a person runs it"
 import json, os, shutil, subprocess, sys
 from pathlib import Path
+import pandas as pd
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,6 +19,8 @@ def test_rehearsal_of_bears(tmp_path):
     data = tmp_path/'data/bears-rehearsal'
     summary = json.loads((data/'summary.json').read_text('utf-8'))
     assert summary and told.endswith('\n'.join(summary.values()) + '\n')
+    credited = set(pd.read_csv(data/'CREDITS.csv').file)
+    assert credited == {o.name for o in (data/'photos').rglob('*') if o.is_file()} # also after cleaning
     photos = sorted((data/'working').rglob('*.jpg'))[::10]
     answers = [json.loads(o) for o in tellapart('classify', '--json', '--export', data/'export.pkl', *photos, cwd=tmp_path).splitlines()]
     assert [o['photo'] for o in answers] == [str(o) for o in photos]

@@ -9,6 +9,7 @@ __all__ = ['apply_marks', 'stand_in']
 import math, os
 from pathlib import Path
 from fastcore.foundation import L
+from .credits import credits
 from .demo.web import load_truth, truth_of
 from .ledger import Ledger
 from .project import Project
@@ -33,6 +34,7 @@ def apply_marks(
     cleaner.iwis = tuple(L(o for o in shown if Path(o[0]).exists()) for shown in cleaner.iwis)
     cleaner.on_change_ds()
     if not aside and not labels: return 'There are no marks to apply.'
+    credits(p) # which shows the photos where they were
     return f"{len(aside)} set aside, {len(labels)} moved to another label; ledger.undo() takes it back."
 
 # %% ../../notebooks/library/learn/10_clean.ipynb #0000000b

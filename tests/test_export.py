@@ -10,6 +10,7 @@ import torch
 from fastai.vision.all import (CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, Learner, MultiCategoryBlock, Resize, get_image_files, load_learner, nn,
                                resnet18, vision_learner)
 from tellapart.learn.export import export, upgrade
+from tellapart.learn.square import SQUARES, square
 
 
 @pytest.fixture(scope='module')
@@ -17,9 +18,12 @@ def photos(export_pkl): return sorted(export_pkl.parent.glob('photos/*/*'))
 
 
 @pytest.fixture
-def learn(export_pkl):
+def learn(export_pkl): return quick_learner(export_pkl.parent/'photos', Resize(48))
+
+
+def quick_learner(photos, item_tfms):
     "A learner of one layer, quickly exported"
-    dls = ImageDataLoaders.from_folder(export_pkl.parent/'photos', valid_pct=.5, seed=1, item_tfms=Resize(48), bs=4, num_workers=0)
+    dls = ImageDataLoaders.from_folder(photos, valid_pct=.5, seed=1, item_tfms=item_tfms, bs=4, num_workers=0)
     learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), loss_func=CrossEntropyLossFlat())
     learn.remove_cb(learn.progress)
     return learn
@@ -52,6 +56,18 @@ def test_fastai_and_classifier_agree_on_every_validation_photo(export_pkl, photo
     assert np.abs(ours - np.array(theirs)).max() < 1e-3
     assert np.allclose(ours.sum(1), 1, atol=1e-5)
     assert [o.label for o in answers] == [labels[i] for i in np.argmax(theirs, 1)]
+
+
+@pytest.mark.parametrize('how', [*SQUARES, 'white', '#123456'])
+def test_photos_become_square_in_the_same_way_for_both(export_pkl, photos, tmp_path, how):
+    path = export(quick_learner(export_pkl.parent/'photos', square(how, 48)), tmp_path/'export.pkl')
+    loaded,classify = load_learner(path),Classifier(path)
+    for o in photos[::3]:
+        with loaded.no_bar(): theirs = loaded.predict(o)[2].numpy()
+        assert np.abs(theirs - [p for _,p in sorted(classify(o).ranked)]).max() < 1e-3
+    if how == 'white': # a transform of ours, read by fastai where tellapart isn't installed
+        done = subprocess.run([sys.executable, '-c', FASTAI.replace('with learn.no_bar(): ', ''), path, photos[0]], capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
 
 
 def test_nothing_of_this_computer_is_inside(export_pkl):

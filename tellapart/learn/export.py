@@ -20,6 +20,7 @@ from PIL import Image
 from fastai.vision.all import (DataBlock, Learner, load_learner, PILImage, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize, IntToFloatTensor,
                                ToTensor, AffineCoordTfm, RandomResizedCropGPU)
 import tellapart
+from .square import Square
 from ..use.model import Classifier, ExportError, FORMAT, prepare
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000005
@@ -78,6 +79,7 @@ def _item_steps(t):
     if isinstance(t, RandomResizedCrop):
         more = int(np.ceil(max(t.size)*t.val_xtra/8)*8)
         return [_resize([o+more for o in t.size], 'squish', t.mode), _middle(t.size)]
+    if isinstance(t, Square): return [dict(step='resize', size=_size(t.size), method=t.method, resample=int(Image.Resampling.BILINEAR), pad=t.pad)]
     if isinstance(t, Resize): return [_resize(t.size, str(t.method), t.mode, t.pad_mode)]
     if isinstance(t, CropPad): return [_middle(t.size, t.pad_mode)]
     if isinstance(t, RandomCrop): return [_middle(t.size)]

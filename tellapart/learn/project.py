@@ -57,6 +57,7 @@ class Search(_Strict):
 class Train(_Strict):
     "How a project trains"
     size:int = Field(128, ge=32, le=1024) # Pixels a side that the model sees; 128 trains in a minute without a GPU
+    square:str = 'random crop' # How photos become square, as `tellapart.learn.square` knows it: 'centre crop', 'squish', 'reflect', or a colour to pad with
     epochs:int = Field(10, ge=1, le=1000) # Passes over the photos after the first, frozen one
     lr:float = Field(2e-3, gt=0, lt=1) # Learning rate; the default is `fine_tune`'s
     batch_size:int = Field(32, ge=2, le=1024) # Photos a step; 32 fit into 4 GB of memory

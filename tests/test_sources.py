@@ -1,5 +1,5 @@
 "Sources over the wire: search engines as they speak, refuse, repeat themselves and lie, behind a proxy; tables and folders as people have them"
-import html, json, os, threading
+import html, json, math, os, threading
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import islice
@@ -118,6 +118,23 @@ def test_search_over_the_wire(web, source):
     assert found(source, 'qwertzuiop') == []
 
 
+def test_duckduckgo_announces_sizes(web):
+    assert [(o.width, o.height) for o in found('duckduckgo')] == [o.size for o in web.truth.values()]
+
+
+NO_SIZES = [None, '', 'abc', -1, math.inf, [640], {}]
+
+def test_what_isnt_a_size_is_none(engine, tmp_path):
+    page = dict(results=[hit(i, width=o, height='480') for i,o in enumerate(NO_SIZES)] + [hit(99, width='640', height=480.0)])
+    engine('duckduckgo', duckduckgo(lambda asked: hits() if 's' in asked.query else page))
+    assert [(o.width, o.height) for o in found('duckduckgo')] == [(0, 480)]*len(NO_SIZES) + [(640, 480)]
+    works = [work(i, width=o, height=o) for i,o in enumerate(NO_SIZES)]
+    engine('openverse', lambda asked: dict(page_count=1, results=works))
+    assert [(o.width, o.height) for o in found('openverse')] == [(0, 0)]*len(NO_SIZES)
+    p = table(tmp_path, 'URL,Label,Width,height\nhttps://x/1.jpg,tennis,640,480\nhttps://x/2.jpg,tennis,abc,\nhttps://x/3.jpg,tennis\n')
+    assert [(o.width, o.height) for o in SOURCES['csv'](None, p, 'tennis')] == [(640, 480), (0, 0), (0, 0)]
+
+
 def test_jmd_falls_back_with_a_word(web, proxy, monkeypatch, capsys):
     monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(proxy.ca.with_name('none.pem')))
     assert len(list(islice(SOURCES['jmd']('tennis racket', project(), 'tennis'), 5))) == 5
@@ -174,9 +191,11 @@ def test_refused_for_good_is_none_without_a_fallback(engine):
 def test_the_fallback_is_asked_and_told(engine, proxy, capsys):
     engine('duckduckgo', duckduckgo(lambda asked: (403, '', {})))
     about = html.escape(json.dumps(dict(murl='https://x.example/7.jpg', purl='https://x.example/7', turl='https://x.example/t', t='racket 7')))
-    page = f'<html><body><div><div class="imgpt"><a class="iusc" m="{about}"></a></div><div class="infopt"></div></div></body></html>'
+    size = '<div class="img_info"><span class="nowrap">1024 × 683 · jpeg</span></div>'
+    page = f'<html><body><div><div class="imgpt"><a class="iusc" m="{about}"></a></div><div class="infopt">{size}</div></div></body></html>'
     bing = engine('bing', lambda asked: page if asked.query.get('first') == '1' else '<html><body></body></html>')
-    assert found('duckduckgo', fallback='bing', without=['toy']) == [Candidate('https://x.example/7.jpg', 'https://x.example/7', 'racket 7')]
+    assert found('duckduckgo', fallback='bing', without=['toy']) == [
+        Candidate('https://x.example/7.jpg', 'https://x.example/7', 'racket 7', width=1024, height=683)]
     assert capsys.readouterr().out == "DuckDuckGo has nothing for 'tennis racket' (no results); Bing is asked instead.\n"
     assert bing.asked[0].query['q'] == 'tennis racket -toy'
     bing.asked.clear()
@@ -221,7 +240,7 @@ def test_openverse_page_by_page(engine):
     got = found('openverse', without=['toy'], licence='modify', kind='photo', size='medium')
     assert numbers(got) == list(range(45))
     assert got[7] == Candidate('https://live.example/7.jpg', 'https://photos.example/7', 'Racket 7', 'Ada',
-                               'CC BY 4.0', 'https://creativecommons.org/licenses/by/4.0/')
+                               'CC BY 4.0', 'https://creativecommons.org/licenses/by/4.0/', 1024, 683)
     asked = web.asked[0]
     assert asked.path == '/v1/images/' and asked.headers['User-Agent'].startswith('tellapart/') and '+https://' in asked.headers['User-Agent']
     assert asked.query == dict(q='tennis racket -toy', page='1', page_size='20', license_type='commercial,modification',
@@ -259,7 +278,8 @@ def test_odd_answers_of_openverse_are_no_traceback(engine, answer):
 
 def test_hostile_and_missing_words(engine):
     works = [work(1, title='<img src=x onerror=alert(1)>Racket\n\t1', creator='<script>alert(2)</script>Eve &amp; Co'),
-             work(2, title=None, creator=None, license_url=None, license_version=None, license='pdm', foreign_landing_url=None),
+             work(2, title=None, creator=None, license_url=None, license_version=None, license='pdm', foreign_landing_url=None,
+                  width=None, height=None),
              dict(url='https://live.example/3.jpg')]
     engine('openverse', lambda asked: dict(result_count=3, page_count=1, page_size=20, page=1, results=works))
     one,two,three = found('openverse')
@@ -272,7 +292,8 @@ def test_hostile_and_missing_words(engine):
 def file(i, **about):
     about = dict(Artist='<a href="//commons.wikimedia.org/wiki/User:Ada" title="User:Ada">Ada</a>', LicenseShortName='CC BY-SA 4.0',
                  LicenseUrl='https://creativecommons.org/licenses/by-sa/4.0') | about
-    info = dict(thumburl=f'https://upload.example/thumb/{i}.jpg', thumbwidth=1280, thumbheight=853, url=f'https://upload.example/original/{i}.jpg',
+    info = dict(thumburl=f'https://upload.example/thumb/{i}.jpg', thumbwidth=1280, thumbheight=853,
+                url=f'https://upload.example/original/{i}.jpg', width=6000, height=4000,
                 descriptionurl=f'https://commons.example/wiki/File:Racket_{i}.jpg', descriptionshorturl=f'https://commons.example/w/index.php?curid={i}',
                 extmetadata={k: dict(value=v, source='commons-desc-page') for k,v in about.items() if v is not None})
     return dict(pageid=i, ns=6, title=f'File:Racket {i}.jpg', index=i, imagerepository='local', imageinfo=[info])
@@ -291,11 +312,11 @@ def test_commons_goes_on_where_it_is_told_to(engine):
     got = found('wikimedia', without=['toy'])
     assert numbers(got) == list(range(1, 61))
     assert got[6] == Candidate('https://upload.example/thumb/7.jpg', 'https://commons.example/wiki/File:Racket_7.jpg', 'Racket 7', 'Ada',
-                               'CC BY-SA 4.0', 'https://creativecommons.org/licenses/by-sa/4.0')
+                               'CC BY-SA 4.0', 'https://creativecommons.org/licenses/by-sa/4.0', 1280, 853)
     asked = web.asked[0]
     assert asked.path == '/w/api.php' and asked.headers['User-Agent'].startswith('tellapart/') and 'gzip' in asked.headers['Accept-Encoding']
     assert asked.query['gsrsearch'] == 'tennis racket -toy filetype:bitmap'
-    assert asked.query['gsrnamespace'] == '6' and asked.query['iiurlwidth'] == '1280'
+    assert asked.query['gsrnamespace'] == '6' and asked.query['iiurlwidth'] == '1280' and 'size' in asked.query['iiprop'].split('|')
 
 
 def test_filters_of_commons(engine):
@@ -322,7 +343,7 @@ def test_what_commons_leaves_out(engine):
     engine('wikimedia', lambda asked: dict(query=dict(pages=files)))
     one,two,three = found('wikimedia')
     assert (one.creator, one.licence, one.licence_url, two.creator) == ('', 'Public domain', '', 'Unknown author')
-    assert three.url == 'https://upload.example/original/3.jpg' and three.licence == ''
+    assert three.url == 'https://upload.example/original/3.jpg' and three.licence == '' and (three.width, three.height) == (6000, 4000)
 
 
 # Tables, folders, and the demo web
@@ -399,7 +420,7 @@ def test_a_demo_web_that_runs_already(demo_web, monkeypatch):
     assert len(got) == len(demo_web.truth) and all(o.kind == 'demo' for o in got)
     for o,truth in zip(got, demo_web.truth.values()):
         host,_,path = o.url.removeprefix('http://').partition('/')
-        assert f'http://127.0.0.1:{hosts[host, 80][1]}/{path}' == demo_web.address(truth)
+        assert f'http://127.0.0.1:{hosts[host, 80][1]}/{path}' == demo_web.address(truth) and (o.width, o.height) == truth.size
     assert [o.title for o in found('demo', without=['1'])] == [o.title for o in got[1:]]
 
 

@@ -31,6 +31,8 @@ class Candidate:
     creator:str='' # Who made it, where the source knows
     licence:str='' # Its licence, where the source knows
     licence_url:str='' # The licence's own page
+    width:int=0 # Pixels, as the source announces them; 0 where it doesn't
+    height:int=0
     thing:str='' # What one object is called of which there are several photos; they stay on one side of the split
     kind:str='web' # How the ledger calls its origin: web, own or demo
 
@@ -101,6 +103,16 @@ def _plain(html):
     "The text of a scrap of HTML, without what isn't shown; nothing for `None`"
     return ' '.join(unescape(re.sub(r'<span style="display: ?none;?">.*?</span>|<[^>]*>', '', html or '', flags=re.S)).split())
 
+# %% ../../notebooks/library/learn/05_sources.ipynb #0000002e
+def _pixels(said):
+    "What somebody says in pixels, as a whole number; 0 if it is none"
+    try: return max(0, int(float(said)))
+    except (TypeError, ValueError, OverflowError): return 0
+
+def _size(said, prefix=''):
+    "The width and height that a result or a row announces"
+    return {side: _pixels(said.get(prefix + side)) for side in ('width', 'height')}
+
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000016
 _ENGINES = dict(duckduckgo='DuckDuckGo', bing='Bing')
 _DDG_LICENCES = dict(any='any', open='Share', commercial='ShareCommercially', modify='ModifyCommercially', public='Public')
@@ -127,7 +139,7 @@ def _ddgs(engine, term, p):
         except Unsearched as e:
             if e.reason == 'no results': return
             raise
-        yield [Candidate(o['image'], o.get('url') or '', o.get('title') or '') for o in results]
+        yield [Candidate(o['image'], o.get('url') or '', o.get('title') or '', **_size(o)) for o in results]
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000018
 @source
@@ -206,7 +218,7 @@ def _of_openverse(o):
     licence = o.get('license') or ''
     name = _NAMES.get(licence, f'CC {licence.upper()}')
     return Candidate(o.get('url') or '', o.get('foreign_landing_url') or '', _plain(o.get('title')), _plain(o.get('creator')),
-                     f"{name} {o.get('license_version') or ''}".strip() if licence else '', o.get('license_url') or '')
+                     f"{name} {o.get('license_version') or ''}".strip() if licence else '', o.get('license_url') or '', **_size(o))
 
 @source
 def openverse(
@@ -234,8 +246,9 @@ def _of_commons(o):
     info = o['imageinfo'][0]
     about = {k: v.get('value') for k,v in (info.get('extmetadata') or {}).items()}
     title = o.get('title', '').removeprefix('File:').rpartition('.')[0]
-    return Candidate(info.get('thumburl') or info.get('url') or '', info.get('descriptionurl') or '', title,
-                     _plain(about.get('Artist')), _plain(about.get('LicenseShortName')), about.get('LicenseUrl') or '')
+    copy = 'thumb'*bool(info.get('thumburl'))
+    return Candidate(info.get(f'{copy}url') or '', info.get('descriptionurl') or '', title,
+                     _plain(about.get('Artist')), _plain(about.get('LicenseShortName')), about.get('LicenseUrl') or '', **_size(info, copy))
 
 @source
 def wikimedia(
@@ -247,7 +260,7 @@ def wikimedia(
     query = (_query(term, p) + f" filetype:{'drawing' if p.search.kind == 'clipart' else 'bitmap'}" + _COMMONS_SIZES.get(p.search.size, '')
              + ' haslicense:unrestricted'*(p.search.licence == 'public'))
     params = dict(action='query', format='json', formatversion=2, generator='search', gsrsearch=query, gsrnamespace=6, gsrlimit=50,
-                  prop='imageinfo', iiprop='url|extmetadata', iiextmetadatafilter='Artist|LicenseShortName|LicenseUrl', iiurlwidth=1280)
+                  prop='imageinfo', iiprop='url|size|extmetadata', iiextmetadatafilter='Artist|LicenseShortName|LicenseUrl', iiurlwidth=1280)
     with _client(p) as client:
         def pages(more={}):
             while more is not None:
@@ -283,7 +296,8 @@ def csv(
     for row in _rows(p.csv_file):
         labels.add(row.get('label', ''))
         if row.get('url') and row.get('label', '').casefold() == label.casefold():
-            yield Candidate(row['url'], **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'thing') if k in row})
+            yield Candidate(row['url'], **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'thing') if k in row},
+                            **_size(row))
     if label.casefold() not in {o.casefold() for o in labels}:
         print(f"{p.csv_file} has no row for {label!r}; its labels are {', '.join(sorted(labels - {''})[:10]) or 'none'}.")
 
@@ -349,6 +363,6 @@ def demo(
         link = httpx.URL('/i.js', params=dict(o='json', q=term, l='wt-wt', vqd=token, p='1'))
         while link:
             page = search.get(link, headers=dict(Referer=web.url)).raise_for_status().json()
-            yield [Candidate(named(o['image']), named(o['url']), o['title'], kind='demo') for o in page['results']]
+            yield [Candidate(named(o['image']), named(o['url']), o['title'], **_size(o), kind='demo') for o in page['results']]
             link = page.get('next')
     with httpx.Client(base_url=web.url, timeout=p.timeout, trust_env=False) as search: yield from _found(term, p, pages(search))

@@ -10,15 +10,15 @@ UNREADABLE = 'html', 'cut short', 'empty', 'tiny', 'broken off'
 
 
 class Stopwatch:
-    "The seconds of the processor spent in the functions that it is put around; what they call in turn counts once"
+    "The seconds spent in the functions that it is put around; what they call in turn counts once"
     seconds,running = 0.,False
     def around(self, f):
         @wraps(f)
         def timed(*args, **kw):
             if self.running: return f(*args, **kw)
-            self.running,start = True,time.thread_time()
+            self.running,start = True,time.perf_counter()
             try: return f(*args, **kw)
-            finally: self.running,self.seconds = False,self.seconds + time.thread_time() - start
+            finally: self.running,self.seconds = False,self.seconds + time.perf_counter() - start
         return timed
 
 
@@ -52,11 +52,11 @@ def tellapart(url, folder, each, *labels):
     for name,f in list(vars(Ledger).items()):
         # `put` writes the photo itself, as any tool must, and does so in other threads.
         if callable(f) and name != 'put': setattr(Ledger, name, ledger.around(f))
-    start,busy = time.perf_counter(),time.process_time()
+    start = time.perf_counter()
     p = read_project(file)
     gather(p)
     check(p)
-    return dict(working=time.perf_counter() - start, busy=time.process_time() - busy, ledger=ledger.seconds, photos=len(list(p.photos.rglob('*.*'))))
+    return dict(working=time.perf_counter() - start, ledger=ledger.seconds, photos=len(list(p.photos.rglob('*.*'))))
 
 
 def planted(url, folder, each, *labels):
@@ -191,7 +191,7 @@ def main(photos):
         fewer,more = (many(o, small, tmp) for o in (1667, 6667))
     kinds = dict(seconds=('wall time', 's'), usable=('usable photos', ''), bad=('bad files kept', ''), peak=('most memory held', 'MB'))
     rows = [(f'{what}, {who}', o[k], unit) for k,(what,unit) in kinds.items() for who,o in tools.items()]
-    rows += [('small photos a second', more['photos']/more['working'], ''), ("the ledger's share of the processor's time", 100*more['ledger']/more['busy'], '%')]
+    rows += [('small photos a second', more['photos']/more['working'], ''), ("the ledger's share of the time", 100*more['ledger']/more['working'], '%')]
     rows += [(f"most memory held, {o['photos']} small photos", o['peak'], 'MB') for o in (fewer, more)]
     rows += [(f'{what}, of {p[of]}', 100*p[n]/p[of], '%') for what,n,of in (
         ('unreadable files found', 'unreadable_found', 'unreadable'), ('near duplicates found', 'near_found', 'near'),

@@ -41,7 +41,7 @@ def percent(sentence): return float(re.search(r'([\d.]+)%', sentence)[1])
 
 
 def test_cleaning_makes_it_better(story):
-    assert percent(story['after']) <= 8 < percent(story['before']), story
+    assert percent(story['after']) < percent(story['before'])/2, story
 
 
 def test_readme_tells_what_the_notebooks_show():

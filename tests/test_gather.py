@@ -56,6 +56,13 @@ def test_again_brings_nothing_twice(gathered):
     assert 'usable' not in met and in_step(p)
 
 
+def test_what_is_announced_as_too_small_is_not_fetched(tmp_path):
+    (tmp_path/'photos.csv').write_text('URL,Label,width,height\nhttp://nowhere.invalid/1.jpg,cat,16,400\nhttp://nowhere.invalid/2.jpg,dog,400,16\n')
+    p = project(tmp_path, 'name = "cats"\nsource = "csv"\ncsv = "photos.csv"\ntimeout = 2\n[labels]\ncat = "cat"\ndog = "dog"\n')
+    gather(p)
+    with Ledger(p.folder) as ledger: assert ledger.refused().reason.tolist() == ['too small', 'too small']
+
+
 def test_what_was_planted_is_found(gathered):
     p,_ = gathered
     check(p)

@@ -40,10 +40,13 @@ def working_copies(
     df:pd.DataFrame, # Photos, as `Ledger.frame` gives them
 )->dict: # Name → reason, for photos that can't be opened any more
     "Make the working copies that are missing"
-    rows = df.to_dict('records')
-    with ThreadPoolExecutor(os.cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
-        broken = list(tqdm(pool.map(lambda o: _copy(o, p), rows), total=len(rows), desc='working copies', unit='photo', leave=False))
-    return {row['file']: why for row,why in zip(rows, broken) if why}
+    broken,some = {},100 # photos that a thread sees to at once, so that few rows are unpacked at a time
+    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(df), desc='working copies', unit='photo', leave=False) as bar:
+        # Pillow decodes and resizes outside Python's lock
+        for o in pool.map(lambda i: {row['file']: _copy(row, p) for row in df[i:i+some].to_dict('records')}, range(0, len(df), some)):
+            broken |= {file: why for file,why in o.items() if why}
+            bar.update(len(o))
+    return broken
 
 # %% ../../notebooks/library/learn/08_check.ipynb #0000000c
 def duplicates(
@@ -92,24 +95,28 @@ def _stop_if_too_many(df, aside):
         raise TellapartError(f"{gone.max():.0%} of the photos of {gone.idxmax()!r} would be set aside, most as {why!r}, so nothing was changed; try other search terms or look at the files.")
 
 # %% ../../notebooks/library/learn/08_check.ipynb #00000016
+def _check(p, ledger):
+    "Write into the ledger what the photos show; the conflicts"
+    df = ledger.frame()
+    for label in p.labels:
+        if not (df.label == label).any(): raise TellapartError(f"There is no photo of {label!r}; run 01_gather, or add some to {p.photos/label} by the source \"folder\".")
+    broken = working_copies(p, df)
+    fine = df[~df.file.isin(broken)].reset_index(drop=True)
+    pairs = confirmed(near_pairs(fine.phash), fine.working)
+    aside,conflicts = duplicates(fine, pairs)
+    _stop_if_too_many(df, aside := aside | broken)
+    grp = groups(fine, pairs)
+    now = pd.DataFrame(dict(file=fine.file, grp=grp, split=[side(o, p.train.valid) for o in grp]))
+    news = now[(fine.grp != now.grp) | (fine.split != now.split)]
+    ledger.describe(news.set_index('file').to_dict('index'))
+    ledger.decide(aside=aside)
+    return conflicts
+
 def check(
     p:Project, # The project at hand
 )->pd.DataFrame: # The conflicts, a row a pair of photos that look alike under two labels. Raises `TellapartError` if more than half of a label would go
     "Make working copies, set aside what is broken or there twice, and choose each photo's side"
-    with Ledger(p.folder) as ledger:
-        df = ledger.frame()
-        for label in p.labels:
-            if not (df.label == label).any(): raise TellapartError(f"There is no photo of {label!r}; run 01_gather, or add some to {p.photos/label} by the source \"folder\".")
-        broken = working_copies(p, df)
-        fine = df[~df.file.isin(broken)].reset_index(drop=True)
-        pairs = confirmed(near_pairs(fine.phash), fine.working)
-        aside,conflicts = duplicates(fine, pairs)
-        _stop_if_too_many(df, aside := aside | broken)
-        grp = groups(fine, pairs)
-        now = pd.DataFrame(dict(file=fine.file, grp=grp, split=[side(o, p.train.valid) for o in grp]))
-        news = now[(fine.grp != now.grp) | (fine.split != now.split)]
-        ledger.describe(news.set_index('file').to_dict('index'))
-        ledger.decide(aside=aside)
+    with Ledger(p.folder) as ledger: conflicts = _check(p, ledger)
     credits(p)
     return conflicts
 

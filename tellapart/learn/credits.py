@@ -7,6 +7,7 @@ __all__ = ['COLUMNS', 'TERMS', 'UNKNOWN', 'credits']
 
 # %% ../../notebooks/library/learn/07c_credits.ipynb #00000002
 import os
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 import pandas as pd
@@ -74,7 +75,7 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 {% for label, photos in labels %}
 <h2 id="{{ loop.index }}">{{ label }} <small>{{ '{:,}'.format(photos|length) }}</small></h2>
 <ol>
-{% for o in photos %}
+{% for o in photos.itertuples() %}
 <li><img loading="lazy" src="{{ o.picture }}" alt="{{ o.label }}">
 <div><p class="title">{{ o.title or o.file }}</p>
 {% if o.creator %}
@@ -92,11 +93,12 @@ _PAGE = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True).from_
 ''')
 
 # %% ../../notebooks/library/learn/07c_credits.ipynb #0000000e
-def _write(file, text, encoding='utf-8'):
-    "Write `file` whole or not at all"
+@contextmanager
+def _whole(file, encoding='utf-8'):
+    "Open `file` to be written whole or not at all"
     part = file.with_name(file.name + '.part')
     with writing(file):
-        part.write_text(text, encoding, newline='')
+        with part.open('w', encoding=encoding, newline='') as f: yield f
         os.replace(part, file)
 
 def credits(
@@ -104,8 +106,10 @@ def credits(
 )->Path: # The page; the table lies beside it
     "Write who made the photos in use, and on what terms: `CREDITS.csv` and `credits.html`, in the project's folder of data"
     with Ledger(p.folder) as ledger: rows = _credits(ledger.frame(), p.folder)
-    # The byte order mark is how Excel knows UTF-8.
-    _write(p.folder/'CREDITS.csv', rows[COLUMNS].map(_harmless).to_csv(index=False), 'utf-8-sig')
-    labels = [(label, list(o.itertuples())) for label,o in rows.groupby('label')]
-    _write(page := p.folder/'credits.html', _PAGE.render(name=p.name, n=len(rows), summary=rows.terms.value_counts().items(), labels=labels))
+    labels = list(rows.groupby('label'))
+    with _whole(p.folder/'CREDITS.csv', 'utf-8-sig') as f: # The byte order mark is how Excel knows UTF-8.
+        f.write(','.join(COLUMNS) + '\n')
+        for _,o in labels: o[COLUMNS].map(_harmless).to_csv(f, index=False, header=False, lineterminator='\n')
+    with _whole(page := p.folder/'credits.html') as f:
+        f.writelines(_PAGE.generate(name=p.name, n=len(rows), summary=rows.terms.value_counts().items(), labels=labels))
     return page

@@ -156,6 +156,7 @@ class _Label:
 
     async def take(self, stream, candidate):
         "Fetch a candidate and take it in, or remember why not"
+        if 0 < min(candidate.width, candidate.height) < self.p.limits.min_side: return self.refuse(stream, candidate, 'too small', 'open') # not worth fetching
         try:
             data = await self.content(candidate)
             photo = await asyncio.get_running_loop().run_in_executor(self.pool, self.bring, data, candidate)
@@ -176,9 +177,9 @@ class _Label:
         "The positions of the photos that are the same picture as one that has just come in"
         near = self.looks.near(photo['phash'])
         if all(bits <= SURE for _,bits in near): return [i for i,_ in near]
-        self.batch.write() # so that they all lie where the ledger says
-        def like(i, bits): return self.pool.submit(alike, bits, *(self.ledger.look(self.label, o) for o in (photo['sha256'], self.order[i])))
-        return [i for i,bits in near if await asyncio.wrap_future(like(i, bits))]
+        async with self.batch.still:
+            def like(i, bits): return self.pool.submit(alike, bits, *(self.batch.look(self.label, o) for o in (photo['sha256'], self.order[i])))
+            return [i for i,bits in near if await asyncio.wrap_future(like(i, bits))]
 
     async def content(self, candidate):
         "The bytes of a candidate, from the network or from a file of one's own"
@@ -200,7 +201,12 @@ class _Label:
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000012
 class _Batch:
     "What has come in and isn't in the ledger yet"
-    def __init__(self, ledger): self.ledger,self.photos,self.refused = ledger,[],[]
+    def __init__(self, ledger): self.ledger,self.photos,self.refused,self.still = ledger,[],[],asyncio.Lock() # while that is held, no photo moves
+
+    def look(self, label, sha):
+        "Where to see what a photo shows"
+        new = next((o for o in self.photos if (o['label'], o['sha256']) == (label, sha)), None)
+        return self.ledger.folder/new['working'] if new else self.ledger.look(label, sha)
 
     def write(self):
         photos,refused,self.photos,self.refused = self.photos,self.refused,[],[]
@@ -208,8 +214,8 @@ class _Batch:
 
     async def keep_writing(self):
         while True:
-            await asyncio.sleep(.2)
-            self.write()
+            await asyncio.sleep(.5)
+            async with self.still: self.write()
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000013
 async def _first_done(*tasks):

@@ -72,11 +72,11 @@ class Ledger:
         "Do the moves that are written down, then strike them off"
         moves = self.db.execute('select * from moves order by id').fetchall()
         for o in moves:
-            src,dst = self.folder/o['src'],self.folder/o['dst']
+            src,dst = (os.path.join(self.folder, o[k]) for k in ('src', 'dst'))
             try: os.replace(src, dst)
             except FileNotFoundError:
-                if src.exists(): # else it was done before, or never made
-                    dst.parent.mkdir(parents=True, exist_ok=True)
+                if os.path.exists(src): # else it was done before, or never made
+                    os.makedirs(os.path.dirname(dst), exist_ok=True)
                     os.replace(src, dst)
         if moves:
             with self.db: self.db.execute('delete from moves where id <= ?', (moves[-1]['id'],))

@@ -28,6 +28,7 @@ create table if not exists history (
   photo integer not null references photos, old text not null, new text not null, undone integer not null default 0);
 create index if not exists history_decision on history (decision);
 create table if not exists moves (id integer primary key, src text not null, dst text not null);
+create table if not exists marks (photo integer primary key references photos, what text not null, time text);
 create table if not exists refused (url text, label text, query text, reason text, time text, step text, passing integer, primary key (url, label));
 """
 # What may be known of a photo when it comes in
@@ -214,7 +215,8 @@ def _apply(db, decision, what, row, new):
     db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where id=:id", after)
     if _place(row) != _place(after):
         for place in _place,_working: db.execute('insert into moves (src, dst) values (?, ?)', (place(row), place(after)))
-    _note(db, decision, what, row['id'], old, new)
+    mark = db.execute('delete from marks where photo=? returning what', (row['id'],)).fetchone()
+    _note(db, decision, what, row['id'], old | (dict(mark=mark[0]) if mark else {}), new)
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000001a
 @patch
@@ -244,6 +246,25 @@ def describe(self:Ledger,
         for file,new in facts.items():
             self.db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where file=:file", new | dict(file=file))
 
+# %% ../../notebooks/library/learn/02_ledger.ipynb #a0000001
+def _mark(db, id, what): db.execute('insert or replace into marks (photo, what, time) values (?, ?, ?)', (id, what, _now()))
+
+@patch
+def mark(self:Ledger,
+    file:str, # The name of a photo
+    what:str|None, # What is to become of it; `None`, or the label that it has, takes the mark away
+)->None: # Raises `TellapartError` for a name that isn't known
+    "Note what a person wants to become of a photo, without doing it yet"
+    row, = _rows(self.db, [file])
+    with writing(self.folder), self.db:
+        if what in (None, row['label']): self.db.execute('delete from marks where photo=?', (row['id'],))
+        else: _mark(self.db, row['id'], what)
+
+@patch
+def marks(self:Ledger)->dict: # Names of photos in use, each with what is to become of it
+    "What is marked and not yet done"
+    return dict(map(tuple, self.db.execute("select file, what from marks join photos on photo = photos.id where status='ok' order by time")))
+
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000001f
 @patch
 def undo(self:Ledger)->str: # What was undone, in words
@@ -257,7 +278,9 @@ def undo(self:Ledger)->str: # What was undone, in words
                 row = dict(self.db.execute('select * from photos where id=?', (o['photo'],)).fetchone())
                 old = json.loads(o['old'])
                 if 'file' in old: old['file'] = _name(self.db, old['label'], row['sha256'], Path(row['file']).suffix, row['id'])
+                mark = old.pop('mark', None)
                 _apply(self.db, last, 'undo', row, old)
+                if mark: _mark(self.db, row['id'], mark)
             self.db.execute('update history set undone=1 where decision=?', (last,))
         self._finish()
     return f"Undone: {' and '.join(dict.fromkeys(o['what'] for o in changes))}, {len(changes)} photo{'s' * (len(changes) > 1)}."

@@ -246,25 +246,6 @@ def describe(self:Ledger,
         for file,new in facts.items():
             self.db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where file=:file", new | dict(file=file))
 
-# %% ../../notebooks/library/learn/02_ledger.ipynb #a0000001
-def _mark(db, id, what): db.execute('insert or replace into marks (photo, what, time) values (?, ?, ?)', (id, what, _now()))
-
-@patch
-def mark(self:Ledger,
-    file:str, # The name of a photo
-    what:str|None, # What is to become of it; `None`, or the label that it has, takes the mark away
-)->None: # Raises `TellapartError` for a name that isn't known
-    "Note what a person wants to become of a photo, without doing it yet"
-    row, = _rows(self.db, [file])
-    with writing(self.folder), self.db:
-        if what in (None, row['label']): self.db.execute('delete from marks where photo=?', (row['id'],))
-        else: _mark(self.db, row['id'], what)
-
-@patch
-def marks(self:Ledger)->dict: # Names of photos in use, each with what is to become of it
-    "What is marked and not yet done"
-    return dict(map(tuple, self.db.execute("select file, what from marks join photos on photo = photos.id where status='ok' order by time")))
-
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000001f
 @patch
 def undo(self:Ledger)->str: # What was undone, in words
@@ -296,6 +277,25 @@ def bring_back(self:Ledger,
             decision = _decision(self.db)
             for row in _rows(self.db, files): _apply(self.db, decision, 'bring back', row, dict(status='ok', reason=BROUGHT_BACK))
         self._finish()
+
+# %% ../../notebooks/library/learn/02_ledger.ipynb #a0000001
+def _mark(db, id, what): db.execute('insert or replace into marks (photo, what, time) values (?, ?, ?)', (id, what, _now()))
+
+@patch
+def mark(self:Ledger,
+    file:str, # The name of a photo
+    what:str|None, # What is to become of it; `None`, or the label that it has, takes the mark away
+)->None: # Raises `TellapartError` for a name that isn't known
+    "Note what a person wants to become of a photo, without doing it yet"
+    row, = _rows(self.db, [file])
+    with writing(self.folder), self.db:
+        if what in (None, row['label']): self.db.execute('delete from marks where photo=?', (row['id'],))
+        else: _mark(self.db, row['id'], what)
+
+@patch
+def marks(self:Ledger)->dict: # Names of photos in use, each with what is to become of it
+    "What is marked and not yet done"
+    return dict(map(tuple, self.db.execute("select file, what from marks join photos on photo = photos.id where status='ok' order by time")))
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000025
 @patch

@@ -353,6 +353,9 @@ def table(folder, text, encoding='utf-8'):
     return SimpleNamespace(csv_file=folder/'photos.csv')
 
 
+def own(folder, split='group'): return SimpleNamespace(own_photos=folder, train=SimpleNamespace(split=split))
+
+
 def test_a_table_of_jmd_imagescraper(web, tmp_path):
     from jmd_imagescraper.core import ImgSize, save_urls_to_csv
     for label in 'tennis', 'squash': save_urls_to_csv(tmp_path/'photos.csv', label, 'tennis racket', 10, ImgSize.Medium)
@@ -401,7 +404,7 @@ def test_a_folder_with_loops_and_pipes(tmp_path):
     (label/'mine'/'back').symlink_to(label)
     (label/'gone.jpg').symlink_to(tmp_path/'nowhere')
     os.mkfifo(label/'pipe.jpg')
-    got = [(o.url.rpartition('/')[2], o.thing, o.kind) for o in SOURCES['folder'](None, SimpleNamespace(own_photos=tmp_path), 'tennis')]
+    got = [(o.url.rpartition('/')[2], o.thing, o.kind) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
     assert got == [('a.jpg', '', 'own'), ('b.JPG', 'mine', 'own'), ('photo.jpg%3Fv%3D1', 'mine', 'own')]
 
 
@@ -410,7 +413,7 @@ def test_a_label_may_be_a_link_to_a_folder(tmp_path):
     (tmp_path/'elsewhere'/'a.jpg').touch()
     try: (tmp_path/'tennis').symlink_to(tmp_path/'elsewhere', target_is_directory=True)
     except OSError: pytest.skip('making links takes rights on Windows')
-    assert len(list(SOURCES['folder'](None, SimpleNamespace(own_photos=tmp_path), 'tennis'))) == 1
+    assert len(list(SOURCES['folder'](None, own(tmp_path), 'tennis'))) == 1
 
 
 def test_a_demo_web_that_runs_already(demo_web, monkeypatch):

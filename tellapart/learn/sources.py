@@ -320,11 +320,13 @@ def folder(
     label:str, # The label, and the name of the folder in there
 )->Iterator[Candidate]: # Raises `TellapartError` if there is no such folder
     "Photos of your own, in a folder per label; a folder in there holds photos of one thing"
-    place = p.own_photos/label
-    if not place.is_dir(): raise TellapartError(f"There is no folder {place}; make it and put photos of {label!r} into it.")
-    for file in filter(_maybe_photo, _files(place)):
-        within = file.relative_to(place).parts[:-1]
-        yield Candidate(file.absolute().as_uri(), thing=within[0] if within else '', kind='own')
+    sides = 'valid','train' # those to measure with come first, so that they aren't the ones that are too many
+    places = [p.own_photos/o/label for o in sides] if p.train.split == 'folder' else [p.own_photos/label]
+    if not any(o.is_dir() for o in places): raise TellapartError(f"There is no folder {' or '.join(map(str, places))}; make it and put photos of {label!r} into it.")
+    for place in places:
+        for file in filter(_maybe_photo, _files(place)):
+            within = file.relative_to(place).parts[:-1]
+            yield Candidate(file.absolute().as_uri(), thing=within[0] if within else '', kind='own')
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #0000002a
 @cache

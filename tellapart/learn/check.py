@@ -17,7 +17,7 @@ from .gather import working_copy
 from .ledger import BROUGHT_BACK, Ledger
 from .near import confirmed, linked, near_pairs
 from .project import Project
-from .split import sides
+from .split import moved, sides
 from ..photo import NotAPhoto, open_photo
 
 # %% ../../notebooks/library/learn/08_check.ipynb #00000007
@@ -90,6 +90,7 @@ def _stop_if_too_many(df, aside):
 # %% ../../notebooks/library/learn/08_check.ipynb #00000016
 def _check(p, ledger):
     "Write into the ledger what the photos show; the conflicts"
+    if p.train.split == 'folder': ledger.describe(moved(p, ledger.frame('all')))
     every = ledger.frame('all')
     df = every[every.status == 'ok']
     for label in p.labels:

@@ -1,0 +1,241 @@
+"The split of small projects with photos in folders: who stays where, what leaks, and what is said when it can't be trained on"
+import io, pickle, re
+from pathlib import Path
+import numpy as np, pytest
+from PIL import Image
+from tellapart.errors import TellapartError
+from tellapart.learn.check import check, contact_sheet
+from tellapart.learn.demo.draw import draw
+from tellapart.learn.gather import examine, gather
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import read_project
+from tellapart.learn.split import LedgerSplitter, leaks, photos_of
+
+LABELS = 'squash racket', 'tennis racket'
+PROJECT = '''name = "rackets"
+source = "folder"
+[labels]
+"squash racket" = "squash"
+"tennis racket" = "tennis"
+[train]
+size = 48
+'''
+
+
+@pytest.fixture(scope='module')
+def drawn():
+    "Ten photos of each kind, each of another racket"
+    return {label: [draw(label, i, size=(96, 72)) for i in range(10)] for label in LABELS}
+
+
+def project(folder, train=''):
+    (folder/'tellapart.toml').write_text(PROJECT + train)
+    return read_project(folder/'tellapart.toml')
+
+
+def own(folder, photos, side=''):
+    "Save photos by label under `folder`, on a side if one is given"
+    for label,photo in photos:
+        place = folder/'own'/side/label
+        place.mkdir(parents=True, exist_ok=True)
+        photo.save(place/f'{len(list(place.iterdir()))}.png')
+
+
+def each(drawn, part=slice(None)): return [(label, o) for label,photos in drawn.items() for o in photos[part]]
+
+
+def checked(p):
+    gather(p)
+    check(p)
+    with Ledger(p.folder) as ledger: return ledger.frame().set_index('file').split
+
+
+def sentence(p):
+    with pytest.raises(TellapartError) as e: photos_of(p)
+    return str(e.value)
+
+
+@pytest.mark.parametrize('split', ['group', 'photo'])
+def test_adding_photos_moves_none(tmp_path, drawn, split):
+    p = project(tmp_path, f'split = "{split}"')
+    own(tmp_path, each(drawn, slice(6)))
+    before = checked(p)
+    own(tmp_path, each(drawn, slice(6, 10)))
+    own(tmp_path, [(LABELS[1], o.crop((2, 1, 94, 71))) for o in drawn[LABELS[0]][:3]]) # look like ones that are there
+    after = checked(p)
+    assert len(before) == 12 and len(after) == 23 and after[before.index].equals(before)
+
+
+def test_groups_are_on_one_side(tmp_path, drawn):
+    for label in LABELS:
+        for thing in range(4): own(tmp_path, [(f'{label}/racket {thing}', draw(label, thing, shot, size=(96, 72))) for shot in range(4)])
+    own(tmp_path, each(drawn, slice(4, 10)))
+    own(tmp_path, [(LABELS[1], o.crop((2, 1, 94, 71))) for o in drawn[LABELS[0]][4:8]])
+    seen = set()
+    for seed in range(4):
+        p = project(tmp_path, f'seed = {seed}')
+        seen.add(tuple(checked(p)))
+        with Ledger(p.folder) as ledger: df = ledger.frame()
+        assert df.grp.value_counts().head(8).tolist() == [4]*8
+        assert df.groupby('grp').split.nunique().max() == 1 and not len(leaks(p))
+    assert len(seen) == 4 # each seed deals in its own way
+
+
+def test_a_seed_and_a_share_can_be_changed_and_changed_back(tmp_path, drawn):
+    own(tmp_path, each(drawn))
+    before = checked(project(tmp_path))
+    assert not checked(project(tmp_path, 'seed = 1')).equals(before)
+    more = checked(project(tmp_path, 'valid = 0.6'))
+    assert (more == 'valid').sum() > (before == 'valid').sum() and (more[before == 'valid'] == 'valid').all() # those measured with before still are
+    assert checked(project(tmp_path)).equals(before)
+
+
+def take(p, source, photos):
+    "Take photos by label into the ledger, as gathering from `source` does"
+    with Ledger(p.folder) as ledger: ledger.take([row(p, ledger, source, *o) for o in photos])
+
+
+def row(p, ledger, source, label, photo):
+    photo.save(f := io.BytesIO(), 'PNG')
+    known,copy = examine(f.getvalue(), p.working_side)
+    return known | dict(label=label, source=source, url=f'http://host/{known["sha256"]}', file=ledger.put(f.getvalue()), working=ledger.put(copy))
+
+
+def patterns(seed, n=120):
+    "Photos by label, cheaper than drawn ones"
+    rng = np.random.default_rng(seed)
+    return [(LABELS[i % 2], Image.fromarray(rng.integers(0, 255, (7, 9, 3), 'uint8')).resize((72, 64), Image.Resampling.BICUBIC)) for i in range(n)]
+
+
+def test_each_source_has_its_share(tmp_path):
+    p = project(tmp_path, 'valid = {web = 0.1, own = 0.6}')
+    for i,source in enumerate(['web', 'own', 'demo']): take(p, source, patterns(i))
+    check(p)
+    share = photos_of(p).groupby('source').valid.mean()
+    assert abs(share.web - .1) < .06 and abs(share.own - .6) < .1 and abs(share.demo - .25) < .1
+
+
+def test_a_group_of_two_sources_goes_by_the_photo_that_came_first_even_when_that_is_set_aside(tmp_path, drawn):
+    p = project(tmp_path, 'valid = {web = 0.999, own = 0.001}')
+    take(p, 'web', each(drawn, slice(4)))
+    take(p, 'own', [(label, o.resize((192, 144))) for label,o in each(drawn, slice(4))])
+    take(p, 'own', each(drawn, slice(4, 8)))
+    for _ in range(2): # the larger ones of each pair stay
+        check(p)
+        with Ledger(p.folder) as ledger: df = ledger.frame()
+        assert (df.source == 'own').all() and len(df) == 16
+        assert (df.split == ['valid' if o == 192 else 'train' for o in df.width]).all()
+
+
+def test_folders_say_on_which_side(tmp_path, drawn):
+    p = project(tmp_path, 'split = "folder"')
+    own(tmp_path, each(drawn, slice(6)), 'train')
+    own(tmp_path, each(drawn, slice(5, 8)), 'valid') # the sixth one lies in both
+    own(tmp_path, [(f'{LABELS[0]}/my racket', drawn[LABELS[0]][8])], 'valid')
+    take(p, 'web', [(LABELS[1], drawn[LABELS[0]][0].crop((2, 1, 94, 71))), (LABELS[1], drawn[LABELS[0]][7].crop((2, 1, 94, 71)))])
+    checked(p)
+    with Ledger(p.folder) as ledger:
+        df = ledger.frame()
+        assert df[df.source == 'own'].groupby(['label', 'split']).size().to_dict() == {(LABELS[0], 'train'): 5, (LABELS[0], 'valid'): 4, (LABELS[1], 'train'): 5, (LABELS[1], 'valid'): 3}
+        assert sorted(df[df.source == 'web'].split) == ['train', 'valid'] # beside those that they look like
+        other = df.file[(df.label == LABELS[0]) & (df.split == 'valid')].iloc[0]
+        ledger.decide(labels={other: LABELS[1]})
+    assert (checked(p) == 'valid').sum() == (df.split == 'valid').sum() # a photo with another label stays
+
+
+def test_photos_that_are_moved_to_the_other_folder_change_sides(tmp_path, drawn):
+    own(tmp_path, each(drawn))
+    before = checked(project(tmp_path))
+    (tmp_path/'own').rename(tmp_path/'all')
+    (tmp_path/'own').mkdir()
+    (tmp_path/'all').rename(tmp_path/'own'/'train') # sorted after gathering
+    p = project(tmp_path, 'split = "folder"')
+    assert set(checked(p)) == {'train'} and len(before) == 20
+    assert f"too few photos to measure with (0 of '{LABELS[0]}', 0 of '{LABELS[1]}'), and each label needs two; put some into {tmp_path/'own'/'valid'} and run 01_gather" in sentence(p)
+    for label in LABELS:
+        (tmp_path/'own'/'valid'/label).mkdir(parents=True)
+        for o in range(3): (tmp_path/'own'/'train'/label/f'{o}.png').rename(tmp_path/'own'/'valid'/label/f'{o}.png')
+    assert (checked(p) == 'valid').sum() == 6 and photos_of(p).valid.sum() == 6
+
+
+def test_leaks_are_shown(tmp_path, drawn):
+    own(tmp_path, each(drawn))
+    own(tmp_path, [(LABELS[1], o.crop((2, 1, 94, 71))) for o in drawn[LABELS[0]]])
+    p = project(tmp_path)
+    checked(p)
+    assert leaks(p).empty
+    p = project(tmp_path, 'split = "photo"')
+    side = checked(p)
+    found = leaks(p)
+    assert 2 <= len(found) <= 10 and found.bits.is_monotonic_increasing
+    assert (side[found.file] == 'train').all() and (side[found.other] == 'valid').all()
+    assert (found.label != found.other_label).all() and all(o.exists() for pair in found.paths for o in pair)
+    assert contact_sheet(found.paths.explode(), columns=2).size[0] == 258
+
+
+def test_both_ways_into_a_data_block_have_the_same_sides(tmp_path, drawn):
+    p = project(tmp_path)
+    own(tmp_path, each(drawn))
+    checked(p)
+    splitter = pickle.loads(pickle.dumps(LedgerSplitter(p))) # as it travels with the learner
+    with Ledger(p.folder) as ledger: ledger.decide(labels={photos_of(p).file[0]: LABELS[1]})
+    df = photos_of(p)
+    items = sorted(p.working.rglob('*.jpg'))
+    train,valid = splitter([*items, tmp_path/'stranger.jpg'])
+    assert {str(items[i]) for i in train} == set(df.working[~df.valid]) and {str(items[i]) for i in valid} == set(df.working[df.valid])
+    assert all(o.split('/')[-2] == label for o,label in zip(map(Path.as_posix, map(Path, df.working)), df.label))
+
+
+# What can't be trained on is said in one sentence
+
+def test_photos_that_no_check_has_seen(tmp_path, drawn):
+    p = project(tmp_path)
+    own(tmp_path, each(drawn, slice(8)))
+    checked(p)
+    own(tmp_path, each(drawn, slice(8, 10)))
+    gather(p)
+    assert sentence(p) == 'No check has seen 4 of the 20 photos yet; run 02_check.'
+
+
+def test_a_photo_that_vanished_since_check(tmp_path, drawn):
+    p = project(tmp_path)
+    own(tmp_path, each(drawn))
+    checked(p)
+    with Ledger(p.folder) as ledger: row = ledger.frame().iloc[0]
+    row.working.unlink()
+    assert sentence(p) == f"Of 20 working copies 1 can't be found any more, such as {row.working}; run 02_check again."
+    with pytest.raises(TellapartError, match="can't be found any more"): LedgerSplitter(p)(list(p.working.rglob('*.jpg')))
+    check(p)
+    assert len(photos_of(p)) == 20
+    row.working.unlink()
+    row.path.unlink()
+    check(p)
+    assert len(photos_of(p)) == 19 and row.file not in set(photos_of(p).file)
+
+
+def test_a_label_with_fewer_than_two_photos_on_a_side(tmp_path, drawn):
+    p = project(tmp_path)
+    own(tmp_path, each(drawn)[:11]) # a single one of the second label
+    checked(p)
+    assert re.fullmatch(r"There are too few photos to learn from \([01] of 'tennis racket'\), and each label needs two; "
+                        'gather more, or change train.valid or train.seed, then run 02_check again.', sentence(p))
+    with pytest.raises(TellapartError, match='too few photos'): LedgerSplitter(p)([])
+
+
+def test_a_split_with_an_empty_side(tmp_path, drawn):
+    own(tmp_path, each(drawn))
+    for valid,purpose in (1e-6, 'measure with'), (1 - 1e-6, 'learn from'):
+        p = project(tmp_path, f'valid = {valid}')
+        checked(p)
+        assert sentence(p).startswith(f"There are too few photos to {purpose} (0 of 'squash racket', 0 of 'tennis racket'), and each label needs two")
+
+
+def test_all_photos_of_one_group(tmp_path, drawn):
+    p = project(tmp_path)
+    own(tmp_path, each(drawn)[:10])
+    own(tmp_path, [(f'{LABELS[1]}/my racket', o) for o in drawn[LABELS[1]]])
+    checked(p)
+    assert sentence(p) == "All 10 photos of 'tennis racket' are of one group, which is never on both sides; gather photos of other ones and run 02_check again."
+    p = project(tmp_path, 'split = "photo"')
+    checked(p)
+    assert photos_of(p).groupby('label').valid.nunique().tolist() == [2, 2]

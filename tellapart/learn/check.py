@@ -94,7 +94,7 @@ def _check(p, ledger):
     every = ledger.frame('all')
     df = every[every.status == 'ok']
     for label in p.labels:
-        if not (df.label == label).any(): raise TellapartError(f"There is no photo of {label!r}; run 01_gather, or add some to {p.photos/label} by the source \"folder\".")
+        if not (df.label == label).any(): raise TellapartError(f"There is no photo of {label!r}; run 01_gather.")
     broken = working_copies(p, df)
     fine = df[~df.file.isin(broken)]
     pairs = confirmed(near_pairs(fine.phash), fine.working)

@@ -59,24 +59,25 @@ def _stop_if_unchecked(df):
     "Raise `TellapartError` where something has come or gone since the check"
     if new := df.split.isna().sum(): raise TellapartError(f"No check has seen {new} of the {len(df)} photos yet; run 02_check.")
     gone = df.working[~df.working.map(Path.exists)]
-    if len(gone): raise TellapartError(f"Of {len(df)} working copies {len(gone)} can't be found any more, such as {gone.iloc[0]}; run 02_check again.")
+    if len(gone): raise TellapartError(f"Of {len(df)} working copies {len(gone)} can't be found any more, such as {gone.iloc[0]}; run 02_check.")
 
 def _stop_if_too_few(df, p):
     "Raise `TellapartError` where a label can't be learned, or measured"
     for side,purpose in ('train', 'learn from'), ('valid', 'measure with'):
         n = (df.split == side).groupby(df.label).sum().reindex(list(p.labels), fill_value=0)
-        short = n[n < 2]
-        for label,have in df[df.label.isin(short.index)].groupby('label'):
-            if p.train.split == 'group' and len(have) > 1 and have.grp.nunique() == 1:
-                raise TellapartError(f"All {len(have)} photos of {label!r} are of one group, which is never on both sides; gather photos of other ones and run 02_check again.")
-        if len(short):
-            cure = f'put some into {p.own_photos/side} and run 01_gather' if p.train.split == 'folder' else 'gather more, or change train.valid or train.seed'
-            raise TellapartError(f"There are too few photos to {purpose} ({', '.join(f'{v} of {k!r}' for k,v in short.items())}), and each label needs two; {cure}, then run 02_check again.")
+        if not len(short := n[n < 2]): continue
+        have = df[df.label == short.index[0]]
+        if p.train.split == 'group' and len(have) > 1 and have.grp.nunique() == 1:
+            raise TellapartError(f"All {len(have)} photos of {short.index[0]!r} are of one group, which is never on both sides; "
+                                 'gather photos of other ones and run 02_check again.')
+        cure = f'put some into {p.own_photos/side} and run 01_gather' if p.train.split == 'folder' else 'gather more, or change train.valid or train.seed'
+        raise TellapartError(f"There are too few photos to {purpose} ({', '.join(f'{v} of {k!r}' for k,v in short.items())}), "
+                             f"and each label needs two; {cure}, then run 02_check again.")
 
 # %% ../../notebooks/library/learn/08d_split.ipynb #00000010
 def photos_of(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a photo: working (the path of its working copy), label, source, grp, valid (a bool), file. Raises `TellapartError` if they can't be trained on
+)->pd.DataFrame: # A row a photo: working (its path), label, source, grp, valid (a bool), file. Raises `TellapartError` if they can't be trained on
     "The photos to train on, each with its side"
     with Ledger(p.folder) as ledger: df = ledger.frame()
     df = df[df.label.isin(list(p.labels))].reset_index(drop=True)
@@ -99,12 +100,12 @@ class LedgerSplitter:
 # %% ../../notebooks/library/learn/08d_split.ipynb #0000001c
 def leaks(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a pair: file (learned from), other (measured with), label, other_label, bits (in which their hashes differ) and paths (of both working copies)
+)->pd.DataFrame: # A row a pair: file (learned from), other (measured with), label, other_label, bits (that differ), paths (two)
     "The pairs of photos on both sides that look alike"
     with Ledger(p.folder) as ledger: df = ledger.frame().dropna(subset='split')
     pairs,valid = near_pairs(df.phash),(df.split == 'valid').to_numpy()
     pairs = confirmed(pairs[valid[pairs[:, 0]] != valid[pairs[:, 1]]], df.working)
     pairs = np.where(valid[pairs[:, :1]], pairs[:, [1, 0, 2]], pairs) # the one to learn from comes first
     one,other = (df.iloc[o].reset_index(drop=True) for o in pairs.T[:2])
-    found = dict(file=one.file, other=other.file, label=one.label, other_label=other.label, bits=pairs[:, 2], paths=list(zip(one.working, other.working)))
-    return pd.DataFrame(found).sort_values('bits', ignore_index=True)
+    found = dict(file=one.file, other=other.file, label=one.label, other_label=other.label, bits=pairs[:, 2])
+    return pd.DataFrame(found | dict(paths=list(zip(one.working, other.working)))).sort_values('bits', ignore_index=True)

@@ -134,7 +134,7 @@ def _run(learn, p, df, curves):
                predictions=df[list(Prediction.model_fields)].to_dict('records'))
 
 # %% ../../notebooks/library/learn/09a_report.ipynb #00000012
-_INK,_BLUE,_ORANGE = '#010203','#0072b2','#e69f00' # The first becomes the colour of the text around it, dark or light.
+_INK,_BLUE,_ORANGE = '#010203','#2b8cbe','#e69f00' # The first becomes the colour of the text around it, dark or light.
 
 def _svg(draw, width, height=2.6):
     "What `draw` draws on axes, as SVG to be put into a page"
@@ -172,7 +172,7 @@ def _charts(run):
 # %% ../../notebooks/library/learn/09a_report.ipynb #00000014
 _STYLE = Markup('''<style>
 .ta-report {
-  --ink: var(--jp-ui-font-color1, CanvasText); --paper: var(--jp-layout-color1, Canvas); --line: #8884; --blue: #0072b2; --orange: #d55e00;
+  --ink: var(--jp-ui-font-color1, CanvasText); --paper: var(--jp-layout-color1, Canvas); --line: #8884; --blue: #2b8cbe; --orange: #d55e00;
   color: var(--ink); font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; overflow-wrap: anywhere; max-width: 72rem;
   & h1, & h2 { font-size: 1.7rem; line-height: 1.2; font-weight: 650; margin: 0 0 .5rem; }
   & h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; }
@@ -186,7 +186,7 @@ _STYLE = Markup('''<style>
   & th { font-weight: 400; }
   & thead th { opacity: .7; vertical-align: bottom; }
   & th:first-child { text-align: left; white-space: normal; min-width: 5rem; max-width: 16rem; }
-  & .interval { display: block; vertical-align: middle; position: relative; width: 9rem; height: .5rem; border-radius: .25rem;
+  & .interval { display: block; vertical-align: middle; position: relative; width: 7rem; height: .5rem; border-radius: .25rem;
     background: linear-gradient(to right, var(--line) calc(100%*var(--low)), var(--blue) 0 calc(100%*var(--high)), var(--line) 0);
     &::after { content: ""; position: absolute; left: calc(100%*var(--rate) - .15rem); top: -.2rem; width: .3rem; height: .9rem; background: var(--ink); border-radius: .15rem; } }
   & .matrix { & th, & td { text-align: center; padding: 1px; }
@@ -207,7 +207,7 @@ _STYLE = Markup('''<style>
   & .none { display: grid; place-items: center; opacity: .6; }
   & figcaption { font-size: .87em; line-height: 1.3; margin-top: .25rem; }
   & figcaption small { display: block; }
-  & .pair { display: flex; flex-wrap: wrap; gap: 0 3rem; & > div { min-width: 0; } }
+  & .pair { display: flex; flex-wrap: wrap; gap: 0 3rem; margin-bottom: .7rem; & > div { min-width: 0; } }
   @media (max-width: 600px) { & .interval { display: none; } }
   & svg { max-width: 100%; height: auto; & text { fill: currentColor; } }
   & dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; margin: 0; }
@@ -227,9 +227,9 @@ _REPORT = _ENV.from_string('''
 {% endfor %}</div>
 {% endmacro %}
 {% macro rates(what, rows) %}
-<div class="scroll"><table><thead><tr><th>{{ what }}<th>photos<th>wrong<th>error rate<th>95% interval<th></thead>
+<div class="scroll"><table><thead><tr><th>{{ what }}<th>wrong<th>error rate<th>95% interval<th></thead>
 {% for name, o in rows.items() %}
-<tr><th scope="row">{{ name }}<td>{{ o.n|number }}<td>{{ o.wrong|number }}<td>{{ o.rate|percent }}<td>{{ o.low|percent }} – {{ o.high|percent }}<td><i class="interval" style="--low: {{ o.low }}; --high: {{ o.high }}; --rate: {{ o.rate }}"></i>
+<tr><th scope="row">{{ name }}<td>{{ o.wrong|number }} of {{ o.n|number }}<td>{{ o.rate|percent }}<td>{{ o.low|percent }} – {{ o.high|percent }}<td><i class="interval" style="--low: {{ o.low }}; --high: {{ o.high }}; --rate: {{ o.rate }}"></i>
 {% endfor %}</table></div>
 {% endmacro %}
 <section class="ta-report" style="--card: {{ side }}px">
@@ -302,8 +302,9 @@ def headline(
     o = run.error
     return f"Wrong on {o.wrong:,} of {o.n:,} validation photos: {o.rate:.1%}, and between {o.low:.1%} and {o.high:.1%} on photos like these (Wilson's 95% interval)."
 
-def _facts(run):
+def _facts(run, name):
     "Name and value of what else is told of a run"
+    yield 'kept as', f'runs/{name}/report.html'
     yield 'trained', f'{run.time:%Y-%m-%d %H:%M}'
     yield 'photos', f"{run.photos['train']:,} to learn from, {run.photos['valid']:,} to measure with"
     yield 'network', f'{run.arch}, {run.epochs} epochs'
@@ -329,7 +330,7 @@ def _html(run, name, df, lists, side, wrong, right, first):
     "The report as a piece of HTML"
     return _REPORT.render(run=run, style=_STYLE, side=side, headline=headline(run), matrix=_matrix(df, run.labels, f'{name}-{side}', wrong, right),
                           lists=[(title, text, list(o[:first].itertuples())) for title,text,o in lists], charts=list(_charts(run)),
-                          calibration=_svg(lambda ax: _draw_calibration(ax, run.calibration), 3.2), facts=_facts(run), picture=lambda o: data_url(o, side))
+                          calibration=_svg(lambda ax: _draw_calibration(ax, run.calibration), 3.2), facts=_facts(run, name), picture=lambda o: data_url(o, side))
 
 def _new_folder(p, time):
     "A folder of its own for a run, also where two end in the same second"
@@ -366,7 +367,7 @@ def report(
         (folder/'run.json').write_text(run.model_dump_json(), 'utf-8') # last, as a run is one that has it
     return Report(folder/'report.html', run, _html(run, folder.name, df, lists, **_SHORT))
 
-# %% ../../notebooks/library/learn/09a_report.ipynb #00000024
+# %% ../../notebooks/library/learn/09a_report.ipynb #00000025
 def _kept(p):
     "All runs by name, the oldest first; says which can't be read"
     runs = {}

@@ -1,0 +1,151 @@
+"The report on a run as a browser shows it, and runs beside each other"
+import io, shutil
+import numpy as np, pandas as pd
+import pytest
+from PIL import Image
+from tellapart.errors import TellapartError
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import new_project, read_project
+
+pytest.importorskip('fastai')
+from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FuncSplitter, ImageBlock, Learner, Resize, error_rate, get_image_files, nn, noop,
+                               parent_label, torch)
+from tellapart.learn.check import working_copies
+from tellapart.learn.report import report, runs
+
+HOSTILE = '"><img src=x onerror="window.taken=true"><script>window.taken=true</script>{{ 7*7 }}'
+LABELS = ["blue & 'navy' {{7+7}} #1", 'green', 'red']
+TAKEN = ['green', 'green', 'red'] # what the model takes each of these for, whatever the photo
+
+
+class ByMean(nn.Module):
+    "A model that knows red from all else, and takes blue for green"
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(4.))
+
+    def forward(self, x):
+        r,g,b = x.mean((2, 3)).unbind(1)
+        return self.scale*torch.stack([-r - g, torch.maximum(g, b), r], 1)
+
+
+@pytest.fixture
+def p(tmp_path):
+    "A project with twelve photos of each label, half of them to measure with, from two sources"
+    p = read_project(new_project('colours', LABELS, tmp_path/'projects'))
+    rng = np.random.default_rng(0)
+    with Ledger(p.folder) as ledger:
+        for i in range(36):
+            colour = np.eye(3)[::-1][i % 3]*120 + 60 # blue, green, red
+            Image.fromarray((colour + rng.normal(0, 20, (64, 80, 3))).clip(0, 255).astype('uint8')).save(f := io.BytesIO(), 'JPEG')
+            ledger.add(LABELS[i % 3], f.getvalue(), '.jpg', source=HOSTILE if i % 4 == 3 else 'own', split='valid' if i % 2 else 'train', width=80, height=64)
+        working_copies(p, ledger.frame())
+    return p
+
+
+def photos(p):
+    with Ledger(p.folder) as ledger: return ledger.frame()
+
+
+def learner(p, by='folder'):
+    "A learner on the photos of `p`, by their folders or by the ledger's table"
+    df = photos(p)
+    df = df.assign(working=df.working.map(str))
+    valid = set(df.working[df.split == 'valid'])
+    how = dict(get_items=get_image_files, get_y=parent_label, splitter=FuncSplitter(lambda o: str(o) in valid))
+    if by == 'table': how = dict(get_x=ColReader('working'), get_y=ColReader('label'), splitter=lambda o: [np.flatnonzero(o.split == side) for side in ('train', 'valid')])
+    dls = DataBlock((ImageBlock, CategoryBlock), item_tfms=Resize(32), **how).dataloaders(p.working if by == 'folder' else df, bs=8, num_workers=0)
+    learn = Learner(dls, ByMean(), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
+    learn.remove_cb(learn.progress)
+    return learn
+
+
+def test_numbers_open_their_photos(browser, p):
+    "From the disk, without JavaScript, when the photos themselves have gone; and nothing hostile comes to life"
+    learn = learner(p)
+    with learn.no_logging(): learn.fit(2, 0)
+    it = report(learn, p)
+    for o in p.photos,p.working: shutil.rmtree(o)
+    for script in False,True:
+        page = browser.new_context(java_script_enabled=script).new_page()
+        page.goto(it.file.as_uri())
+        rows = [[o.inner_text() for o in row.locator('th, td').all()] for row in page.locator('.matrix tr').all()]
+        assert rows == [['', *LABELS], *([label, *('6'*(taken == o) for o in LABELS)] for label,taken in zip(LABELS, TAKEN))]
+        page.get_by_role('button', name=f'6 photos of {LABELS[0]} taken for green').click()
+        shown = page.locator('[popover]:popover-open')
+        assert shown.locator('img').count() == 6 and all(o.startswith(f'{LABELS[0]} ') for o in shown.locator('figcaption').all_inner_texts())
+        page.keyboard.press('Escape')
+        assert not shown.count()
+        page.locator('.matrix button').first.press('Enter')
+        assert shown.count() == 1
+        assert page.locator('th', has_text=HOSTILE).count() == 1
+        assert page.evaluate('[...document.images].every(o => o.complete && o.naturalWidth)') and page.evaluate('window.taken') is None
+        assert page.locator('svg').count() == 3
+        page.context.close()
+
+
+def test_the_notebook_shows_it_too(browser, p):
+    "Smaller, two of them in one notebook, and each number opens its own photos"
+    learn,page = learner(p),browser.new_page()
+    its = [report(learn, p) for _ in range(2)]
+    page.set_content('<!DOCTYPE html>' + ''.join(o._repr_html_() for o in its))
+    page.locator('.ta-report').nth(1).locator('.matrix button').first.click()
+    shown = page.locator('[popover]:popover-open')
+    assert shown.count() == 1 and shown.locator('img').first.is_visible() and page.locator('.ta-report').nth(1).locator('[popover]:popover-open').count() == 1
+    assert len(its[0]._repr_html_()) < its[0].file.stat().st_size and f"runs/{its[0].file.parent.name}/report.html" in its[0]._repr_html_()
+    page.close()
+
+
+def test_doubts_come_first(browser, p):
+    "With doubts, the first list shows those of all photos, on both sides"
+    df = photos(p).set_index('file')
+    doubts = pd.DataFrame(dict(label=df.label, predicted=HOSTILE, probability=.7, given=.2, doubt=np.linspace(0, 1, len(df))))
+    page = browser.new_page()
+    page.goto(report(learner(p), p, doubts).file.as_uri())
+    names = page.locator('h2:text-is("Look at these first") ~ .cards').first.locator('small').all_inner_texts()
+    assert names == list(doubts.index[::-1][:24]) and {'train', 'valid'} == set(df.split[names])
+    assert page.locator('h2', has_text='Top losses').count() == 1 and page.evaluate('window.taken') is None
+    page.close()
+
+
+def test_folders_and_table_give_the_same_figures(p):
+    a,b = (report(learner(p, by), p).run for by in ('folder', 'table'))
+    assert a.error.wrong == 6 and {o.sha256: o.predicted for o in a.predictions} == {o.sha256: o.predicted for o in b.predictions}
+    assert a.by_label == b.by_label and a.by_source == b.by_source and a.by_source.keys() == {'own', HOSTILE}
+
+
+def test_runs_are_compared_by_the_labels_of_now(p, capsys):
+    "A photo whose label was put right counts by it for the older run, too; one that was set aside doesn't count"
+    assert not len(runs(p)) and 'There are no runs yet' in capsys.readouterr().out
+    report(learner(p), p)
+    df = photos(p)
+    blue = df.file[(df.split == 'valid') & (df.label == LABELS[0])].tolist()
+    with Ledger(p.folder) as ledger: ledger.decide(labels=dict.fromkeys(blue[:2], 'green'), aside={blue[2]: 'blurred'})
+    second = report(learner(p), p)
+    old,new = runs(p).itertuples()
+    assert (old.error, new.error) == (6/18, 3/17)
+    assert (old.shared, old.error_shared, old.latest_shared, old.p, old.beyond_chance) == (17, 3/17, 3/17, 1, False)
+    (second.file.parent/'run.json').write_text('{"predictions": 3}')
+    assert list(runs(p).index) == [old.Index] and 'run.json is broken' in capsys.readouterr().out
+
+
+def test_a_difference_beyond_chance(p):
+    "Six photos that only one of two runs gets right are more than chance has"
+    report(learner(p), p)
+    learn = learner(p)
+    learn.model.forward = lambda x: x.mean((2, 3)).flip(1)*learn.model.scale
+    assert report(learn, p).run.error.wrong == 0
+    old,_ = runs(p).itertuples()
+    assert (old.difference, old.p, old.beyond_chance) == (6/18, 2*.5**6, True)
+
+
+def test_a_model_that_went_astray(p):
+    learn = learner(p)
+    learn.model.scale.data *= float('nan')
+    with pytest.raises(TellapartError, match="answers aren't numbers"): report(learn, p)
+    assert not list(p.runs.glob('*/*'))
+
+
+def test_disk_that_cannot_be_written(p):
+    p.runs.write_text('in the way')
+    with pytest.raises(TellapartError, match="runs can't be written"): report(learner(p), p)

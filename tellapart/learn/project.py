@@ -44,7 +44,14 @@ def _as_terms(o):
 
 Terms = Annotated[list[str] | dict[str, int], BeforeValidator(_as_terms)]
 
-Share = Annotated[float, Field(gt=0, lt=1)]
+_ORIGINS = {'web', 'own', 'demo', 'feedback'} # What the ledger calls the sources of photos
+
+def _as_share(o):
+    shares = o.values() if isinstance(o, dict) and o and o.keys() <= _ORIGINS else [o]
+    if all(isinstance(v, float) and 0 < v < 1 for v in shares): return o
+    raise ValueError('the share to measure with lies between 0 and 1, and may be a table with one for each of web, own, demo and feedback, such as {web = 0.2, own = 0.5}')
+
+Share = Annotated[float | dict[str, float], BeforeValidator(_as_share)]
 
 # %% ../../notebooks/library/learn/01_project.ipynb #0000000b
 class _Strict(BaseModel): model_config = ConfigDict(extra='forbid', frozen=True)
@@ -66,7 +73,7 @@ class Train(_Strict):
     lr:float = Field(2e-3, gt=0, lt=1) # Learning rate; the default is `fine_tune`'s
     batch_size:int = Field(32, ge=2, le=1024) # Photos a step; 32 fit into 4 GB of memory
     split:Literal['group', 'photo', 'folder'] = 'group' # What stays together: photos of one thing and near duplicates; nothing; or what lies in your folders `train` and `valid`
-    valid:Share | dict[str, Share] = .25 # Share of the photos kept to measure with; or one for each source: {web = 0.2, own = 0.5}
+    valid:Share = .25 # Share of the photos kept to measure with; or a share for each source: {web = 0.2, own = 0.5}
     weights:str = 'hub' # Where the model starts: 'hub' (ImageNet, downloaded), 'none', or a .pth file
     seed:int = 42 # Makes a run repeatable
 

@@ -126,7 +126,7 @@ def test_runs_are_compared_by_the_labels_of_now(p, capsys):
     assert (old.error, new.error) == (6/18, 3/17)
     assert (old.shared, old.error_shared, old.latest_shared, old.p, old.beyond_chance) == (17, 3/17, 3/17, 1, False)
     (second.file.parent/'run.json').write_text('{"predictions": 3}')
-    assert list(runs(p).index) == [old.Index] and 'run.json is broken' in capsys.readouterr().out
+    assert list(runs(p).index) == [old.Index] and "run.json can't be read" in capsys.readouterr().out
 
 
 def test_a_difference_beyond_chance(p):

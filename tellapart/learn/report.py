@@ -76,9 +76,9 @@ class Run(BaseModel):
     time:datetime
     project:str
     arch:str
-    epochs:int
+    epochs:int # After those with most layers frozen
+    epoch_time:str # What the last one took, as fastai writes it: minutes:seconds; empty where that isn't known
     device:str
-    seconds:float|None # The training took, where it is known
     settings:dict # `[train]` of the project
     versions:dict[str, str]
     photos:dict[str, int] # On each side
@@ -107,31 +107,29 @@ def _known(learn, p):
 def _answers(learn, p):
     "The ledger's rows of the validation photos, with what the model takes each for"
     df,labels = _known(learn, p),np.array([str(o) for o in learn.dls.vocab])
-    probs,given = (o.float().numpy() for o in learn.get_preds())
+    probs,truth = (o.numpy() for o in learn.get_preds())
     if not np.isfinite(probs).all(): raise TellapartError("The model's answers aren't numbers: its training went astray; train again with a lower train.lr.")
-    given = given.astype(int)
-    return df.assign(label=labels[given], predicted=labels[probs.argmax(1)], wrong=probs.argmax(1) != given, probability=probs.max(1),
-                     given=probs[range(len(given)), given], probabilities=probs.round(5).tolist(), source=df.source.fillna('unknown'))
+    return df.assign(label=labels[truth], predicted=labels[probs.argmax(1)], wrong=probs.argmax(1) != truth, probability=probs.max(1),
+                     given=probs[range(len(truth)), truth], probabilities=probs.round(5).tolist(), source=df.source.fillna('unknown'))
 
 # %% ../../notebooks/library/learn/09a_report.ipynb #00000010
-def _curves(learn):
-    "What fastai's recorder has of the last training, by name; nothing if the learner comes from a file"
+def _trained(learn):
+    "What fastai's recorder has of the last training: curves by name, and how long an epoch took; nothing where it has none"
     recorder = getattr(learn, 'recorder', None)
-    names = list(getattr(recorder, 'metric_names', []))[1:-1] # between epoch and time
+    names = [o for o in getattr(recorder, 'metric_names', []) if o not in ('epoch', 'time')]
     rows = [o for o in getattr(recorder, 'values', []) if len(o) == len(names)] # else the epoch was broken off
-    return {name: [float(row[i]) for row in rows] for i,name in enumerate(names) if rows}
+    return dict(curves={name: [float(row[i]) for row in rows] for i,name in enumerate(names) if rows}, epoch_time=recorder.log[-1] if rows else '')
 
-def _run(learn, p, df, curves):
+def _run(learn, p, df, trained):
     "All that is kept of a run whose answers are `df`"
-    bins,arch = calibration(df.probability.to_numpy(), df.wrong.to_numpy()),getattr(learn, 'arch', type(learn.model))
-    on_gpu = learn.dls.device.type == 'cuda'
-    return Run(time=datetime.now().astimezone(), project=p.name, arch=getattr(arch, '__name__', arch), epochs=len(next(iter(curves.values()), ())) or p.train.epochs,
-               device=torch.cuda.get_device_name(learn.dls.device) if on_gpu else 'CPU', seconds=None, settings=p.train.model_dump(),
+    device,arch,bins = learn.dls.device,getattr(learn, 'arch', type(learn.model)),calibration(df.probability.to_numpy(), df.wrong.to_numpy())
+    return Run(time=datetime.now().astimezone(), project=p.name, arch=getattr(arch, '__name__', arch),
+               epochs=len(trained['curves'].get('train_loss', ())) or p.train.epochs, **trained,
+               device=torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type.upper(), settings=p.train.model_dump(),
                versions=dict(tellapart=tellapart.__version__, python=platform.python_version()) | {o: version(o) for o in ('fastai', 'torch')},
                photos=dict(train=len(learn.dls.train_ds), valid=len(df)), labels=[str(o) for o in learn.dls.vocab], error=rate(df.wrong),
                by_label={k: rate(o) for k,o in df.wrong.groupby(df.label)}, by_source={k: rate(o) for k,o in df.wrong.groupby(df.source)},
-               calibration=bins, calibration_error=calibration_error(bins), curves=curves,
-               predictions=df[list(Prediction.model_fields)].to_dict('records'))
+               calibration=bins, calibration_error=calibration_error(bins), predictions=df[list(Prediction.model_fields)].to_dict('records'))
 
 # %% ../../notebooks/library/learn/09a_report.ipynb #00000012
 _INK,_BLUE,_ORANGE = '#010203','#2b8cbe','#e69f00' # The first becomes the colour of the text around it, dark or light.
@@ -175,13 +173,13 @@ _STYLE = Markup('''<style>
   --ink: var(--jp-ui-font-color1, CanvasText); --paper: var(--jp-layout-color1, Canvas); --line: #8884; --blue: #2b8cbe; --orange: #d55e00;
   color: var(--ink); font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; overflow-wrap: anywhere; max-width: 72rem;
   & h1, & h2 { font-size: 1.7rem; line-height: 1.2; font-weight: 650; margin: 0 0 .5rem; }
-  & h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem; }
+  & h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem !important; }
   & p { margin: 0 0 .7rem; max-width: 52rem; }
   & small { font-weight: 400; opacity: .7; }
   & b { font-variant-numeric: tabular-nums; }
   & .scroll { overflow-x: auto; }
   & table { border-collapse: collapse; margin: 0; font-size: inherit; table-layout: auto; overflow-wrap: break-word; }
-  & tr, & tr:hover { background: none !important; }
+  & tr, & tr:hover { background: none !important; } & thead { border: 0; }
   & th, & td { padding: .25rem .7rem .25rem 0; text-align: right; border: 0; font-variant-numeric: tabular-nums; white-space: nowrap; }
   & th { font-weight: 400; }
   & thead th { opacity: .7; vertical-align: bottom; }
@@ -199,7 +197,7 @@ _STYLE = Markup('''<style>
   & [popover] { color: var(--ink); background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 1rem; box-sizing: border-box;
     width: min(66rem, 100vw - 1.5rem); max-height: 86vh; overflow: auto; box-shadow: 0 8px 40px #0006;
     &::backdrop { background: #0006; }
-    & h2 { margin-top: 0; }
+    & h2 { margin-top: 0 !important; }
     & .close { float: right; margin-left: 1rem; font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 6px; padding: .2rem .7rem; cursor: pointer; } }
   & .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(var(--card), 45%), 1fr)); gap: 1rem .8rem; }
   & figure { margin: 0; min-width: 0; }
@@ -210,8 +208,9 @@ _STYLE = Markup('''<style>
   & .pair { display: flex; flex-wrap: wrap; gap: 0 3rem; margin-bottom: .7rem; & > div { min-width: 0; } }
   @media (max-width: 600px) { & .interval { display: none; } }
   & svg { max-width: 100%; height: auto; & text { fill: currentColor; } }
-  & dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; margin: 0; }
-  & dt { opacity: .7; } & dd { margin: 0; }
+  & dl, & dt, & dd { margin: 0; padding: 0; width: auto; font-weight: 400; overflow-wrap: break-word; }
+  & dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; }
+  & dt { opacity: .7; }
 }
 </style>''')
 
@@ -242,11 +241,6 @@ _REPORT = _ENV.from_string('''
 {% for label, row in matrix %}
 <tr><th scope="row">{{ label }}{% for o in row %}<td>{% if o.n %}<button popovertarget="{{ o.id }}" style="--share: {{ o.share }}"{% if label == o.predicted %} class="right"{% endif %} aria-label="{{ o.title }}">{{ o.n|number }}</button>{% endif %}{% endfor %}
 {% endfor %}</table></div>
-{% for label, row in matrix %}{% for o in row if o.n %}
-<div popover id="{{ o.id }}"><button class="close" popovertarget="{{ o.id }}" popovertargetaction="hide">Close</button>
-<h2>{{ o.title }}{% if o.n > o.photos|length %} <small>{{ o.photos|length }} of them, the {{ 'least sure' if label == o.predicted else 'surest' }}</small>{% endif %}</h2>
-{{ cards(o.photos) }}</div>
-{% endfor %}{% endfor %}
 <div class="pair">
 <div><h2>By label</h2>{{ rates('label', run.by_label) }}</div>
 <div><h2>By source</h2>{{ rates('source', run.by_source) }}</div>
@@ -266,23 +260,26 @@ _REPORT = _ENV.from_string('''
 <div class="pair">{{ calibration }}</div>
 <h2>The run</h2>
 <dl>{% for name, value in facts %}<dt>{{ name }}<dd>{{ value }}{% endfor %}</dl>
+{% for label, row in matrix %}{% for o in row if o.n %}
+<div popover id="{{ o.id }}"><button class="close" popovertarget="{{ o.id }}" popovertargetaction="hide">Close</button>
+<h2>{{ o.title }}{% if o.n > o.photos|length %} <small>{{ o.photos|length }} of them, the {{ 'least sure' if label == o.predicted else 'surest' }}</small>{% endif %}</h2>
+{{ cards(o.photos) }}</div>
+{% endfor %}{% endfor %}
 </section>
 ''')
 
 # %% ../../notebooks/library/learn/09a_report.ipynb #00000017
-def _cell(df, i, j, labels, run, most):
-    "A cell of the matrix: how many photos are behind it, and `most` of them"
-    label,predicted = labels[i],labels[j]
-    of = df[df.label == label]
-    photos = of[of.predicted == predicted].sort_values('probability', ascending=label == predicted)
+def _cell(id, label, predicted, photos, of, most):
+    "A cell of the matrix: how many `photos` are behind it of all `of` that label, and `most` of them to be shown"
     n = len(photos)
-    return dict(id=f'{run}-{i}-{j}', n=n, share=n/max(len(of), 1), photos=list(photos[:most].itertuples()), predicted=predicted,
-                title=f"{n:,} photo{'s' * (n != 1)} of {label} " + (f'taken for {predicted}' if i != j else 'taken for what they are'))
+    title = f"{n:,} photo{'s' * (n != 1)} of {label} taken for " + (predicted if predicted != label else 'what they are')
+    return dict(id=id, predicted=predicted, n=n, share=n/of, title=title, photos=list(photos.sort_values('probability', ascending=label == predicted)[:most].itertuples()))
 
-def _matrix(df, labels, run, wrong, right):
-    "Rows of cells, by label"
-    each = range(len(labels))
-    return [(labels[i], [_cell(df, i, j, labels, run, right if i == j else wrong) for j in each]) for i in each]
+def _matrix(df, labels, id, wrong, right):
+    "Each label with a row of cells; `wrong` and `right` are how many photos those beside and on the diagonal show"
+    behind,of = dict(list(df.groupby(['label', 'predicted']))),df.label.value_counts()
+    cell = lambda i, j: _cell(f'{id}-{i}-{j}', labels[i], labels[j], behind.get((labels[i], labels[j]), df[:0]), of.get(labels[i], 1), right if i == j else wrong)
+    return [(label, [cell(i, j) for j in range(len(labels))]) for i,label in enumerate(labels)]
 
 # %% ../../notebooks/library/learn/09a_report.ipynb #00000019
 def _lists(df, p, doubts):
@@ -307,14 +304,14 @@ def _facts(run, name):
     yield 'kept as', f'runs/{name}/report.html'
     yield 'trained', f'{run.time:%Y-%m-%d %H:%M}'
     yield 'photos', f"{run.photos['train']:,} to learn from, {run.photos['valid']:,} to measure with"
-    yield 'network', f'{run.arch}, {run.epochs} epochs'
+    yield 'network', f'{run.arch}, {run.epochs} epochs' + f' of {run.epoch_time} minutes each'*bool(run.epoch_time)
     yield 'on', run.device
     yield from ((k, v) for k,v in run.settings.items() if k not in ('arch', 'epochs'))
     yield 'versions', ', '.join(f'{k} {v}' for k,v in run.versions.items())
 
 # %% ../../notebooks/library/learn/09a_report.ipynb #0000001c
 _WHOLE = dict(side=176, wrong=24, right=8, first=24) # Pixels of a picture, and how many in a cell of each kind and in a list
-_SHORT = dict(side=88, wrong=8, right=2, first=8)
+_SHORT = dict(side=112, wrong=8, right=2, first=8)
 _PAGE = _ENV.from_string('''<!DOCTYPE html>
 <html lang="en">
 <meta charset="utf-8">
@@ -358,8 +355,8 @@ def report(
     doubts:pd.DataFrame|None=None, # What `doubts(learn, p)` gave, to know which of all photos to look at first
 )->Report: # Also kept in `p.runs`, as `report.html` and `run.json`. Raises `TellapartError` if the learner's validation photos aren't there (any more)
     "Report on a run, and keep it"
-    curves,df = _curves(learn),_answers(learn, p)
-    run,lists = _run(learn, p, df, curves),_lists(df, p, doubts)
+    trained,df = _trained(learn),_answers(learn, p)
+    run,lists = _run(learn, p, df, trained),_lists(df, p, doubts)
     with writing(p.runs):
         folder = _new_folder(p, run.time)
         page = _PAGE.render(title=f'{p.name}: {headline(run)}', report=Markup(_html(run, folder.name, df, lists, **_WHOLE)))
@@ -371,9 +368,9 @@ def report(
 def _kept(p):
     "All runs by name, the oldest first; says which can't be read"
     runs = {}
-    for file in p.runs.glob('*/run.json'):
+    for file in sorted(p.runs.glob('*/run.json')):
         try: runs[file.parent.name] = Run.model_validate_json(file.read_bytes())
-        except (OSError, ValidationError): print(f'{file.relative_to(p.folder)} is broken, and left out.')
+        except (OSError, ValidationError): print(f"{file.relative_to(p.folder)} can't be read, and is left out.")
     return dict(sorted(runs.items(), key=lambda o: o[1].time))
 
 def _against(run, latest):
@@ -394,6 +391,6 @@ def runs(
     "Compare each run of a project with the latest one"
     kept = list(_kept(p).items())
     if not kept: print('There are no runs yet: report(learn, p) keeps one.')
-    rows = [dict(time=o.time, arch=o.arch, epochs=o.epochs, **o.photos, **o.error.model_dump()) | dict(error=o.error.rate) | _against(o, kept[-1][1]) for _,o in kept]
+    rows = [dict(time=o.time.replace(microsecond=0, tzinfo=None), arch=o.arch, epochs=o.epochs, **o.photos, **o.error.model_dump()) | dict(error=o.error.rate) | _against(o, kept[-1][1]) for _,o in kept]
     df = pd.DataFrame(rows, [name for name,_ in kept], _COLUMNS)
     return df.assign(beyond_chance=df.p < .05)

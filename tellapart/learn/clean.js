@@ -1,0 +1,130 @@
+// Shows a page of photos as cards, and tells the kernel what is marked. Marks are shown when the kernel has noted them.
+const DELETE = "<Delete>"; // fastai's word; no label can be called that
+const PATIENCE = 10_000; // Milliseconds until somebody is told that the kernel doesn't answer
+
+function element(name, parts, ...children) {
+  const made = Object.assign(document.createElement(name), parts);
+  made.dataset.lmSuppressShortcuts = true; // JupyterLab's own keys, such as d for deleting a cell, are not meant here
+  made.append(...children);
+  return made;
+}
+
+function render({ model, el }) {
+  const labels = model.get("labels");
+  let cards = [], current = 0, timer;
+
+  function ask(what, ...args) {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      status.textContent = "The kernel doesn't answer. It is busy, or was restarted: then run this cell again, what is shown as marked is kept.";
+    }, PATIENCE);
+    model.send({ do: what, args });
+  }
+  const show = (view, page) => ask("show", view, page);
+  const turn = pages => show(model.get("view"), model.get("page") + pages);
+  const button = (text, clicked) => element("button", { type: "button", textContent: text, onclick: clicked });
+
+  const view = element("select", { onchange: () => show(view.value, 0) });
+  const [back, on] = [button("‹", () => turn(-1)), button("›", () => turn(1))];
+  back.ariaLabel = "Previous page";
+  on.ariaLabel = "Next page";
+  const place = element("span", {});
+  const [apply, undo] = [button("", () => ask("apply")), button("Undo", () => ask("undo"))];
+  const status = element("p", { role: "status" });
+  const grid = element("div", { className: "ta-cards", onkeydown: pressed });
+  const keys = labels.slice(0, 9).map((label, i) => `${i + 1} ${label}`).join(", ");
+  const help = element("p", { className: "ta-help", textContent:
+    "Below each photo: its label, what the model takes it for and how sure it is, and what it should be. " +
+    `Keys: arrows, Page Up and Page Down; ${keys}, or a label's first letter; Delete to set aside, Space to keep.` });
+  el.append(element("div", { className: "ta-clean" },
+    element("div", { className: "ta-bar" }, element("label", {}, "Show ", view), back, place, on, apply, undo), status, help, grid));
+
+  function mark(card, what) { ask("mark", card.file, what === card.label ? null : what); }
+
+  function card(photo, i) {
+    const { file, label, predicted, sure, side, twins, picture } = photo;
+    const all = labels.includes(label) ? labels : [label, ...labels];
+    const choice = element("select", { tabIndex: -1, ariaLabel: "What it is", onchange: () => choose(choice.value) },
+      ...all.map(o => element("option", { value: o, textContent: o })), element("option", { value: DELETE, textContent: "set aside" }));
+    const choose = what => { mark(photo, what); focus(i); };
+    const guess = button(`${predicted}${predicted === label ? "" : "?"} ${sure}`, () => choose(predicted));
+    const aside = button("✕", () => choose(model.get("marks")[file] === DELETE ? label : DELETE));
+    for (const o of [guess, aside]) o.tabIndex = -1; // Each has a key, and two dozen cards would be a long way to tab through
+    guess.title = "What the model takes it for, and how sure it is";
+    aside.title = aside.ariaLabel = "Set aside";
+    guess.hidden = !predicted;
+    const twin = twins.length ? [element("p", { className: "ta-twins", textContent: `looks like ${twins.join(", ")}` })] : [];
+    const badge = element("b", {});
+    const node = element("div", { role: "group", className: predicted && predicted !== label ? "ta-doubted" : "", tabIndex: -1, title: file, onfocus: () => { current = i; rove(); } },
+      element("figure", {}, picture ? element("img", { src: picture, alt: "", draggable: false }) : element("div", { className: "ta-none", textContent: "no picture" }), badge),
+      element("p", {}, element("strong", { textContent: label }), ` ${side}`), ...twin, element("div", {}, guess, aside, choice));
+    node.onclick = event => { if (event.target !== choice) focus(i); };
+
+    function tell(what) { // What it is marked as, or its label
+      const marked = what !== label;
+      choice.value = what;
+      badge.textContent = !marked ? "" : what === DELETE ? "set aside" : `→ ${what}`;
+      node.classList.toggle("ta-marked", marked);
+      node.classList.toggle("ta-aside", what === DELETE);
+      guess.ariaPressed = what === predicted;
+      aside.ariaPressed = what === DELETE;
+      node.ariaLabel = [`${file}, labelled ${label}`, predicted && `the model says ${predicted}, ${sure}`, side,
+        twins.length && twin[0].textContent, marked && `marked: ${what === DELETE ? "set aside" : what}`].filter(Boolean).join("; ");
+    }
+    return Object.assign(photo, { node, tell });
+  }
+
+  const rove = () => cards.forEach((o, i) => { o.node.tabIndex = i === current ? 0 : -1; });
+  const focus = i => cards[Math.max(0, Math.min(i, cards.length - 1))]?.node.focus();
+  const marked = o => model.get("marks")[o.file] ?? o.label;
+
+  function pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || event.target.tagName === "SELECT") return;
+    const { key } = event, card = cards[current], top = cards[0].node.offsetTop;
+    const columns = cards.filter(o => o.node.offsetTop === top).length;
+    const move = { ArrowLeft: -1, ArrowRight: 1, ArrowUp: -columns, ArrowDown: columns }[key];
+    const pages = { PageUp: -1, PageDown: 1 }[key];
+    const starting = key.length === 1 ? labels.filter(o => o.toLowerCase().startsWith(key.toLowerCase())) : [];
+    const label = labels[key - 1] ?? starting[(starting.indexOf(marked(card)) + 1) % starting.length];
+    if (move) focus(current + move);
+    else if (pages) turn(pages);
+    else if (key === "Delete" || key === "Backspace") mark(card, DELETE);
+    else if (key === "Enter" || key === "Escape" || key === " ") mark(card, null);
+    else if (label) mark(card, label);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function showMarks() {
+    const n = Object.keys(model.get("marks")).length;
+    apply.textContent = n ? `Apply ${n} mark${n > 1 ? "s" : ""}` : "Apply marks";
+    apply.disabled = !n;
+    for (const o of cards) o.tell(marked(o));
+  }
+
+  function showCards() {
+    const focused = grid.matches(":focus-within");
+    cards = model.get("cards").map((o, i) => card({ ...o }, i));
+    grid.replaceChildren(...cards.length ? cards.map(o => o.node) : ["Nothing to show here."]);
+    view.replaceChildren(...model.get("views").map(o => element("option", { value: o, textContent: o })));
+    view.value = model.get("view");
+    const [n, page, pages] = ["n", "page", "pages"].map(o => model.get(o));
+    place.textContent = `page ${page + 1} of ${pages}, ${n.toLocaleString()} photo${n === 1 ? "" : "s"}`;
+    back.disabled = page === 0;
+    on.disabled = page === pages - 1;
+    current = 0;
+    rove();
+    showMarks();
+    if (focused) focus(0);
+  }
+
+  const showSaid = () => { status.textContent = model.get("said"); undo.disabled = !model.get("undoable"); };
+  const listeners = { "change:cards": showCards, "change:marks": showMarks, "change:said change:undoable": showSaid, "msg:custom": () => { clearTimeout(timer); showSaid(); } };
+  for (const [events, listener] of Object.entries(listeners)) model.on(events, listener);
+  showCards();
+  showSaid();
+  return () => { for (const [events, listener] of Object.entries(listeners)) model.off(events, listener); };
+}
+
+export default { render };

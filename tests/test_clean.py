@@ -1,0 +1,124 @@
+"The cleaner as somebody uses it: in JupyterLab, with mouse and keyboard, over a restart of the kernel"
+import io, sys
+import nbformat, numpy as np, pytest
+from PIL import Image
+from tellapart.learn.check import check
+from tellapart.learn.gather import examine
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import new_project, read_project
+from webapp import served
+
+CAT,DOG = 'cat &lt;b&gt;','dog' # What would become a tag if names were taken for HTML
+
+
+@pytest.fixture
+def p(tmp_path):
+    "A project of 30 photos, and one more: a cat, cut a little, that is called a dog and has come from feedback; with doubts in the order of the names"
+    p = read_project(new_project('pets', [CAT, DOG], tmp_path/'projects'))
+    rng = np.random.default_rng(0)
+    noise = [Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype='uint8')).resize((80, 80)) for _ in range(30)]
+    with Ledger(p.folder) as ledger:
+        for i,photo in enumerate([*noise, noise[0].crop((0, 0, 79, 79))]):
+            photo.save(f := io.BytesIO(), 'PNG')
+            ledger.add(CAT if i < 15 else DOG, f.getvalue(), source='feedback' if i == 30 else 'web', **examine(f.getvalue())[0])
+    check(p)
+    with Ledger(p.folder) as ledger: df = ledger.frame().set_index('file')
+    df[['label']].assign(predicted=DOG, probability=.93, given=.07, doubt=range(len(df), 0, -1)).to_pickle(tmp_path/'doubts.pkl')
+    return p
+
+
+@pytest.fixture
+def page(browser, p, tmp_path, free_port, monkeypatch):
+    "A notebook with the cleaner, open in JupyterLab"
+    for o in 'JUPYTERLAB_WORKSPACES_DIR', 'JUPYTERLAB_SETTINGS_DIR', 'JUPYTER_CONFIG_DIR', 'JUPYTER_RUNTIME_DIR': monkeypatch.setenv(o, str(tmp_path/o))
+    cells = [f'''import pandas as pd
+from tellapart.learn.clean import PhotoCleaner
+from tellapart.learn.project import read_project
+cleaner = PhotoCleaner(None, read_project({str(p.file)!r}), pd.read_pickle('doubts.pkl'), per_page=8)
+cleaner''', 'cleaner.delete(), cleaner.change()']
+    python = dict(kernelspec=dict(name='python3', display_name='Python 3'))
+    nbformat.write(nbformat.v4.new_notebook(metadata=python, cells=[nbformat.v4.new_code_cell(o) for o in cells]), tmp_path/'clean.ipynb')
+    command = [sys.executable, '-m', 'jupyterlab', f'--port={free_port}', '--no-browser', '--allow-root', '--IdentityProvider.token=', '--ServerApp.password=']
+    with served(command, f'http://localhost:{free_port}/api/status', cwd=tmp_path):
+        page = browser.new_page(viewport=dict(width=1100, height=900))
+        page.set_default_timeout(120_000)
+        page.goto(f'http://localhost:{free_port}/lab/tree/clean.ipynb')
+        restart(page)
+        yield page
+        page.close()
+
+
+def restart(page):
+    "Restart the kernel and run all cells"
+    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]')
+    page.evaluate("document.querySelector('.ta-clean')?.setAttribute('class', 'gone')")
+    page.get_by_title('Restart the kernel and run all cells').click()
+    page.locator('.jp-Dialog .jp-mod-accept').click()
+    page.wait_for_selector('.ta-clean img')
+
+
+def show(page, view, place):
+    "Choose what is shown; `place` is what is said of it then"
+    page.locator('.ta-bar select').select_option(view)
+    page.get_by_text(place).wait_for()
+
+
+def await_marks(page, *marks):
+    "Wait until the first cards are marked so, and the others aren't"
+    page.wait_for_function("marks => [...document.querySelectorAll('.ta-cards b')].every((o, i) => o.textContent == (marks[i] ?? ''))", arg=marks)
+
+
+def said(page, beginning):
+    page.wait_for_function("said => document.querySelector('.ta-clean [role=status]').textContent.startsWith(said)", arg=beginning)
+    return page.locator('.ta-clean [role=status]').inner_text()
+
+
+def test_photos_are_cleaned(page, p):
+    "Marks by mouse and keyboard, on any page and in any view, outlive the kernel, are applied at once, and come back with what they did"
+    with Ledger(p.folder) as ledger: before = ledger.frame()
+    file,cards = list(before.file),page.locator('.ta-cards > div')
+    page.get_by_text('page 1 of 4, 31 photos').wait_for()
+    assert cards.nth(1).inner_text().startswith(CAT) and 'dog? 93%' in cards.nth(1).inner_text()
+
+    cards.nth(0).get_by_text('dog? 93%').click()
+    cards.nth(1).get_by_title('Set aside').click()
+    cards.nth(2).get_by_label('What it is').select_option('dog')
+    await_marks(page, '→ dog', 'set aside', '→ dog')
+    for key in 'ArrowRight', 'Delete', 'ArrowRight', '2', 'ArrowRight', 'd', 'd', ' ', 'x', 'ArrowRight', 'd': page.keyboard.press(key) # In JupyterLab, x and d d mean to delete the cell
+    await_marks(page, '→ dog', 'set aside', '→ dog', 'set aside', '→ dog', '', '→ dog')
+    page.keyboard.press('Enter')
+    page.keyboard.press('PageDown')
+    page.get_by_text('page 2 of 4').wait_for()
+    page.keyboard.press('Backspace')
+    await_marks(page, 'set aside')
+    marks = {file[0]: DOG, file[1]: '<Delete>', file[2]: DOG, file[3]: '<Delete>', file[4]: DOG, file[8]: '<Delete>'}
+    with Ledger(p.folder) as ledger: assert ledger.marks() == marks
+    assert page.locator('.jp-CodeCell').count() == 2
+
+    show(page, 'labelled dog', 'page 1 of 2, 16 photos')
+    await_marks(page)
+    show(page, 'looking alike', 'page 1 of 1, 2 photos')
+    one,other = (o.get_attribute('title') for o in cards.all())
+    assert one.startswith(CAT) and f'looks like {other}' in cards.first.inner_text() and f'looks like {one}' in cards.last.inner_text()
+    show(page, 'feedback', 'page 1 of 1, 1 photo')
+    restart(page)
+    await_marks(page, '→ dog', 'set aside', '→ dog', 'set aside', '→ dog')
+    page.get_by_text("([1, 3, 8], [(0, 'dog'), (2, 'dog'), (4, 'dog')])").wait_for()
+    show(page, 'marked', 'page 1 of 1, 6 photos')
+
+    for o in before.path[1],before.working[1]: o.unlink() # somebody else has tidied up
+    page.get_by_text('Apply 6 marks').click()
+    assert said(page, '3 set') == '3 set aside, 3 moved to another label; undo takes it back.'
+    page.get_by_text('page 1 of 1, 0 photos').wait_for()
+    with Ledger(p.folder) as ledger: after,aside = ledger.frame(),ledger.frame('aside')
+    assert set(aside.file) == {file[1], file[3], file[8]} and after.label.value_counts().to_dict() == {DOG: 19, CAT: 9}
+    assert all(o.exists() for o in (*after.path, *after.working)) and not any(before.path[i].exists() for i in (0, 1, 2, 3, 4, 8))
+    assert file[3] not in (p.folder/'CREDITS.csv').read_text('utf-8-sig')
+
+    page.get_by_role('button', name='Undo').click()
+    assert said(page, 'Undone') == 'Undone: set aside and relabel, 6 photos.'
+    page.get_by_text('Apply 6 marks').wait_for()
+    with Ledger(p.folder) as ledger: assert list(ledger.frame().file) == file and ledger.marks() == marks
+    assert [o.exists() for o in before.path] == [i != 1 for i in range(31)]
+    assert page.get_by_role('button', name='Undo').is_disabled()
+    assert page.get_by_text('no picture').count() == 1

@@ -189,11 +189,13 @@ _STYLE = Markup('''<style>
     &::after { content: ""; position: absolute; left: calc(100%*var(--rate) - .15rem); top: -.2rem; width: .3rem; height: .9rem; background: var(--ink); border-radius: .15rem; } }
   & .matrix { & th, & td { text-align: center; padding: 1px; }
     & thead th { min-width: 3.4rem; max-width: 6rem; padding: .2rem .4rem; white-space: normal; }
-    & th:first-child { text-align: right; padding-right: .6rem; }
+    & th:first-child { text-align: right; padding-right: .6rem; position: sticky; left: 0; background: var(--paper); opacity: 1; }
     & td { min-width: 3.2rem; height: 2.6rem; background: #8881; }
     & button { all: unset; box-sizing: border-box; display: block; width: 100%; line-height: 2.6rem; text-align: center; cursor: pointer;
       background: color-mix(in srgb, var(--orange) calc(12% + 60%*var(--share)), transparent); &.right { background: color-mix(in srgb, var(--blue) calc(8% + 50%*var(--share)), transparent); }
-      &:hover, &:focus-visible { outline: 2px solid var(--ink); } } }
+      &:hover, &:focus-visible { outline: 2px solid var(--ink); outline-offset: -2px; } }
+    &.many { & thead th { writing-mode: vertical-rl; rotate: 180deg; text-align: left; vertical-align: top; min-width: 0; max-width: none; max-height: 14rem; padding: .4rem 0; line-height: 1.1; }
+      & th:first-child { min-width: min(11rem, 28vw); } & td { min-width: 2.1rem; height: 2.1rem; } & button { line-height: 2.1rem; } } }
   & [popover] { color: var(--ink); background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 1rem; box-sizing: border-box;
     width: min(66rem, 100vw - 1.5rem); max-height: 86vh; overflow: auto; box-shadow: 0 8px 40px #0006;
     &::backdrop { background: #0006; }
@@ -237,7 +239,7 @@ _REPORT = _ENV.from_string('''
 <p>{{ headline }}</p>
 <h2>Confusion matrix</h2>
 <p>Rows are what photos are said to be, columns what the model takes them for. Choose a number to see the photos behind it.</p>
-<div class="scroll"><table class="matrix"><thead><tr><th>{% for o in run.labels %}<th scope="col">{{ o }}{% endfor %}</thead>
+<div class="scroll"><table class="matrix{{ ' many' * (run.labels|length > 6) }}"><thead><tr><th>{% for o in run.labels %}<th scope="col">{{ o }}{% endfor %}</thead>
 {% for label, row in matrix %}
 <tr><th scope="row">{{ label }}{% for o in row %}<td>{% if o.n %}<button popovertarget="{{ o.id }}" style="--share: {{ o.share }}"{% if label == o.predicted %} class="right"{% endif %} aria-label="{{ o.title }}">{{ o.n|number }}</button>{% endif %}{% endfor %}
 {% endfor %}</table></div>

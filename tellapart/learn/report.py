@@ -101,7 +101,8 @@ def _known(learn, p):
     row = {(o.parent.name, o.name): i for i,o in enumerate(df.working)}
     where = [row.get((o.parent.name, o.name)) if o.exists() else None for o in photos]
     if None in where:
-        raise TellapartError(f"{where.count(None)} of the validation photos aren't where they were when the DataLoaders were made, {photos[where.index(None)].name} for one; make them anew: learn.dls = ….")
+        raise TellapartError(f"{where.count(None)} of the validation photos aren't where they were when the DataLoaders were made, "
+                             f"{photos[where.index(None)].name} for one; make them anew: learn.dls = ….")
     return df.iloc[where]
 
 def _answers(learn, p):
@@ -304,7 +305,7 @@ def headline(
 def _facts(run, name):
     "Name and value of what else is told of a run"
     yield 'kept as', f'runs/{name}/report.html'
-    yield 'trained', f'{run.time:%Y-%m-%d %H:%M}'
+    yield 'made', f'{run.time:%Y-%m-%d %H:%M}'
     yield 'photos', f"{run.photos['train']:,} to learn from, {run.photos['valid']:,} to measure with"
     yield 'network', f'{run.arch}, {run.epochs} epochs' + f' of {run.epoch_time} minutes each'*bool(run.epoch_time)
     yield 'on', run.device
@@ -355,7 +356,7 @@ def report(
     learn:Learner, # Trained, with its DataLoaders
     p:Project, # The project at hand
     doubts:pd.DataFrame|None=None, # What `doubts(learn, p)` gave, to know which of all photos to look at first
-)->Report: # Also kept in `p.runs`, as `report.html` and `run.json`. Raises `TellapartError` if the learner's validation photos aren't there (any more)
+)->Report: # Kept in `p.runs`, as `report.html` and `run.json`. Raises `TellapartError` if the learner's validation photos aren't there (any more)
     "Report on a run, and keep it"
     trained,df = _trained(learn),_answers(learn, p)
     run,lists = _run(learn, p, df, trained),_lists(df, p, doubts)
@@ -389,10 +390,11 @@ _COLUMNS = ['time', 'arch', 'epochs', 'train', 'valid', 'error', 'low', 'high', 
 
 def runs(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a run, the oldest first; the photos on each side, the error rate with its interval, and on `shared` photos that of the run, that of the latest, their difference, McNemar's p, and whether it is below .05
+)->pd.DataFrame: # A row a run, the oldest first: its error rate, and on the `shared` photos that of both, their difference, McNemar's p, and whether that is below .05
     "Compare each run of a project with the latest one"
     kept = list(_kept(p).items())
     if not kept: print('There are no runs yet: report(learn, p) keeps one.')
-    rows = [dict(time=o.time.replace(microsecond=0, tzinfo=None), arch=o.arch, epochs=o.epochs, **o.photos, **o.error.model_dump()) | dict(error=o.error.rate) | _against(o, kept[-1][1]) for _,o in kept]
+    rows = [dict(time=o.time.replace(microsecond=0, tzinfo=None), arch=o.arch, epochs=o.epochs, **o.photos,
+                 error=o.error.rate, low=o.error.low, high=o.error.high, **_against(o, kept[-1][1])) for _,o in kept]
     df = pd.DataFrame(rows, [name for name,_ in kept], _COLUMNS)
     return df.assign(beyond_chance=df.p < .05)

@@ -32,12 +32,14 @@ function render({ model, el }) {
   const [apply, undo] = [button("", () => ask("apply")), button("Undo", () => ask("undo"))];
   const status = element("p", { role: "status" });
   const grid = element("div", { className: "ta-cards", onkeydown: pressed });
+  const more = button("Next page", () => turn(1));
+  const below = element("div", {}, grid, more);
   const keys = labels.slice(0, 9).map((label, i) => `${i + 1} ${label}`).join(", ");
   const help = element("p", { className: "ta-help", textContent:
     "Below each photo: its label, what the model takes it for and how sure it is, and what it should be. " +
     `Keys: arrows, Page Up and Page Down; ${keys}, or a label's first letter; Delete to set aside, Space to keep.` });
   el.append(element("div", { className: "ta-clean" },
-    element("div", { className: "ta-bar" }, element("label", {}, "Show ", view), back, place, on, apply, undo), status, help, grid));
+    element("div", { className: "ta-bar" }, element("label", {}, "Show ", view), back, place, on, apply, undo), status, help, below));
 
   function mark(card, what) { ask("mark", card.file, what === card.label ? null : what); }
 
@@ -104,7 +106,7 @@ function render({ model, el }) {
   }
 
   function showCards() {
-    const focused = grid.matches(":focus-within");
+    const focused = below.matches(":focus-within");
     cards = model.get("cards").map((o, i) => card({ ...o }, i));
     grid.replaceChildren(...cards.length ? cards.map(o => o.node) : ["Nothing to show here."]);
     view.replaceChildren(...model.get("views").map(o => element("option", { value: o, textContent: o })));
@@ -112,7 +114,7 @@ function render({ model, el }) {
     const [n, page, pages] = ["n", "page", "pages"].map(o => model.get(o));
     place.textContent = `page ${page + 1} of ${pages}, ${n.toLocaleString()} photo${n === 1 ? "" : "s"}`;
     back.disabled = page === 0;
-    on.disabled = page === pages - 1;
+    on.disabled = more.hidden = page === pages - 1;
     current = 0;
     rove();
     showMarks();

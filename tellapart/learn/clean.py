@@ -16,7 +16,7 @@ from fastcore.foundation import L
 from IPython.display import display
 from traitlets import Bool, Dict, Int, List, Unicode
 from ..errors import TellapartError
-
+from . import doubt
 from .aside import data_url
 from .check import contact_sheet
 from .credits import credits
@@ -67,7 +67,7 @@ class PhotoCleaner(ImageClassifierCleaner):
         per_page:int=24, # Photos on a page, of at most 20 KB each
     ): # Raises `TellapartError` if there is no photo
         self.p = p or read_project()
-        self.doubts = doubts
+        self.doubts = doubt.doubts(learn, self.p) if doubts is None else doubts
         self.per_page,self.applied = per_page,0
         with Ledger(self.p.folder) as ledger: self.alike = _alike(ledger.frame())
         self.default = self.widget = _Cards(labels=list(self.p.labels))
@@ -132,12 +132,14 @@ def show(self:PhotoCleaner,
 def mark(self:PhotoCleaner,
     file:str, # The photo's name
     what:str|None, # The label that it should have, or '<Delete>'; `None` to keep it as it is
-)->None: # Raises `TellapartError` for what is neither
+)->str: # What is noted, in a sentence. Raises `TellapartError` for what is no label
     "Note what should become of a photo"
     if what not in (None, DELETE, *self.p.labels): raise TellapartError(f"{what!r} is no label of {self.p.name}; choose {', '.join(self.p.labels)}, or {DELETE}.")
     with Ledger(self.p.folder) as ledger:
         ledger.mark(file, what)
-        self.widget.marks = ledger.marks()
+        self.widget.marks = marks = ledger.marks()
+    if file not in marks: return f'{file} stays as it is.'
+    return f"{file} is to be {'set aside' if what == DELETE else f'moved to {what}'}."
 
 @patch
 def apply(self:PhotoCleaner)->str: # What was done, in a sentence
@@ -175,7 +177,7 @@ def _asked(self:PhotoCleaner, _, content, buffers):
     except TellapartError as e: self.widget.said = str(e)
     finally: self.widget.send({}) # It waits for an answer, to tell when there is none
 
-# %% ../../notebooks/library/learn/10_clean.ipynb #00000017
+# %% ../../notebooks/library/learn/10_clean.ipynb #00000019
 def stand_in(
     p:Project, # The project at hand
     cleaner:PhotoCleaner, # To look through

@@ -17,8 +17,8 @@ import cloudpickle
 import numpy as np
 import onnx, torch, fastai
 from PIL import Image
-from fastai.vision.all import (DataBlock, Learner, load_learner, PILImage, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize, IntToFloatTensor,
-                               ToTensor, AffineCoordTfm, RandomResizedCropGPU)
+from fastai.vision.all import (Callback, DataBlock, L, Learner, load_learner, PILImage, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize,
+                               IntToFloatTensor, ToTensor, AffineCoordTfm, RandomResizedCropGPU)
 import tellapart
 from .square import Square
 from ..use.model import Classifier, ExportError, FORMAT, prepare
@@ -40,14 +40,18 @@ def _plain(model):
     for o in [*model.parameters(), *model.buffers()]: o.data = o.data.contiguous()
     return model
 
+def _stays(o):
+    "Whether `o` has no business in an export: callbacks of ours, which are for training; the course's DataBlock, and with it the folders that it reads"
+    return isinstance(o, DataBlock) or isinstance(o, Callback) and type(o).__module__.startswith('tellapart.')
+
 @contextmanager
 def _portable(learn, model):
     "`learn` with `model` and only what answering needs, for as long as it is being written"
     kept,path = dict(learn.__dict__),learn.dls.path
     cloudpickle.register_pickle_by_value(tellapart)
     try:
-        # The course keeps the DataBlock on the learner, and with it would go the folders that it reads.
-        for name in [k for k,v in kept.items() if isinstance(v, DataBlock)]: delattr(learn, name)
+        for name in [k for k,v in kept.items() if _stays(v)]: delattr(learn, name)
+        learn.cbs = L(o for o in learn.cbs if not _stays(o))
         learn.model,learn.opt,learn.path,learn.dls.path = model,None,Path(),Path()
         yield
     finally:
@@ -170,9 +174,9 @@ def _labels(learn):
 # %% ../../notebooks/library/learn/11_export.ipynb #00000018
 def _describe(learn, card):
     "`meta.json` of `learn`, but for the weights"
-    valid = len(learn.dls.valid_ds) > 0
+    valid,arch = len(learn.dls.valid_ds) > 0,getattr(learn, 'arch', None)
     return dict(format=FORMAT, labels=_labels(learn)) | _preparation(learn.dls.valid) | dict(
-        arch=getattr(getattr(learn, 'arch', None), '__name__', type(learn.model).__name__),
+        arch=arch if isinstance(arch, str) else getattr(arch, '__name__', type(learn.model).__name__), # of timm's there is only the name
         threshold=_threshold(learn.get_preds(ds_idx=1)[0].float().numpy() if valid else None),
         data=_data(learn.dls), made=datetime.now(timezone.utc).isoformat(timespec='seconds'),
         versions=dict(tellapart=tellapart.__version__, fastai=fastai.__version__, torch=torch.__version__), card=card)

@@ -1,0 +1,136 @@
+"Training: tellapart beside the plain course code, from photos as large as the web has them to export.pkl"
+import json, shutil, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+LABELS = 'badminton', 'squash', 'tennis'
+EACH = 80 # photos drawn of each label
+SIZE = 1500, 1125 # of a drawn photo, in pixels
+PIXELS = 224 # a side, of what the model sees
+EPOCHS = 10 # after the first, frozen one
+LR,BATCH = 3e-3,16
+SEEDS = 1, 2, 3
+
+
+def draw_racket(folder, size, label, i):
+    "Draw one photo of those that the demo tells apart"
+    from tellapart.learn.demo.draw import draw
+    draw(f'{label} racket', i, size=size).save(folder/label/f'{label}-{i}.jpg', quality=88)
+
+
+def draw_rackets(folder):
+    "Draw photos, on all cores"
+    for o in LABELS: (folder/o).mkdir(parents=True)
+    with ProcessPoolExecutor() as pool: list(pool.map(partial(draw_racket, folder, SIZE), *zip(*((o, i) for o in LABELS for i in range(EACH)))))
+    return folder
+
+
+def project(photos, folder, seed):
+    "A project of the photos in a folder, gathered and checked"
+    from tellapart.learn.check import check
+    from tellapart.learn.gather import gather
+    from tellapart.learn.project import read_project
+    labels = {o.name: sum(f.is_file() for f in o.rglob('*')) for o in sorted(photos.iterdir()) if o.is_dir()}
+    folder.mkdir()
+    (file := folder/'tellapart.toml').write_text(
+        f'name = "bench"\nsource = "folder"\nown = {json.dumps(str(photos))}\nper_label = {max(labels.values())}\n[labels]\n'
+        + ''.join(f'{json.dumps(o)} = {json.dumps(o)}\n' for o in labels)
+        + f'[train]\nsize = {PIXELS}\nepochs = {EPOCHS}\nlr = {LR}\nbatch_size = {BATCH}\nsplit = "photo"\nseed = {seed}\n')
+    p = read_project(file)
+    gather(p)
+    check(p)
+    return p
+
+
+def trained(learn):
+    "Train; how long an epoch took, and how many of how many validation photos are wrong"
+    start = time.perf_counter()
+    with learn.no_bar(), learn.no_logging(): learn.fine_tune(EPOCHS, LR)
+    epoch = (time.perf_counter() - start)/(EPOCHS + 1)
+    with learn.no_bar(): error = learn.validate()[1]
+    return dict(epoch=epoch, wrong=round(error*len(learn.dls.valid_ds)), valid=len(learn.dls.valid_ds))
+
+
+def tellapart(photos, valid, folder, seed):
+    "Train as notebooks 01 to 05 do"
+    from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, get_image_files, imagenet_stats, parent_label, set_seed, vision_learner
+    from tellapart.learn.export import export
+    from tellapart.learn.split import LedgerSplitter
+    from tellapart.learn.square import square
+    from tellapart.learn.train import Fast, KeepBest, forecast, loaders, start
+    p = project(photos, folder, seed)
+    set_seed(seed, reproducible=True)
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square(p.train.square, p.train.size),
+                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    learn = vision_learner(loaders(block, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest()])
+    forecast(learn, p.train.epochs)
+    said = trained(learn)
+    export(learn, p.export)
+    return said
+
+
+def course(photos, valid, folder, seed):
+    "Train as fastai's course does, on the same photos, from the same weights"
+    from fastai.vision.all import (CategoryBlock, DataBlock, FuncSplitter, ImageBlock, Normalize, RandomResizedCrop, aug_transforms, error_rate, get_image_files, imagenet_stats,
+                                   parent_label, set_seed, vision_learner)
+    from tellapart.learn.train import start
+    set_seed(seed, reproducible=True)
+    names = set(json.loads(valid.read_text()))
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=FuncSplitter(lambda o: o.name in names),
+                      item_tfms=RandomResizedCrop(PIXELS, min_scale=.5), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    learn = vision_learner(block.dataloaders(photos, bs=BATCH), **start('resnet18'), metrics=error_rate)
+    said = trained(learn)
+    folder.mkdir()
+    learn.export(folder.absolute()/'export.pkl')
+    return said
+
+
+def measure(who, photos, valid, folder, seed):
+    "Train in one of the two ways, and print its numbers"
+    said = globals()[who](Path(photos), Path(valid), Path(folder), int(seed))
+    print('\n' + json.dumps(said)) # below what is said in training
+
+
+def usable(photos, tmp):
+    "A folder of the photos that can be used, each once, and for each seed a file with the names of those that are measured with"
+    from tellapart.learn.ledger import Ledger
+    from tellapart.learn.split import sides
+    p = project(photos, tmp/'usable', SEEDS[0])
+    with Ledger(p.folder) as ledger: df = ledger.frame()
+    for label in p.labels: (tmp/'photos'/label).mkdir(parents=True)
+    for o in df.itertuples(): shutil.copy(o.path, tmp/'photos'/o.label)
+    for seed in SEEDS:
+        side = sides(df, p.train.model_copy(update=dict(seed=seed)))
+        (tmp/f'{seed}.json').write_text(json.dumps(df.path.map(lambda o: o.name)[side == 'valid'].tolist()))
+    return tmp/'photos'
+
+
+def main(folder):
+    "Train in both ways in turn, with each seed, and report"
+    from _bench import apart, median, report
+    from scipy.stats import binomtest
+    runs = dict(tellapart=[], course=[])
+    with TemporaryDirectory() as tmp:
+        tmp = Path(tmp)
+        photos = usable(folder or draw_rackets(tmp/'drawn'), tmp)
+        for seed in SEEDS:
+            for who in runs:
+                runs[who].append(one := apart(__file__, who, photos, tmp/f'{seed}.json', tmp/f'{who}-{seed}', seed))
+                print(f"{who}, seed {seed}: {one['seconds']:.0f} s, {one['wrong']} of {one['valid']} wrong", flush=True)
+    names,of = dict(tellapart='tellapart', course='course code'),{who: median(o) for who,o in runs.items()}
+    kinds = dict(epoch=('an epoch', 's'), seconds=('from photos to export.pkl', 's'), peak=('most memory held', 'MB'))
+    rows = [(f'{what}, {name}', of[who][k], unit) for k,(what,unit) in kinds.items() for who,name in names.items()]
+    for who,name in names.items():
+        wrong = binomtest(sum(o['wrong'] for o in runs[who]), sum(o['valid'] for o in runs[who]))
+        low,high = wrong.proportion_ci(method='wilson')
+        rows.append((f'error rate, {name}', 100*wrong.statistic, f'% ({100*low:.1f} to {100*high:.1f})'))
+    report('train', rows, {what: of['course'][k]/of['tellapart'][k] for k,(what,_) in kinds.items()}, ['tellapart', 'fastai', 'torch', 'torchvision', 'pillow'])
+
+
+if __name__ == '__main__':
+    if sys.argv[1:2] == ['--measure']: measure(*sys.argv[2:])
+    else:
+        from _bench import arguments
+        main(arguments(__doc__).photos)

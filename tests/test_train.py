@@ -1,0 +1,221 @@
+"Training on this machine as it is: what is the same twice, what is kept, what goes wrong, and how little room it needs"
+import ctypes, multiprocessing, os, random, re, shutil, signal, sys
+from types import SimpleNamespace
+import pytest
+
+pytest.importorskip('fastai')
+import psutil, torch
+from fastai.vision.all import (Callback, CategoryBlock, DataBlock, ImageBlock, MixUp, Normalize, aug_transforms, error_rate, get_image_files,
+                               imagenet_stats, load_learner, parent_label, Resize, set_seed, vision_learner, RandomSplitter)
+from tellapart.errors import TellapartError
+from tellapart.learn.export import export
+from tellapart.learn.square import square
+from tellapart.learn.train import _workers, Fast, KeepBest, behind, forecast, loaders, start
+from conftest import draw_photos
+from test_export import quick_learner
+
+MODEL = 'mobilenetv3_small_050' # the quickest of timm's
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    "Several threads gain nothing with so little, and lose much where others work beside us"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('train')
+    for label in 'badminton', 'squash', 'tennis': draw_photos(folder/'photos'/label, 12)
+    return folder/'photos'
+
+
+def data(photos, bs=8, size=48):
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=RandomSplitter(.25, seed=1),
+                      item_tfms=square('random crop', size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    return loaders(block, photos, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=size, batch_size=bs)))
+
+
+def learner(dls, arch=MODEL, cbs=()):
+    learn = vision_learner(dls, **start(arch, 'none'), metrics=error_rate, cbs=[Fast(), KeepBest(), *cbs])
+    learn.remove_cb(learn.progress)
+    return learn
+
+
+def test_the_same_seed_gives_the_same_twice(photos, capsys):
+    "The error and every weight, whether a forecast was asked for or not, in mixed precision with everything drawn by chance"
+    def train(told):
+        set_seed(3, reproducible=True)
+        learn = learner(data(photos), 'resnet18')
+        if told: forecast(learn, 1)
+        learn.fine_tune(1, 3e-3, cbs=MixUp())
+        return learn
+    a,b = train(False),train(True)
+    assert list(a.recorder.values[-1]) == list(b.recorder.values[-1])
+    for k,v in a.model.state_dict().items(): assert torch.equal(v, b.model.state_dict()[k]), k
+    assert re.search(r'Training on .*: 2 epochs of 27 photos will take about \d+ (second|minute)s?\.', capsys.readouterr().out)
+
+
+def test_fast_for_all_that_fastai_does(photos, tmp_path):
+    "It learns, with the learning rate that lr_find suggests; validate and get_preds say the same; and none of it is in the export"
+    set_seed(1, reproducible=True)
+    learn = learner(data(photos), 'resnet18')
+    seen = []
+    class Spy(Callback):
+        def after_pred(self): seen.append((self.training, torch.is_autocast_enabled('cpu')))
+    with learn.added_cbs(Spy()):
+        assert 0 < learn.lr_find(num_it=12, show_plot=False).valley < 1
+        learn.fine_tune(3, 5e-3, freeze_epochs=2)
+    assert not any(auto for training,auto in seen if not training) and not torch.is_autocast_enabled('cpu')
+    assert learn.validate()[1] < .2
+    p,y = learn.get_preds()
+    assert (p.argmax(1) != y).float().mean() == pytest.approx(learn.validate()[1])
+    learn.show_results(max_n=2)
+    assert all(o.is_contiguous() and o.dtype == torch.float32 for o in learn.model.parameters())
+
+
+def test_nothing_of_ours_is_in_the_export(photos, tmp_path):
+    "Callbacks for training stay at home, and the learner has them afterwards"
+    learn = quick_learner(photos, Resize(48))
+    learn.add_cbs([Fast(), KeepBest()])
+    learn.fit(1)
+    loaded = load_learner(export(learn, tmp_path/'export.pkl'))
+    assert [type(o).__name__ for o in learn.cbs if o not in loaded.cbs][-2:] == ['Fast', 'KeepBest']
+    assert not [k for k,v in (vars(loaded) | {str(o): o for o in loaded.cbs}).items() if type(v).__module__.startswith('tellapart')]
+    learn.fit(1)
+
+
+class At(Callback):
+    "Does something in the middle of training"
+    def __init__(self, epoch, do): self.at,self.do = epoch,do
+    def after_pred(self):
+        if self.training and self.epoch == self.at: self.do()
+
+
+def test_the_best_epoch_is_kept(photos, capsys):
+    "An epoch that spoils the model is left out, and what is kept is exactly that of the best one"
+    def spoil():
+        with torch.no_grad(): learn.model[-1].weight.normal_(0, 50)
+    set_seed(1, reproducible=True)
+    learn = quick_learner(photos, Resize(48))
+    learn.metrics = error_rate
+    learn.add_cbs([Fast(), KeepBest(), At(2, spoil)])
+    learn.fit(3, 1e-2)
+    by_epoch = [(o[2], o[1]) for o in learn.recorder.values]
+    best = by_epoch.index(min(by_epoch))
+    assert best != 2 and f'Kept is epoch {best}, the best' in capsys.readouterr().out
+    loss,error = learn.validate()
+    assert error == by_epoch[best][0] and loss == pytest.approx(by_epoch[best][1], rel=1e-4)
+
+
+@pytest.mark.parametrize('epoch,said', [(1, 'Stopped: kept is epoch 0, the best so far'), (0, 'Stopped before the end of an epoch')])
+def test_ctrl_c_keeps_the_best_and_goes_on(photos, capsys, epoch, said):
+    "Also in the first half of fine_tune, whose second half isn't begun then; afterwards training can begin anew"
+    learn = learner(data(photos), cbs=[stop := At(epoch, lambda: signal.raise_signal(signal.SIGINT))])
+    learn.fine_tune(3, 1e-3, freeze_epochs=2)
+    assert said in capsys.readouterr().out and len(learn.recorder.values) == epoch
+    assert not torch.is_autocast_enabled('cpu') and all(not o.grad.any() for o in learn.model.parameters() if o.grad is not None)
+    learn.remove_cb(stop)
+    learn.fine_tune(1, 1e-3)
+    assert len(learn.recorder.values) == 1 and 'Stopped' not in capsys.readouterr().out
+
+
+def test_a_photo_that_has_gone_is_named(photos, tmp_path):
+    "By helpers in processes of their own, too"
+    shutil.copytree(photos, tmp_path/'photos')
+    learn = learner(data(tmp_path/'photos'))
+    (gone := learn.dls.train_ds.items[3]).unlink()
+    for workers in 0, 1:
+        for dl in learn.dls.loaders: dl.fake_l.num_workers = workers
+        with pytest.raises(TellapartError, match=f'^{re.escape(str(gone))} has gone since the check: run 02_check again'): learn.fit(1)
+        with pytest.raises(TellapartError, match='has gone since the check'): forecast(learn, 1)
+    learn.dls = data(tmp_path/'photos')
+    learn.fit(1)
+
+
+def test_numbers_that_are_none(photos):
+    learn = learner(data(photos))
+    with pytest.raises(TellapartError, match=r"^The loss isn't a number any more in epoch 0, .*learning rate is too high \(1e\+30"): learn.fit(1, 1e30)
+
+
+def forked(f):
+    "What `f` returns, called in a process of its own that knows all that this one does"
+    if 'fork' not in multiprocessing.get_all_start_methods(): pytest.skip('this system has no fork')
+    fork = multiprocessing.get_context('fork')
+    ours,theirs = fork.Pipe()
+    process = fork.Process(target=lambda: theirs.send(f()))
+    process.start()
+    theirs.close()
+    try: return ours.recv()
+    finally: process.join()
+
+
+def test_too_little_memory_names_a_batch_size(photos):
+    learn = learner(data(photos, bs=24, size=384), 'resnet18')
+    def fit():
+        import resource
+        resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 10**8,)*2)
+        with pytest.raises(TellapartError) as e: learn.fit(1)
+        return str(e.value)
+    bs = learn.dls.train.bs
+    assert forked(fit) == f"{bs} photos at once don't fit into the memory of the CPU: restart the kernel and try train.batch_size = {bs//2} in the project's file."
+
+
+def test_workers_have_room(photos):
+    "Batches come through where /dev/shm is small, and where it is smaller than a batch"
+    if sys.platform != 'linux' or os.geteuid(): pytest.skip('a /dev/shm of a size to choose takes Linux, and root')
+    dls,batch = data(photos, bs=12, size=512),12*3*512**2
+    def through():
+        libc = ctypes.CDLL(None)
+        if libc.unshare(0x20000) or libc.mount(None, b'/', None, 0x44000, None): return # a namespace of our own, whose mounts nobody else sees
+        came = []
+        for size in '1m', '64m', '4g':
+            if libc.mount(b'tmpfs', b'/dev/shm', b'tmpfs', 0, f'size={size}'.encode()): return
+            workers = _workers(batch)
+            for dl in dls.loaders: dl.fake_l.num_workers = workers
+            came.append((workers, sum(len(y) for dl in dls.loaders for x,y in dl)))
+        return came
+    came = forked(through)
+    if came is None: pytest.skip('this system lets nobody mount')
+    assert came[:2] == [(0, 33), (1, 33)] and came[2][0] >= 1 and came[2][1] == 33
+
+
+def test_few_photos_make_small_batches(photos, capsys):
+    dls = data(photos, bs=500)
+    assert dls.train.bs == 27 and len(dls.train) == 1
+    assert not capsys.readouterr().out
+
+
+def test_the_files_behind_a_batch(photos):
+    "In any order, for each of the batches, from folders and from tables"
+    dls = data(photos)
+    random.seed(4)
+    for i,(x,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in behind(dls.train, i)]
+    dls.show_batch(max_n=2, unique=True)
+    assert set(behind(dls.train)) == {dls.train_ds.items[0]}
+
+
+def test_networks_of_timm(photos, tmp_path, capsys):
+    "By name, with weights in a file and without any, trained and exported"
+    import timm
+    torch.save(timm.create_model(MODEL).state_dict(), tmp_path/'weights.pth')
+    dls = data(photos)
+    given = start(MODEL, str(tmp_path/'weights.pth'))
+    assert 'starts from the weights in weights.pth' in capsys.readouterr().out
+    learn = vision_learner(dls, **given, metrics=error_rate, cbs=Fast())
+    assert torch.equal(learn.model[0].model.conv_stem.weight.cpu(), torch.load(tmp_path/'weights.pth')['conv_stem.weight'])
+    with learn.no_bar(): learn.fine_tune(1)
+    assert export(learn, tmp_path/'export.pkl').exists()
+
+
+def test_hubs_that_cannot_be_reached(monkeypatch, tmp_path, capsys):
+    "Training begins from random weights, in a moment, and it is said why"
+    for o in 'HTTPS_PROXY', 'https_proxy': monkeypatch.setenv(o, 'http://127.0.0.1:9')
+    for o in 'NO_PROXY', 'no_proxy': monkeypatch.delenv(o, raising=False)
+    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
+    for arch in 'resnet34', 'convnext_tiny':
+        assert start(arch)['pretrained'] is False
+        assert f"{arch} starts from random weights: pretrained ones can't be downloaded here" in capsys.readouterr().out

@@ -13,7 +13,7 @@ CAT,DOG = 'cat &lt;b&gt;','dog' # What would become a tag if names were taken fo
 
 @pytest.fixture
 def p(tmp_path):
-    "A project of 30 photos, and one more: a cat, cut a little, that is called a dog and has come from feedback; with doubts in the order of the names"
+    "A project of 31 photos with doubts in the order of their names; one is a cat, cut a little, that is called a dog and has come from feedback"
     p = read_project(new_project('pets', [CAT, DOG], tmp_path/'projects'))
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype='uint8')).resize((80, 80)) for _ in range(30)]
@@ -30,7 +30,7 @@ def p(tmp_path):
 @pytest.fixture
 def page(browser, p, tmp_path, free_port, monkeypatch):
     "A notebook with the cleaner, open in JupyterLab"
-    for o in 'JUPYTERLAB_WORKSPACES_DIR', 'JUPYTERLAB_SETTINGS_DIR', 'JUPYTER_CONFIG_DIR', 'JUPYTER_RUNTIME_DIR': monkeypatch.setenv(o, str(tmp_path/o))
+    for o in 'LAB_WORKSPACES', 'LAB_SETTINGS', '_CONFIG', '_RUNTIME': monkeypatch.setenv(f'JUPYTER{o}_DIR', str(tmp_path/o))
     cells = [f'''import pandas as pd
 from tellapart.learn.clean import PhotoCleaner
 from tellapart.learn.project import read_project
@@ -84,7 +84,8 @@ def test_photos_are_cleaned(page, p):
     cards.nth(1).get_by_title('Set aside').click()
     cards.nth(2).get_by_label('What it is').select_option('dog')
     await_marks(page, '→ dog', 'set aside', '→ dog')
-    for key in 'ArrowRight', 'Delete', 'ArrowRight', '2', 'ArrowRight', 'd', 'd', ' ', 'x', 'ArrowRight', 'd': page.keyboard.press(key) # In JupyterLab, x and d d mean to delete the cell
+    # To JupyterLab, x and twice d mean that the cell is to be deleted.
+    for key in 'ArrowRight', 'Delete', 'ArrowRight', '2', 'ArrowRight', 'd', 'd', ' ', 'x', 'ArrowRight', 'd': page.keyboard.press(key)
     await_marks(page, '→ dog', 'set aside', '→ dog', 'set aside', '→ dog', '', '→ dog')
     page.keyboard.press('Enter')
     page.keyboard.press('PageDown')

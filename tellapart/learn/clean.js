@@ -29,7 +29,8 @@ function render({ model, el }) {
   back.ariaLabel = "Previous page";
   on.ariaLabel = "Next page";
   const place = element("span", {});
-  const [apply, undo] = [button("", () => ask("apply")), button("Undo", () => ask("undo"))];
+  const finish = what => { ask(what); focus(current); }; // The button is about to be disabled, and would lose the focus to JupyterLab
+  const [apply, undo] = [button("", () => finish("apply")), button("Undo", () => finish("undo"))];
   const status = element("p", { role: "status" });
   const grid = element("div", { className: "ta-cards", onkeydown: pressed });
   const more = button("Next page", () => turn(1));
@@ -57,9 +58,10 @@ function render({ model, el }) {
     guess.hidden = !predicted;
     const twin = twins.length ? [element("p", { className: "ta-twins", textContent: `looks like ${twins.join(", ")}` })] : [];
     const badge = element("b", {});
-    const node = element("div", { role: "group", className: predicted && predicted !== label ? "ta-doubted" : "", tabIndex: -1, title: file, onfocus: () => { current = i; rove(); } },
-      element("figure", {}, picture ? element("img", { src: picture, alt: "", draggable: false }) : element("div", { className: "ta-none", textContent: "no picture" }), badge),
+    const look = picture ? element("img", { src: picture, alt: "", draggable: false }) : element("div", { className: "ta-none", textContent: "no picture" });
+    const node = element("div", { role: "group", tabIndex: -1, title: file, onfocus: () => { current = i; rove(); } }, element("figure", {}, look, badge),
       element("p", {}, element("strong", { textContent: label }), ` ${side}`), ...twin, element("div", {}, guess, aside, choice));
+    node.classList.toggle("ta-doubted", predicted && predicted !== label);
     node.onclick = event => { if (event.target !== choice) focus(i); };
 
     function tell(what) { // What it is marked as, or its label
@@ -122,7 +124,8 @@ function render({ model, el }) {
   }
 
   const showSaid = () => { status.textContent = model.get("said"); undo.disabled = !model.get("undoable"); };
-  const listeners = { "change:cards": showCards, "change:marks": showMarks, "change:said change:undoable": showSaid, "msg:custom": () => { clearTimeout(timer); showSaid(); } };
+  const answered = () => { clearTimeout(timer); showSaid(); };
+  const listeners = { "change:cards": showCards, "change:marks": showMarks, "change:said change:undoable": showSaid, "msg:custom": answered };
   for (const [events, listener] of Object.entries(listeners)) model.on(events, listener);
   showCards();
   showSaid();

@@ -77,7 +77,10 @@ class PhotoCleaner(ImageClassifierCleaner):
 
     @property
     def fns(self): "The working copies of the photos in the view that is shown"; return L(list(self.shown.working))
-    def values(self): "For each of `fns` a label to move to, or '<Delete>', or '<Keep>'"; return L(self.widget.marks.get(o, KEEP) for o in self.shown.file)
+
+    def values(self):
+        "For each of `fns` the label to move it to, or '<Delete>', or '<Keep>'"
+        return L(self.widget.marks.get(o, KEEP) for o in self.shown.file)
 
     def _ipython_display_(self):
         "Show the page, and for readers that can't show widgets a sheet of it"
@@ -101,7 +104,8 @@ def _read(self:PhotoCleaner):
 def _views(self:PhotoCleaner):
     "What can be shown: the photos of each view, by its name"
     df = self.photos
-    views = {ALL: df} | {f'labelled {o}': df[df.label == o] for o in self.p.labels} | {f'for {name}': df[df.split == side] for side,name in _SIDES.items()}
+    views = {ALL: df} | {f'labelled {o}': df[df.label == o] for o in self.p.labels}
+    views |= {f'for {name}': df[df.split == side] for side,name in _SIDES.items()}
     views |= {'looking alike': _beside(df), 'feedback': df[df.source == 'feedback']}
     return {name: o for name,o in views.items() if len(o)} | dict(marked=df[df.file.isin(self.widget.marks)])
 
@@ -126,7 +130,8 @@ def show(self:PhotoCleaner,
     page = min(max(page, 0), pages-1)
     cards = [self._card(o) for o in self.shown[page*self.per_page : (page+1)*self.per_page].itertuples()]
     with self.widget.hold_sync(): # so that the browser gets it in one piece
-        for name,value in dict(views=list(views), view=view, page=page, pages=pages, n=len(self.shown), cards=cards).items(): setattr(self.widget, name, value)
+        for name,value in dict(views=list(views), view=view, page=page, pages=pages, n=len(self.shown), cards=cards).items():
+            setattr(self.widget, name, value)
 
 @patch
 def mark(self:PhotoCleaner,
@@ -134,7 +139,8 @@ def mark(self:PhotoCleaner,
     what:str|None, # The label that it should have, or '<Delete>'; `None` to keep it as it is
 )->str: # What is noted, in a sentence. Raises `TellapartError` for what is no label
     "Note what should become of a photo"
-    if what not in (None, DELETE, *self.p.labels): raise TellapartError(f"{what!r} is no label of {self.p.name}; choose {', '.join(self.p.labels)}, or {DELETE}.")
+    if what not in (None, DELETE, *self.p.labels):
+        raise TellapartError(f"{what!r} is no label of {self.p.name}; choose {', '.join(self.p.labels)}, or {DELETE}.")
     with Ledger(self.p.folder) as ledger:
         ledger.mark(file, what)
         self.widget.marks = marks = ledger.marks()

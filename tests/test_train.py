@@ -4,8 +4,8 @@ from types import SimpleNamespace
 import pytest
 
 pytest.importorskip('fastai')
-import psutil, torch
-from fastai.vision.all import (Callback, CategoryBlock, DataBlock, ImageBlock, MixUp, Normalize, aug_transforms, error_rate, get_image_files,
+import pandas as pd, psutil, torch
+from fastai.vision.all import (Callback, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, MixUp, Normalize, aug_transforms, error_rate, get_image_files,
                                imagenet_stats, load_learner, parent_label, Resize, set_seed, vision_learner, RandomSplitter)
 from tellapart.errors import TellapartError
 from tellapart.learn.export import export
@@ -69,7 +69,7 @@ def test_fast_for_all_that_fastai_does(photos, tmp_path):
     with learn.added_cbs(Spy()):
         assert 0 < learn.lr_find(num_it=12, show_plot=False).valley < 1
         learn.fine_tune(3, 5e-3, freeze_epochs=2)
-    assert not any(auto for training,auto in seen if not training) and not torch.is_autocast_enabled('cpu')
+    assert not any(auto for training,auto in seen if not training)
     assert learn.validate()[1] < .2
     p,y = learn.get_preds()
     assert (p.argmax(1) != y).float().mean() == pytest.approx(learn.validate()[1])
@@ -189,6 +189,17 @@ def test_few_photos_make_small_batches(photos, capsys):
     assert not capsys.readouterr().out
 
 
+def test_an_error_leaves_nothing_behind(photos):
+    "What is computed after a step that was broken off isn't in mixed precision, and the learner goes on"
+    def fail(): raise ValueError('a bug')
+    learn = learner(data(photos), cbs=[bug := At(0, fail)])
+    with pytest.raises(ValueError): learn.fit(1)
+    assert not torch.is_autocast_enabled('cpu')
+    learn.remove_cb(bug)
+    learn.fit(1)
+    assert '_do_one_batch' not in vars(learn) and '_do_epoch' not in vars(learn)
+
+
 def test_the_files_behind_a_batch(photos):
     "In any order, for each of the batches, from folders and from tables"
     dls = data(photos)
@@ -196,6 +207,16 @@ def test_the_files_behind_a_batch(photos):
     for i,(x,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in behind(dls.train, i)]
     dls.show_batch(max_n=2, unique=True)
     assert set(behind(dls.train)) == {dls.train_ds.items[0]}
+    files = get_image_files(photos)
+    table = pd.DataFrame(dict(file=files.map(str), label=files.map(parent_label), valid=[i % 4 == 0 for i in range(len(files))]))
+    block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('valid'), item_tfms=Resize(32))
+    dls = loaders(block, table, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=32, batch_size=8)))
+    assert [dls.vocab[o] for o in dls.train.one_batch()[1]] == [o.label for o in behind(dls.train)]
+
+
+def test_a_network_for_one_size_says_so(photos):
+    learn = learner(data(photos), 'vit_tiny_patch16_224')
+    with pytest.raises(TellapartError, match='^vit_tiny_patch16_224 takes photos of one size only: set train.size = 224'): learn.fit(1)
 
 
 def test_networks_of_timm(photos, tmp_path, capsys):

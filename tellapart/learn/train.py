@@ -115,7 +115,8 @@ def behind(
     batch:int=0, # Which of those that were last made; `show_batch` makes one
 )->L: # The items of the batch: files, or rows of the DataFrame; in the order in which the batch has them
     "Find the photos behind a batch"
-    return L(dl.items[i] for i in islice(dl._DataLoader__idxs, batch*dl.bs, (batch+1)*dl.bs)) # where fastai keeps the order it has shuffled them into
+    items = getattr(dl.items, 'iloc', dl.items)
+    return L(items[i] for i in islice(dl._DataLoader__idxs, batch*dl.bs, (batch+1)*dl.bs)) # where fastai keeps the order it has shuffled them into
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000018
 def _short(device):
@@ -126,24 +127,26 @@ def _short(device):
 # %% ../../notebooks/library/learn/09_train.ipynb #0000001a
 class Fast(MixedPrecision):
     "Trains with channels last, and in mixed precision where the device is faster with it"
-    run_valid,_stateattrs = False,('casting', 'autocast', 'scales')
+    run_valid,_stateattrs = False,('casting', 'autocast', 'scales') # not saved with the learner
 
     def before_fit(self):
-        self.after_cancel_fit()
         device = self.dls.device
         short = _short(device)
-        self.casting,self.autocast = ExitStack(),autocast(device.type, short, enabled=short is not None)
-        self.scales,self.learn.scaler = L(),GradScaler(device.type, enabled=short == torch.float16)
+        self.scales,self.autocast,self.learn.scaler = L(),autocast(device.type, short, enabled=short is not None),GradScaler(device.type, enabled=short == torch.float16)
         self.model.to(memory_format=torch.channels_last)
+        self.learn._do_one_batch = self._batch
 
-    def before_batch(self): self.casting.enter_context(self.autocast)
+    def _batch(self):
+        with ExitStack() as self.casting: # which ends with the loss, or with an error
+            if self.training: self.casting.enter_context(self.autocast)
+            Learner._do_one_batch(self.learn)
+
+    def before_batch(self): pass # where MixedPrecision begins, and goes on for ever if an error comes before the loss
     def after_loss(self): self.casting.close()
-    def after_cancel_fit(self): # or what was broken off by an error, and begins anew
-        if getattr(self, 'casting', None): self.casting.close()
 
     def after_fit(self):
+        del self.learn._do_one_batch
         self.model.to(memory_format=torch.contiguous_format)
-        self.casting = None
         super().after_fit()
 
 # %% ../../notebooks/library/learn/09_train.ipynb #0000001d
@@ -194,6 +197,9 @@ def _in_a_sentence(learn):
     except FileNotFoundError as e: # a worker tells of it in its message alone
         file = e.filename or re.search(r"No such file or directory: '(.*)'", str(e))[1]
         raise TellapartError(f"{file} has gone since the check: run 02_check again, and then this notebook from the top.") from None
+    except AssertionError as e: # timm's
+        if not (only := re.search(r"Input \w+ \(\d+\) doesn't match model \((\d+)\)", str(e))): raise
+        raise TellapartError(f"{learn.arch} takes photos of one size only: set train.size = {only[1]} in the project's file, or choose another train.arch.") from None
     except RuntimeError as e:
         if not re.search("out of memory|can't allocate memory", str(e)): raise
         raise TellapartError(f"{learn.dls.train.bs} photos at once don't fit into the memory of {_device(learn).split(',')[0]}: restart the kernel and "

@@ -62,7 +62,8 @@ def _from_file(name, file):
     "For `vision_learner`: the network called `name`, starting from the weights in `file`. Raises `TellapartError`"
     if not Path(file).is_file(): raise TellapartError(f"There are no weights at {file}; mend train.weights in the project's file.")
     try: _loaded(name, file)
-    except Exception: raise TellapartError(f"{file} doesn't hold weights of {name}; take the file that belongs to it, or another train.arch.") from None # it can be anything
+    except Exception: # it can be anything
+        raise TellapartError(f"{file} doesn't hold weights of {name}; take the file that belongs to it, or another train.arch.") from None
     if name not in _TORCHVISION: return dict(arch=name, pretrained=True, pretrained_cfg_overlay=dict(file=str(file)))
     def arch(weights=None): return _loaded(name, file)
     arch.__name__,model_meta[arch] = name,model_meta[_TORCHVISION[name]]
@@ -77,10 +78,14 @@ def start(
     _known(arch)
     scratch = dict(arch=_TORCHVISION.get(arch, arch), pretrained=False, splitter=params)
     if weights == 'none': print(f'{arch} starts from random weights, as the project wants it.'); return scratch
-    if weights != 'hub': given = _from_file(arch, weights); print(f'{arch} starts from the weights in {Path(weights).name}.'); return given
+    if weights != 'hub':
+        given = _from_file(arch, weights)
+        print(f'{arch} starts from the weights in {Path(weights).name}.')
+        return given
     url,cached = _cached(arch)
     if cached or url and _reachable(url): print(f'{arch} starts from pretrained weights.'); return dict(arch=scratch['arch'], pretrained=True)
-    print(f'{arch} starts from random weights: ' + (f"pretrained ones can't be downloaded here, or given as train.weights = \"{arch}.pth\"." if url else 'nobody has pretrained it.'))
+    why = f"pretrained ones can't be downloaded here, or given as train.weights = \"{arch}.pth\"" if url else 'nobody has pretrained it'
+    print(f'{arch} starts from random weights: {why}.')
     return scratch
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000010
@@ -96,8 +101,9 @@ def _batch_size(p, photos):
     "How many photos make a batch, of as many as there are; a line where that is less than the project wants"
     free = torch.cuda.mem_get_info()[0] if torch.cuda.is_available() else psutil.virtual_memory().available
     fit = max(2, int(free/(_PHOTO*p.train.size**2)))
-    if fit < min(p.train.batch_size, photos): print(f'{fit} photos make a batch instead of {p.train.batch_size}: more may not fit into the {free/1e9:.1f} GB of memory that are free.')
-    return min(p.train.batch_size, photos, fit)
+    bs = min(p.train.batch_size, photos)
+    if fit < bs: print(f'{fit} photos make a batch instead of {bs}: more may not fit into the {free/1e9:.1f} GB of memory that are free.')
+    return min(bs, fit)
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000011
 def loaders(
@@ -132,7 +138,8 @@ class Fast(MixedPrecision):
     def before_fit(self):
         device = self.dls.device
         short = _short(device)
-        self.scales,self.autocast,self.learn.scaler = L(),autocast(device.type, short, enabled=short is not None),GradScaler(device.type, enabled=short == torch.float16)
+        self.autocast = autocast(device.type, short, enabled=short is not None)
+        self.scales,self.learn.scaler = L(),GradScaler(device.type, enabled=short == torch.float16)
         self.model.to(memory_format=torch.channels_last)
         self.learn._do_one_batch = self._batch
 
@@ -145,7 +152,7 @@ class Fast(MixedPrecision):
     def after_loss(self): self.casting.close()
 
     def after_fit(self):
-        del self.learn._do_one_batch
+        self.learn.__dict__.pop('_do_one_batch', None)
         self.model.to(memory_format=torch.contiguous_format)
         super().after_fit()
 
@@ -183,7 +190,8 @@ def _device(learn):
     device = learn.dls.device
     how = str((hasattr(learn, 'fast') and _short(device)) or torch.float32).removeprefix('torch.')
     if device.type == 'cuda': return f'{torch.cuda.get_device_name(device)}, in {how}'
-    return f'the CPU, with {torch.get_num_threads()} cores and in {how}, for PyTorch sees no GPU here' if device.type == 'cpu' else f'{device.type.upper()}, in {how}'
+    n = torch.get_num_threads()
+    return f"the CPU, with {n} core{'s'*(n > 1)} and in {how}, for PyTorch sees no GPU here" if device.type == 'cpu' else f'{device.type.upper()}, in {how}'
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000021
 @contextmanager
@@ -213,7 +221,7 @@ def forecast(
 )->None: # Raises `TellapartError` if it can't be trained in the memory that there is, or a photo has gone
     "Say where `learn` trains, and how long it will take"
     with _in_a_sentence(learn): seconds = (epochs + freeze_epochs)*_epoch_seconds(learn)
-    print(f'Training on {_device(learn)}: {epochs + freeze_epochs} epochs of {len(learn.dls.train_ds)} photos will take {_about(seconds)}.')
+    print(f'Training on {_device(learn)}: {epochs + freeze_epochs} epochs of {len(learn.dls.train_ds)} photos will take {_about(seconds)}.', flush=True)
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000025
 def _fine_tuning():
@@ -257,7 +265,9 @@ class KeepBest(Callback):
         now = dict(zip(self.recorder.metric_names, self.recorder.log))
         score = now.get('error_rate', 0),now['valid_loss']
         if self.kept is None or score < self.kept.score:
-            self.kept = SimpleNamespace(score=score, epoch=self.epoch, again=self.again, weights={k: v.to('cpu', copy=True) for k,v in get_model(self.model).state_dict().items()})
+            weights = {k: v.to('cpu', copy=True) for k,v in get_model(self.model).state_dict().items()}
+            how = f"{score[0]:.1%} wrong" if 'error_rate' in now else f'a loss of {score[1]:.3f}'
+            self.kept = SimpleNamespace(score=score, how=how, epoch=self.epoch, again=self.again, weights=weights)
 
     def after_fit(self):
         self.learn.__dict__.pop('_do_epoch', None)
@@ -269,4 +279,4 @@ class KeepBest(Callback):
         last = self.kept.epoch == self.n_epoch - 1 and self.kept.again == self.again
         if last and not self.stopped: return
         table = ' of the first table'*(self.again and not self.kept.again)
-        print(f"{'Stopped: k' if self.stopped else 'K'}ept is epoch {self.kept.epoch}{table}, the best{' so far'*self.stopped}, with {self.kept.score[0]:.1%} wrong.")
+        print(f"{'Stopped: k' if self.stopped else 'K'}ept is epoch {self.kept.epoch}{table}, the best{' so far'*self.stopped}, with {self.kept.how}.")

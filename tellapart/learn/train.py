@@ -89,7 +89,7 @@ def start(
     return scratch
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000010
-_PHOTO = 180e6/224**2 # bytes of memory that training takes for each pixel of a photo
+_PHOTO = 130e6/224**2 # bytes of memory that training takes for each pixel of a photo
 _WORKER = 1e9 # bytes of memory that a worker may take
 
 def _workers(batch):

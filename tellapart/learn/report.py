@@ -77,7 +77,7 @@ class Run(BaseModel):
     project:str
     arch:str
     epochs:int # After those with most layers frozen
-    epoch_time:str # What the last one took, as fastai writes it: minutes:seconds; empty where that isn't known
+    seconds:float|None # That training took, where `KeepBest` has watched
     device:str
     settings:dict # `[train]` of the project
     versions:dict[str, str]
@@ -115,11 +115,11 @@ def _answers(learn, p):
 
 # %% ../../notebooks/library/learn/09a_report.ipynb #00000010
 def _trained(learn):
-    "What fastai's recorder has of the last training: curves by name, and how long an epoch took; nothing where it has none"
+    "What fastai's recorder has of the last training, curves by name, and how long it took; nothing where that isn't known"
     recorder = getattr(learn, 'recorder', None)
     names = [o for o in getattr(recorder, 'metric_names', []) if o not in ('epoch', 'time')]
     rows = [o for o in getattr(recorder, 'values', []) if len(o) == len(names)] # else the epoch was broken off
-    return dict(curves={name: [float(row[i]) for row in rows] for i,name in enumerate(names) if rows}, epoch_time=recorder.log[-1] if rows else '')
+    return dict(curves={name: [float(row[i]) for row in rows] for i,name in enumerate(names) if rows}, seconds=getattr(getattr(learn, 'keep_best', None), 'seconds', None))
 
 def _run(learn, p, df, trained):
     "All that is kept of a run whose answers are `df`"
@@ -307,7 +307,7 @@ def _facts(run, name):
     yield 'kept as', f'runs/{name}/report.html'
     yield 'made', f'{run.time:%Y-%m-%d %H:%M}'
     yield 'photos', f"{run.photos['train']:,} to learn from, {run.photos['valid']:,} to measure with"
-    yield 'network', f'{run.arch}, {run.epochs} epochs' + f' of {run.epoch_time} minutes each'*bool(run.epoch_time)
+    yield 'network', f'{run.arch}, {run.epochs} epochs' + (f' in {round(run.seconds):,} seconds' if run.seconds else '')
     yield 'on', run.device
     yield from ((k, v) for k,v in run.settings.items() if k not in ('arch', 'epochs'))
     yield 'versions', ', '.join(f'{k} {v}' for k,v in run.versions.items())

@@ -147,14 +147,22 @@ def _lighter(data):
     return {k: v for k,v in data.items() if k != 'image/png'} | {'image/jpeg': jpeg}
 
 
+_WIDGET = 'application/vnd.jupyter.widget-view+json'
+
+def _only_widget(out):
+    "Whether an output is a widget without a picture that stands for it"
+    data = out.get('data', {})
+    return _WIDGET in data and not any(o.startswith('image/') for o in data)
+
+
 def _save(nb, file, root):
     "Write a notebook with its outputs as they may be committed: nothing in them that differs from run to run or from machine to machine"
     nb.metadata.pop('widgets', None)
     for o in nb.cells:
         if o.cell_type == 'code':
-            o.outputs = [o for o in o.outputs if o.get('name') != 'stderr' and 'application/vnd.jupyter.widget-view+json' not in o.get('data', {})]
+            o.outputs = [out for out in o.outputs if out.get('name') != 'stderr' and not _only_widget(out)]
             for out in o.outputs:
-                if 'data' in out: out.data = _lighter(out.data)
+                if 'data' in out: out.data = _lighter({k: v for k,v in out.data.items() if k != _WIDGET})
     folder,sep = json.dumps(str(root))[1:-1], json.dumps(os.sep)[1:-1]
     file.write_text(nbformat.writes(nb).replace(folder + sep, '').replace(folder, '.'), 'utf-8')
     with working_directory(root): nbdev_clean(str(file))

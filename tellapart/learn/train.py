@@ -229,11 +229,12 @@ def _fine_tuning():
     return next((o for o,_ in traceback.walk_stack(None) if o.f_code is Learner.fine_tune.__code__), None)
 
 class KeepBest(Callback):
-    "Keeps the weights of the best epoch, also where Ctrl-C ends training; tells in a sentence what goes wrong"
+    "Keeps the weights of the best epoch, also where Ctrl-C ends training, and the time it took; tells in a sentence what goes wrong"
     order,remove_on_fetch,_only_train_loop = 49,True,True # the Recorder, at 50, forgets what was before
     _stateattrs = 'kept','within' # not saved with the learner
     kept = within = None # the best epoch; the call of `fine_tune` that it was in
     stopped = trained = False
+    seconds = None # that training took, all of `fine_tune`
 
     def before_fit(self):
         self.run,self.trained = not (hasattr(self.learn, 'lr_finder') or hasattr(self.learn, 'gather_preds')),False
@@ -253,7 +254,7 @@ class KeepBest(Callback):
             raise CancelFitException from None
 
     def before_train(self):
-        if self.epoch == 0 and not self.again: self.kept = None
+        if self.epoch == 0 and not self.again: self.kept,self.began = None,time.perf_counter()
         self.trained = True
 
     def after_batch(self):
@@ -262,6 +263,7 @@ class KeepBest(Callback):
     def after_epoch(self):
         self.learn._do_epoch = self._epoch
         if not self.trained: return # it was only measured
+        self.seconds = time.perf_counter() - self.began
         now = dict(zip(self.recorder.metric_names, self.recorder.log))
         score = now.get('error_rate', 0),now['valid_loss']
         if self.kept is None or score < self.kept.score:

@@ -1,0 +1,116 @@
+"Who is likely mislabelled: with a learner that comes from its file, interrupted, and after a label has changed"
+import io
+import numpy as np
+import pytest
+from PIL import Image
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import read_project
+
+pytest.importorskip('fastai')
+import torch
+from fastai.vision.all import DataBlock, CategoryBlock, ImageBlock, Normalize, Transform, error_rate, get_image_files, imagenet_stats, load_learner, parent_label, vision_learner
+from tellapart.learn.check import check
+from tellapart.learn.doubt import doubts
+from tellapart.learn.gather import examine
+from tellapart.learn.split import LedgerSplitter
+from tellapart.learn.square import square
+from tellapart.learn.train import Fast, KeepBest, loaders, start
+
+PROJECT = '''name = "pets"
+[labels]
+cat = "cat"
+dog = "dog"
+[train]
+size = 32
+arch = "resnet10t"
+weights = "none"
+epochs = 5
+lr = 5e-3
+batch_size = 8
+'''
+
+
+@pytest.fixture(scope='module', autouse=True)
+def one_thread():
+    "Several threads gain nothing with so little"
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope='module')
+def pets(tmp_path_factory):
+    "A project in which cats are red and dogs are blue, but for four; and the names of those"
+    folder = tmp_path_factory.mktemp('doubt')
+    (folder/'tellapart.toml').write_text(PROJECT)
+    p,rng,wrong = read_project(folder/'tellapart.toml'),np.random.default_rng(0),set()
+    with Ledger(p.folder) as ledger:
+        for i in range(100):
+            pixels = rng.integers(0, 100, (64, 64, 3), dtype='uint8')
+            pixels[..., 2*(i%2)] += 150
+            Image.fromarray(pixels).save(f := io.BytesIO(), 'PNG')
+            file = ledger.add(['cat', 'dog'][(i + (i < 4)) % 2], f.getvalue(), **examine(f.getvalue())[0])
+            if i < 4: wrong.add(file)
+    check(p)
+    return p,wrong
+
+
+@pytest.fixture(scope='module')
+def learn(pets):
+    "A learner as the notebook on training leaves it, and the one on cleaning finds it"
+    p,_ = pets
+    photos = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p),
+                       item_tfms=square('white', p.train.size), batch_tfms=Normalize.from_stats(*imagenet_stats))
+    learn = vision_learner(loaders(photos, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest()])
+    with learn.no_bar(), learn.no_logging(): learn.fine_tune(p.train.epochs, p.train.lr)
+    learn.photos = photos
+    learn.export(p.folder/'trained.pkl')
+    return load_learner(p.folder/'trained.pkl')
+
+
+def test_photos_of_both_sides_are_ordered_by_doubt(pets, learn):
+    p,wrong = pets
+    torch.manual_seed(7)
+    found,drawn = doubts(learn, p),torch.rand(3)
+    torch.manual_seed(7)
+    assert torch.equal(drawn, torch.rand(3)) # chance goes on as if nothing had been
+    with Ledger(p.folder) as ledger: df = ledger.frame().set_index('file')
+    assert set(found.index) == set(df.index) and (found.label == df.label[found.index]).all()
+    assert wrong <= set(found.index[:6])
+    assert (found.doubt.diff()[1:] <= 0).all() and found.doubt.between(0, 1).all()
+    assert np.allclose(found.probability, np.where(found.label == found.predicted, found.given, 1 - found.given), atol=1e-5)
+
+
+class Interrupt(Transform):
+    "Ctrl-C, when so many photos have been opened"
+    def __init__(self, after): self.after = after
+    def encodes(self, o):
+        self.after -= 1
+        if not self.after: raise KeyboardInterrupt
+        return o
+
+
+def test_ctrl_c_leaves_nothing_behind(pets, learn):
+    "Neither an answer that isn't whole, nor a model that has changed; and made from the start it is the same again, to the last digit"
+    p,_ = pets
+    first = doubts(learn, p)
+    for o in (p.folder/'doubts').iterdir(): o.unlink()
+    weights = {k: v.clone() for k,v in learn.model.state_dict().items()}
+    learn.dls.train.after_item.add(stop := Interrupt(200))
+    with pytest.raises(KeyboardInterrupt): doubts(learn, p)
+    learn.dls.train.after_item.fs.remove(stop)
+    assert not any((p.folder/'doubts').iterdir())
+    assert all(torch.equal(v, weights[k]) for k,v in learn.model.state_dict().items())
+    assert doubts(learn, p).equals(first)
+
+
+def test_a_label_put_right_is_looked_at_anew(pets, learn):
+    p,wrong = pets
+    first,file = doubts(learn, p),min(wrong)
+    with Ledger(p.folder) as ledger: ledger.decide(labels={file: 'dog' if file.startswith('cat') else 'cat'})
+    now = doubts(learn, p)
+    with Ledger(p.folder) as ledger: ledger.undo()
+    moved, = set(now.index) - set(first.index)
+    assert now.doubt[moved] < .5 < first.doubt[file]
+    assert doubts(learn, p).equals(first)

@@ -104,11 +104,11 @@ def test_the_best_epoch_is_kept(photos, capsys):
     learn.metrics = error_rate
     learn.add_cbs([Fast(), KeepBest(), At(2, spoil)])
     learn.fit(3, 1e-2)
-    by_epoch = [(o[2], o[1]) for o in learn.recorder.values]
+    by_epoch = [(o[1], o[2]) for o in learn.recorder.values]
     best = by_epoch.index(min(by_epoch))
     assert best != 2 and f'Kept is epoch {best}, the best' in capsys.readouterr().out
     loss,error = learn.validate()
-    assert error == by_epoch[best][0] and loss == pytest.approx(by_epoch[best][1], rel=1e-4)
+    assert loss == pytest.approx(by_epoch[best][0], rel=1e-4) and error == by_epoch[best][1]
 
 
 @pytest.mark.parametrize('epoch,said', [(1, 'Stopped: kept is epoch 0, the best so far'), (0, 'Stopped before the end of an epoch')])

@@ -86,7 +86,7 @@ class PhotoCleaner(ImageClassifierCleaner):
         "Show the page, and for readers that can't show widgets a sheet of it"
         rows = self.shown[:self.per_page]
         captions = [o.label if o.predicted in (o.label, '') else f'{o.label}, or {o.predicted}?' for o in rows.itertuples()]
-        contact_sheet(rows.working, captions).save(f := io.BytesIO(), 'JPEG', quality=80)
+        contact_sheet(rows.working, captions, columns=6, side=150).save(f := io.BytesIO(), 'JPEG', quality=80)
         data,_ = self.widget._repr_mimebundle_()
         display(data | {'image/jpeg': base64.b64encode(f.getvalue()).decode()}, raw=True)
 

@@ -265,11 +265,10 @@ class KeepBest(Callback):
         if not self.trained: return # it was only measured
         self.seconds = time.perf_counter() - self.began
         now = dict(zip(self.recorder.metric_names, self.recorder.log))
-        score = now.get('error_rate', 0),now['valid_loss']
-        if self.kept is None or score < self.kept.score:
+        if self.kept is None or now['valid_loss'] < self.kept.loss:
             weights = {k: v.to('cpu', copy=True) for k,v in get_model(self.model).state_dict().items()}
-            how = f"{score[0]:.1%} wrong" if 'error_rate' in now else f'a loss of {score[1]:.3f}'
-            self.kept = SimpleNamespace(score=score, how=how, epoch=self.epoch, again=self.again, weights=weights)
+            how = f"a loss of {now['valid_loss']:.3f}" + (f" and {now['error_rate']:.1%} wrong" if 'error_rate' in now else '')
+            self.kept = SimpleNamespace(loss=now['valid_loss'], how=how, epoch=self.epoch, again=self.again, weights=weights)
 
     def after_fit(self):
         self.learn.__dict__.pop('_do_epoch', None)

@@ -1,5 +1,5 @@
 "Training on this machine as it is: what is the same twice, what is kept, what goes wrong, and how little room it needs"
-import ctypes, multiprocessing, os, random, re, shutil, signal, sys
+import ctypes, multiprocessing, os, random, re, shutil, signal, subprocess, sys
 from types import SimpleNamespace
 import pytest
 
@@ -57,6 +57,13 @@ def test_the_same_seed_gives_the_same_twice(photos, capsys):
     assert list(a.recorder.values[-1]) == list(b.recorder.values[-1])
     for k,v in a.model.state_dict().items(): assert torch.equal(v, b.model.state_dict()[k]), k
     assert re.search(r'Training on .*: 2 epochs of 27 photos will take about \d+ (second|minute)s?\.', capsys.readouterr().out)
+
+
+def test_forecast_tells_when_other_programs_are_busy(photos, capsys):
+    other = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
+    try: forecast(learner(data(photos)), 1)
+    finally: other.kill()
+    assert 'Other programs keep this computer busy' in capsys.readouterr().out
 
 
 def test_fast_for_all_that_fastai_does(photos, tmp_path):

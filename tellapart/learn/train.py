@@ -214,14 +214,20 @@ def _in_a_sentence(learn):
                              f"try train.batch_size = {max(2, learn.dls.train.bs//2)} in the project's file.") from None
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000022
+def _busy():
+    "How many cores are busy, by other programs as long as we do nothing"
+    return psutil.cpu_percent(.5)/100*psutil.cpu_count()
+
 def forecast(
     learn:Learner, # Ready to be trained
     epochs:int, # As `fine_tune` is going to be told
     freeze_epochs:int=1, # The same
 )->None: # Raises `TellapartError` if it can't be trained in the memory that there is, or a photo has gone
     "Say where `learn` trains, and how long it will take"
+    others = _busy()
     with _in_a_sentence(learn): seconds = (epochs + freeze_epochs)*_epoch_seconds(learn)
     print(f'Training on {_device(learn)}: {epochs + freeze_epochs} epochs of {len(learn.dls.train_ds)} photos will take {_about(seconds)}.', flush=True)
+    if learn.dls.device.type == 'cpu' and others > .5: print('Other programs keep this computer busy: without them, training may be many times as fast.', flush=True)
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000025
 def _fine_tuning():

@@ -21,9 +21,9 @@ def test_rehearsal_of_bears(tmp_path):
     assert summary and told.endswith('\n'.join(summary.values()) + '\n')
     credited = set(pd.read_csv(data/'CREDITS.csv').file)
     assert credited == {o.name for o in (data/'photos').rglob('*') if o.is_file()} # also after cleaning
-    photos = sorted((data/'working').rglob('*.jpg'))[::10]
+    photos = sorted((data/'working').rglob('*.jpg'))[::2]
     answers = [json.loads(o) for o in tellapart('classify', '--json', '--export', data/'export.pkl', *photos, cwd=tmp_path).splitlines()]
     assert [o['photo'] for o in answers] == [str(o) for o in photos]
     assert {o['label'] for o in answers} <= {'black', 'grizzly', 'teddy'}
     right = [o['label'] == Path(o['photo']).parent.name for o in answers]
-    assert sum(right) > len(right)/2 # three labels: guessing is right in a third
+    assert sum(right) > .4*len(right) # three labels: guessing is right in a third

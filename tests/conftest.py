@@ -85,3 +85,13 @@ def draw_photos(folder, n=10):
         stripes = np.sin((x, y, x + y)[kind]*rng.uniform(.1, .4))[...,None]*90 + 120
         pixels = stripes*np.eye(3)[kind]*.6 + stripes*.4 + rng.normal(0, 12, (h, w, 3))
         Image.fromarray(pixels.clip(0, 255).astype('uint8')).save(folder/f'{folder.name}-{i}.{"png" if i % 3 else "jpg"}')
+
+
+@pytest.fixture(scope='module')
+def one_thread():
+    "Several threads gain nothing with so little, and lose much where others work beside us"
+    import torch
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)

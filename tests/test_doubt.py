@@ -29,14 +29,7 @@ lr = 5e-3
 batch_size = 8
 '''
 
-
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    "Several threads gain nothing with so little"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')

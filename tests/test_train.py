@@ -15,15 +15,7 @@ from conftest import draw_photos
 from test_export import quick_learner
 
 MODEL = 'mobilenetv3_small_050' # the quickest of timm's
-
-
-@pytest.fixture(scope='module', autouse=True)
-def one_thread():
-    "Several threads gain nothing with so little, and lose much where others work beside us"
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')

@@ -32,14 +32,12 @@ batch_size = 8
 pytestmark = pytest.mark.usefixtures('one_thread')
 
 
-@pytest.fixture(scope='module')
-def pets(tmp_path_factory):
+def project(folder, photos, settings=PROJECT):
     "A project in which cats are red and dogs are blue, but for four; and the names of those"
-    folder = tmp_path_factory.mktemp('doubt')
-    (folder/'tellapart.toml').write_text(PROJECT)
+    (folder/'tellapart.toml').write_text(settings)
     p,rng,wrong = read_project(folder/'tellapart.toml'),np.random.default_rng(0),set()
     with Ledger(p.folder) as ledger:
-        for i in range(100):
+        for i in range(photos):
             pixels = rng.integers(0, 100, (64, 64, 3), dtype='uint8')
             pixels[..., 2*(i%2)] += 150
             Image.fromarray(pixels).save(f := io.BytesIO(), 'PNG')
@@ -49,10 +47,8 @@ def pets(tmp_path_factory):
     return p,wrong
 
 
-@pytest.fixture(scope='module')
-def learn(pets):
+def learner(p):
     "A learner as the notebook on training leaves it, and the one on cleaning finds it"
-    p,_ = pets
     photos = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p),
                        item_tfms=square('white', p.train.size), batch_tfms=Normalize.from_stats(*imagenet_stats))
     learn = vision_learner(loaders(photos, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest()])
@@ -60,6 +56,14 @@ def learn(pets):
     learn.photos = photos
     learn.export(p.folder/'trained.pkl')
     return load_learner(p.folder/'trained.pkl')
+
+
+@pytest.fixture(scope='module')
+def pets(tmp_path_factory): return project(tmp_path_factory.mktemp('doubt'), 100)
+
+
+@pytest.fixture(scope='module')
+def learn(pets): return learner(pets[0])
 
 
 def test_photos_of_both_sides_are_ordered_by_doubt(pets, learn):
@@ -107,3 +111,11 @@ def test_a_label_put_right_is_looked_at_anew(pets, learn):
     moved, = set(now.index) - set(first.index)
     assert now.doubt[moved] < .5 < first.doubt[file]
     assert doubts(learn, p).equals(first)
+
+
+def test_photos_that_filled_no_batch_have_a_doubt(tmp_path):
+    "With two epochs and batches of eight, some of thirteen are left out each time"
+    p,_ = project(tmp_path, 26, PROJECT.replace('epochs = 5', 'epochs = 1'))
+    found = doubts(learner(p), p)
+    assert found.doubt.between(0, 1).all() and len(found) == 26
+    assert 0 < np.isclose(found.doubt, 1 - found.given).sum() < 26

@@ -10,7 +10,7 @@ pytest.importorskip('fastai')
 import torch
 from fastai.vision.all import DataBlock, CategoryBlock, ImageBlock, Normalize, Transform, error_rate, get_image_files, imagenet_stats, load_learner, parent_label, vision_learner
 from tellapart.learn.check import check
-from tellapart.learn.doubt import doubts
+from tellapart.learn.doubt import Notes, doubts
 from tellapart.learn.gather import examine
 from tellapart.learn.split import LedgerSplitter
 from tellapart.learn.square import square
@@ -47,11 +47,11 @@ def project(folder, photos, settings=PROJECT):
     return p,wrong
 
 
-def learner(p):
+def learner(p, cbs=()):
     "A learner as the notebook on training leaves it, and the one on cleaning finds it"
     photos = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p),
                        item_tfms=square('white', p.train.size), batch_tfms=Normalize.from_stats(*imagenet_stats))
-    learn = vision_learner(loaders(photos, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest()])
+    learn = vision_learner(loaders(photos, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest(), *cbs])
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(p.train.epochs, p.train.lr)
     learn.photos = photos
     learn.export(p.folder/'trained.pkl')
@@ -63,7 +63,7 @@ def pets(tmp_path_factory): return project(tmp_path_factory.mktemp('doubt'), 100
 
 
 @pytest.fixture(scope='module')
-def learn(pets): return learner(pets[0])
+def learn(pets): return learner(pets[0], [Notes()])
 
 
 def test_photos_of_both_sides_are_ordered_by_doubt(pets, learn):
@@ -77,6 +77,23 @@ def test_photos_of_both_sides_are_ordered_by_doubt(pets, learn):
     assert wrong <= set(found.index[:6])
     assert (found.doubt.diff()[1:] <= 0).all() and found.doubt.between(0, 1).all()
     assert np.allclose(found.probability, np.where(found.label == found.predicted, found.given, 1 - found.given), atol=1e-5)
+
+
+def test_notes_are_of_training_alone(pets, learn):
+    "Neither lr_find nor what is asked afterwards adds to them; the file brings them along, and training goes on with them"
+    p,_ = pets
+    with Ledger(p.folder) as ledger: df = ledger.frame()
+    def taken(): return {k: len(v) for k,v in learn.notes.taken.items()}
+    before = taken()
+    assert before.keys() == set(df.file.str[:-4]) and {before[o] for o in df.file[df.split == 'valid'].str[:-4]} == {p.train.epochs + 1}
+    learn.dls = loaders(learn.photos, p.working, p)
+    with learn.no_bar(), learn.no_logging():
+        learn.lr_find(num_it=12, show_plot=False)
+        learn.validate()
+        learn.get_preds()
+        assert taken() == before
+        learn.fit(1)
+    assert all(taken()[o] == before[o] + 1 for o in df.file[df.split == 'valid'].str[:-4])
 
 
 class Interrupt(Transform):

@@ -8,6 +8,7 @@ import pandas as pd, psutil, torch
 from fastai.vision.all import (Callback, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, MixUp, Normalize, aug_transforms, error_rate, get_image_files,
                                imagenet_stats, load_learner, parent_label, Resize, set_seed, vision_learner, RandomSplitter)
 from tellapart.errors import TellapartError
+from tellapart.learn.doubt import Notes
 from tellapart.learn.export import export
 from tellapart.learn.square import square
 from tellapart.learn.train import _workers, Fast, KeepBest, behind, forecast, loaders, start
@@ -79,10 +80,10 @@ def test_fast_for_all_that_fastai_does(photos, tmp_path):
 def test_nothing_of_ours_is_in_the_export(photos, tmp_path):
     "Callbacks for training stay at home, and the learner has them afterwards"
     learn = quick_learner(photos, Resize(48))
-    learn.add_cbs([Fast(), KeepBest()])
+    learn.add_cbs([Fast(), KeepBest(), Notes()])
     learn.fit(1)
     loaded = load_learner(export(learn, tmp_path/'export.pkl'))
-    assert [type(o).__name__ for o in learn.cbs if o not in loaded.cbs][-2:] == ['Fast', 'KeepBest']
+    assert [type(o).__name__ for o in learn.cbs if o not in loaded.cbs][-3:] == ['Fast', 'KeepBest', 'Notes']
     assert not [k for k,v in (vars(loaded) | {str(o): o for o in loaded.cbs}).items() if type(v).__module__.startswith('tellapart')]
     learn.fit(1)
 

@@ -88,7 +88,7 @@ def test_notes_are_of_training_alone(pets, learn):
     assert before.keys() == set(df.file.str[:-4]) and {before[o] for o in df.file[df.split == 'valid'].str[:-4]} == {p.train.epochs + 1}
     learn.dls = loaders(learn.photos, p.working, p)
     with learn.no_bar(), learn.no_logging():
-        learn.lr_find(num_it=12, show_plot=False)
+        learn.lr_find(num_it=12, show_plot=False, suggest_funcs=None)
         learn.validate()
         learn.get_preds()
         assert taken() == before

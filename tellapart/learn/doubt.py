@@ -22,10 +22,9 @@ from .train import Fast, behind, loaders, start
 # %% ../../notebooks/library/learn/10a_doubt.ipynb #00000005
 class Notes(Callback):
     "Notes how likely each photo's label is to the model, whenever training or its validation meets the photo"
-    on = False
     def __init__(self): self.taken = defaultdict(list) # names without suffix, each with probabilities
-    def before_fit(self): self.on = not hasattr(self.learn, 'lr_finder')
-    def after_fit(self): self.on = False
+    def before_fit(self): self.on = False # as it stays for `validate` and `get_preds`
+    def before_train(self): self.on = not hasattr(self.learn, 'lr_finder')
     def after_loss(self):
         if not self.on: return
         likely = self.pred.detach().float().softmax(1).gather(1, self.y[:, None])[:, 0].tolist()

@@ -15,14 +15,16 @@ LONGER = 4 # times as many epochs
 ORDERS = 'tellapart', 'fastai', 'by chance'
 
 
-def draw_photos(folder, seed, n=140, kept=100):
-    "Draw `n` photos of each label into `folder`, and `kept` more that are kept to measure with"
-    from tellapart.learn.demo.draw import draw
+def draw_photos(folder, seed, n=100, kept=100):
+    "Draw `n` photos of each label into `folder`, and `kept` more that are kept to measure with: rackets, where something else lies already, so that the floor tells nothing of the sport"
+    from tellapart.learn.demo.draw import cutout, draw
     for label in LABELS:
         for i in range(n + kept):
             file = folder/('photos' if i < n else 'kept')/label/f'{i}.jpg'
             file.parent.mkdir(parents=True, exist_ok=True)
-            draw(label, i, size=(320, 240), seed=seed).save(file, quality=90)
+            photo,racket = draw(None, f'{label} {i}', size=(320, 240), seed=seed), cutout(label, i, size=(320, 240), seed=seed)
+            photo.paste(racket, mask=racket.getchannel('A'))
+            photo.save(file, quality=90)
     return folder/'photos', folder/'kept'
 
 
@@ -63,13 +65,14 @@ def project(photos, folder, seed):
 def train(p, epochs):
     "A model trained as in the notebook, but for keeping the best epoch: of a longer training that may be an early one"
     from fastai.vision.all import (CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, imagenet_stats, set_seed, vision_learner)
+    from tellapart.learn.doubt import Notes
     from tellapart.learn.split import photos_of
     from tellapart.learn.square import square
     from tellapart.learn.train import Fast, loaders, start
     set_seed(p.train.seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('working'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
                       item_tfms=square(p.train.square, p.train.size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(loaders(block, photos_of(p), p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=Fast())
+    learn = vision_learner(loaders(block, photos_of(p), p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), Notes()])
     learn.remove_cb(learn.progress)
     with learn.no_logging(): learn.fine_tune(epochs, p.train.lr)
     return learn

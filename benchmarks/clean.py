@@ -136,7 +136,7 @@ def main(photos):
     from _bench import apart, report
     runs = []
     for seed in SEEDS:
-        with TemporaryDirectory() as folder: runs.append(apart(__file__, seed, folder, *[photos.absolute()]*bool(photos)))
+        with TemporaryDirectory() as folder: runs.append(apart(__file__, seed, folder, *([photos.absolute()] if photos else [])))
     mean = {k: np.mean([o[k] for o in runs]) for k in runs[0]}
     models = dict(notebook='trained as in the notebook', longer=f'trained {LONGER} times as long')
     rows = [(f'wrong labels found, {share:.0%} looked at, {what}, {who}', mean[f'{model} {who} {share}'], '%')

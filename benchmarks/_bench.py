@@ -43,13 +43,16 @@ def _held(process):
 def apart(script, *what, python=sys.executable, **env):
     "What one measurement, run as a process of its own, says: a dict of numbers; with its `seconds` from start to end and the most memory it held, `peak`"
     with tempfile.TemporaryFile('w+') as said:
-        peak,start = 0,time.perf_counter()
+        peak,pause,start = 0,.1,time.perf_counter()
         # What is imported is compiled once, as for anybody, and no progress bars are drawn.
         env = os.environ | dict(PYTHONDONTWRITEBYTECODE='', TQDM_DISABLE='1') | env
         process = psutil.Popen([python, '-W', 'ignore', script, '--measure', *map(str, what)], stdout=said, env=env)
         while True:
-            try: failed = process.wait(.1); break
-            except psutil.TimeoutExpired: peak = max(peak, _held(process))
+            try: failed = process.wait(pause); break
+            except psutil.TimeoutExpired:
+                look = time.perf_counter()
+                peak = max(peak, _held(process))
+                pause = max(.1, 100*(time.perf_counter() - look)) # looking takes time from what is measured: a hundredth at most
         seconds = time.perf_counter() - start
         if failed: raise subprocess.CalledProcessError(failed, process.args)
         said.seek(0)

@@ -21,6 +21,7 @@ timeout = 2
 squash = "squash racket"
 tennis = ["tennis racket", "tennis racket on court"]
 '''
+PATIENT = PROJECT.replace('timeout = 2', 'timeout = 30') # where no host hangs, a busy machine may take its time
 
 
 def project(folder, text=PROJECT):
@@ -115,7 +116,7 @@ def demo_process(monkeypatch):
 
 
 def test_search_terms_keep_their_shares_and_fill_up_for_each_other(tmp_path, demo_process):
-    text = PROJECT.partition('[labels]')[0] + '''[labels]
+    text = PATIENT.partition('[labels]')[0] + '''[labels]
 squash = {"squash racket" = 20, "a term that finds nothing" = 10}
 tennis = {"tennis racket" = 20, "tennis racket on court" = 10}
 '''
@@ -132,7 +133,7 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
     for label in 'squash', 'tennis':
         (tmp_path/'own'/label).mkdir(parents=True)
         for i in range(150): Image.effect_noise((40, 40), 80).convert('RGB').save(tmp_path/'own'/label/f'{i}.png')
-    p = project(tmp_path, PROJECT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190'))
+    p = project(tmp_path, PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190'))
     context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
     context.set_forkserver_preload(['tellapart.learn.gather'])
     seen,longest = [],.2

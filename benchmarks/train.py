@@ -74,8 +74,9 @@ def tellapart(photos, valid, folder, seed):
 def course(photos, valid, folder, seed):
     "Train as fastai's course does, on the same photos, from the same weights"
     from fastai.vision.all import (CategoryBlock, DataBlock, FuncSplitter, ImageBlock, Normalize, RandomResizedCrop, aug_transforms, error_rate, get_image_files, imagenet_stats,
-                                   parent_label, set_seed, vision_learner)
+                                   parent_label, set_seed, verify_images, vision_learner)
     from tellapart.learn.train import start
+    verify_images(get_image_files(photos)).map(Path.unlink)
     set_seed(seed, reproducible=True)
     names = set(json.loads(valid.read_text()))
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=FuncSplitter(lambda o: o.name in names),

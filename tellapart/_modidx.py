@@ -948,5 +948,6 @@ d = { 'settings': { 'branch': 'main',
                                     'tellapart.use.none.energy': ('library/use/none.html#energy', 'tellapart/use/none.py'),
                                     'tellapart.use.none.nearness': ('library/use/none.html#nearness', 'tellapart/use/none.py'),
                                     'tellapart.use.none.softmax': ('library/use/none.html#softmax', 'tellapart/use/none.py')},
-            'tellapart.use.why': { 'tellapart.use.why.heat': ('library/use/why.html#heat', 'tellapart/use/why.py'),
+            'tellapart.use.why': { 'tellapart.use.why._lead': ('library/use/why.html#_lead', 'tellapart/use/why.py'),
+                                   'tellapart.use.why.heat': ('library/use/why.html#heat', 'tellapart/use/why.py'),
                                    'tellapart.use.why.lit': ('library/use/why.html#lit', 'tellapart/use/why.py')}}}

@@ -137,7 +137,7 @@ def _trace(
     "The computation of `model` as ONNX"
     x = torch.zeros(2, 3, *reversed(size))
     parts = _parts(model, x)
-    program = torch.onnx.export(_WithMap(*parts) if parts else model, (x,), dynamo=True, optimize=False, verbose=False, input_names=['photos'],
+    program = torch.onnx.export(_WithMap(*parts).eval() if parts else model, (x,), dynamo=True, optimize=False, verbose=False, input_names=['photos'],
                                 output_names=['outputs', 'map'][:1 + bool(parts)], dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
     graph = program.model_proto
     for o in [graph, graph.graph, *graph.graph.node, *graph.graph.initializer, *graph.graph.input, *graph.graph.output]:
@@ -201,8 +201,9 @@ def _spread(n, most):
     return np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()
 
 def _photos(ds, meta, what, most=MOST):
-    "Prepared photos of a fastai dataset, one after the other"
-    for i in tqdm(_spread(len(ds), most), desc=what, unit='photo', leave=False): yield prepare(ds[i][0], meta)
+    "Prepared photos of a fastai dataset, one after the other, but for those that have been deleted"
+    for i in tqdm(_spread(len(ds), most), desc=what, unit='photo', leave=False):
+        with suppress(FileNotFoundError): yield prepare(ds[i][0], meta)
 
 def _strangers(folder, meta):
     "Prepared photos of a folder, whatever lies in it, one after the other"
@@ -302,15 +303,16 @@ def _check(path, learn, model):
 def export(
     learn:Learner, # An image classifier, trained
     path:str|Path='export.pkl', # The file to write
-    strangers:str|Path|None=None, # A folder of photos that show none of the labels, to choose by what they are told by, and to measure how well
+    strangers:str|Path|None=None, # A folder of photos that show none of the labels: by them is chosen how such photos are told, and measured how well
     int8:bool|None=None, # Answer in 8 bits; if `None` where at least 99.5 % of the validation photos keep their label
     **card, # Figures for the model card, such as error_rate=.03; numbers and strings
 )->Path: # `path`. Raises `ExportError`; what was there stays
     "Export `learn` for both readers: `load_learner(path)` and `Classifier(path)`"
     path = Path(path)
     meta,model = _describe(learn, card),_plain(learn.model)
-    graphs,known,meta = _fit(_trace(model, meta['size']), learn.dls, meta, strangers, int8)
+    graph = _trace(model, meta['size'])
     try:
+        graphs,known,meta = _fit(graph, learn.dls, meta, strangers, int8)
         path.parent.mkdir(parents=True, exist_ok=True)
         with TemporaryDirectory(prefix='.export-', dir=path.parent) as folder:
             new = Path(folder).absolute()/'export.pkl'

@@ -6,11 +6,12 @@
 __all__ = ['in_8_bits']
 
 # %% ../../notebooks/library/learn/11b_int8.ipynb #00000002
-import logging
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-import numpy as np, onnx, onnxruntime as ort
+import onnx, onnxruntime as ort
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
+from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 # %% ../../notebooks/library/learn/11b_int8.ipynb #00000005
 class _Photos(CalibrationDataReader):
@@ -20,7 +21,7 @@ class _Photos(CalibrationDataReader):
 
 def in_8_bits(
     graph:onnx.ModelProto, # From `photos` (batch, 3, height, width) to outputs, its weights inside
-    photos:np.ndarray, # (photos, 3, height, width) float32, prepared: what the scales are read off
+    photos:Iterable, # Prepared photos, (3, height, width) float32 each: what the scales are read off
 )->onnx.ModelProto: # From and to the same, in float32; 8 bits are within
     "Make a model compute with 8 bits"
     with TemporaryDirectory() as folder:
@@ -30,5 +31,6 @@ def in_8_bits(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC # merges layers, and leaves plain ONNX
         options.optimized_model_filepath = str(plain)
         ort.InferenceSession(graph.SerializeToString(), options, providers=['CPUExecutionProvider'])
-        quantize_static(plain, small, _Photos(photos), per_channel=True, reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
+        add_pre_process_metadata(model := onnx.load(plain)) # so that it isn't asked for
+        quantize_static(model, small, _Photos(photos), per_channel=True, reduce_range=True, activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
         return onnx.load(small)

@@ -11,19 +11,22 @@ import numpy as np
 from PIL import Image
 
 # %% ../../notebooks/library/use/01a_why.ipynb #00000006
+def _lead(outputs, label):
+    "By how much a label is ahead of all others"
+    return outputs[label] - np.delete(outputs, label).max()
+
 def heat(
-    body:np.ndarray, # (1, channels, rows, columns): the map of one photo
-    head:Callable, # Makes outputs (maps, labels) of maps
+    maps:np.ndarray, # (1, channels, rows, columns): the map of one photo
+    head:Callable, # Makes outputs (1, labels) of it
     label:int, # The place of the label among the outputs
-)->np.ndarray: # (rows, columns), 0 or more; the sum is 1, unless nothing speaks for the label
-    "How much of the output of a label rests on each place"
-    rows,columns = body.shape[2:]
-    def without(y, x):
-        wiped = body.copy()
+)->np.ndarray: # (rows, columns), 0 or more; the sum is 1, or 0 where no place speaks for the label
+    "How much of the lead of a label rests on each place"
+    lead,lost = _lead(head(maps)[0], label),np.empty(maps.shape[2:])
+    for y,x in np.ndindex(lost.shape):
+        wiped = maps.copy()
         wiped[..., y, x] = 0
-        return head(wiped)[0, label]
-    fall = head(body)[0, label] - np.array([[without(y, x) for x in range(columns)] for y in range(rows)])
-    return fall.clip(0) / max(fall.clip(0).sum(), 1e-9)
+        lost[y, x] = lead - _lead(head(wiped)[0], label)
+    return lost.clip(0) / max(lost.clip(0).sum(), 1e-9)
 
 # %% ../../notebooks/library/use/01a_why.ipynb #0000000a
 def lit(

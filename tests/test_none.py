@@ -1,0 +1,132 @@
+"None of the labels, and 8 bits: what an export reads off photos is what its classifier then does"
+import zipfile
+from pathlib import Path
+import numpy as np
+import pytest
+from PIL import Image
+from test_use import rewrite
+from conftest import draw_photos
+from tellapart.photo import open_photo, shrink
+from tellapart.use.model import Classifier, ExportError, read_meta
+
+pytest.importorskip('fastai')
+from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, error_rate, load_learner, nn, set_seed
+from tellapart.learn.demo.draw import draw
+from tellapart.learn.export import export, upgrade
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+
+
+@pytest.fixture(scope='module')
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('stripes')
+    for label in 'badminton', 'squash', 'tennis': draw_photos(folder/label, 50)
+    for file in folder.glob('*/*'): shrink(open_photo(file), 64).save(file)
+    return folder
+
+
+@pytest.fixture(scope='module')
+def strangers(tmp_path_factory):
+    "Photos of things that aren't striped, and a file that is no photo"
+    folder = tmp_path_factory.mktemp('strangers')
+    for i in range(20): draw(None, i, size=(160, 120)).save(folder/f'{i}.jpg')
+    (folder/'notes.txt').write_text('hello')
+    return folder
+
+
+def conv(a, b): return nn.Sequential(nn.Conv2d(a, b, 3, 2), nn.BatchNorm2d(b), nn.ReLU())
+
+
+def learner(photos, model):
+    dls = ImageDataLoaders.from_folder(photos, valid_pct=.4, seed=1, item_tfms=Resize(64), bs=10, num_workers=0)
+    learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=error_rate)
+    learn.remove_cb(learn.progress)
+    return learn
+
+
+@pytest.fixture(scope='module')
+def learn(photos):
+    "A learner that tells the stripes apart"
+    set_seed(1, reproducible=True)
+    learn = learner(photos, nn.Sequential(conv(3, 8), conv(8, 16), conv(16, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 3)))
+    with learn.no_logging(): learn.fit_one_cycle(4, 1e-2)
+    return learn
+
+
+@pytest.fixture(scope='module')
+def told(learn, strangers, tmp_path_factory):
+    "An export that was measured with strangers, and chose itself whether to answer in 8 bits"
+    return export(learn, tmp_path_factory.mktemp('told')/'export.pkl', strangers)
+
+
+def test_the_card_says_what_the_classifier_does(told, learn, strangers):
+    "Nearly all validation photos are answered for and most strangers turned away, as many as the card says, with a reason"
+    classify,card = Classifier(told),read_meta(told)['card']
+    ours = list(classify.many(learn.dls.valid_ds.items))
+    theirs = list(classify.many(sorted(strangers.glob('*.jpg'))))
+    assert len(ours) == 60 and np.mean([o.sure for o in ours]) == card['kept'] >= .95
+    assert len(theirs) == card['strangers'] == 20 and np.mean([not o.sure for o in theirs]) == card['strangers_turned_away'] > .8
+    assert card['strangers_auroc'] > .9
+    assert all(bool(o.reason) != o.sure for o in ours + theirs)
+    assert any(o.reason.startswith('It may be none of these') for o in theirs)
+
+
+def test_eight_bits_are_chosen_where_labels_stay(told, learn):
+    "Unasked, they answer if 99.5 % of the labels stay, and the card says how many do"
+    meta,photos = read_meta(told),learn.dls.valid_ds.items
+    eight,full = (list(Classifier(told, int8=o).many(photos)) for o in (True, False))
+    assert np.mean([a.label == b.label for a,b in zip(eight, full)]) == meta['card']['int8_agreement'] >= .995
+    assert 'int8' in meta['graphs'] and eight != full
+
+
+def test_eight_bits_are_left_alone_where_labels_change(photos, tmp_path):
+    "One channel that is far out of the others' range, and nothing is left of these in 8 bits"
+    model = nn.Sequential(nn.Conv2d(3, 8, 5, stride=3), nn.Conv2d(8, 3, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model[0].weight.data[0] *= 1e5
+    model[1].weight.data[:, 0] = 0
+    learn = learner(photos, model)
+    meta = read_meta(export(learn, tmp_path/'export.pkl'))
+    assert meta['card']['int8_agreement'] < .995 and 'int8' not in meta['graphs']
+    assert 'int8' in read_meta(export(learn, tmp_path/'export.pkl', int8=True))['graphs']
+    assert 'int8_agreement' not in read_meta(export(learn, tmp_path/'export.pkl', int8=False))['card']
+
+
+def test_eight_bits_need_no_others(told, learn, tmp_path):
+    "What answers in 8 bits doesn't look at the weights in 32, which stay as they were for fastai"
+    photo = learn.dls.valid_ds.items[0]
+    without = rewrite(told, tmp_path/'without.pkl', lambda name, content: None if '/data/' in name else content)
+    assert Classifier(without)(photo) == Classifier(told)(photo)
+    with pytest.raises(ExportError, match='without.pkl is damaged'): Classifier(without, int8=False)
+    loaded = load_learner(told)
+    with loaded.no_bar(): theirs = loaded.predict(photo)[2].numpy()
+    assert np.abs(theirs - [p for _,p in sorted(Classifier(told, int8=False)(photo).ranked)]).max() < 1e-3
+
+
+def test_little_is_added(told, learn):
+    "A quarter of the weights for 8 bits, two bytes a channel of each photo that nearness goes by, and a few kilobytes"
+    with zipfile.ZipFile(told) as z: added = {Path(o.filename).name: o.file_size for o in z.infolist() if '/extra/' in o.filename}
+    assert set(added) <= {'graph.onnx', 'head.onnx', 'int8.onnx', 'known', 'meta.json'}
+    assert added.get('known', 2*32*90) == 2*32*90
+    assert sum(added.values()) < 100_000
+
+
+def test_an_upgrade_has_nothing_to_read_off(told, learn, strangers, tmp_path):
+    learn.export((tmp_path/'old.pkl').absolute())
+    assert read_meta(upgrade(tmp_path/'old.pkl', tmp_path/'new.pkl'))['none'] is None
+    with pytest.raises(ExportError, match='beside validation photos'): upgrade(tmp_path/'old.pkl', tmp_path/'new.pkl', strangers)
+    with pytest.raises(ExportError, match='8 bits take validation photos'): upgrade(tmp_path/'old.pkl', tmp_path/'new.pkl', int8=True)
+
+
+def test_a_folder_without_strangers(learn, tmp_path):
+    (tmp_path/'strangers').mkdir()
+    (tmp_path/'strangers'/'notes.txt').write_text('hello')
+    with pytest.raises(ExportError, match='There are no photos in .*strangers: name a folder with photos of anything but badminton, squash, tennis'):
+        export(learn, tmp_path/'export.pkl', tmp_path/'strangers')
+    assert not (tmp_path/'export.pkl').exists()
+
+
+def test_a_network_without_maps(photos, tmp_path):
+    "It answers, tells strangers by its outputs alone, and says that it can't say why"
+    path = export(learner(photos, nn.Sequential(nn.Flatten(), nn.Linear(3*64*64, 3))), tmp_path/'export.pkl')
+    assert read_meta(path)['none']['score'] == 'energy'
+    with pytest.raises(ExportError, match="can't say what an answer rests on"): Classifier(path).why(Image.new('RGB', (90, 90)))

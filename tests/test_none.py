@@ -6,13 +6,21 @@ import pytest
 from PIL import Image
 from test_use import rewrite
 from conftest import draw_photos
+from tellapart.cli import main
 from tellapart.photo import open_photo, shrink
 from tellapart.use.model import Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
-from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, error_rate, load_learner, nn, set_seed
+from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, Learner, Resize, error_rate, get_image_files, load_learner, nn, parent_label,
+                               set_seed)
+from tellapart.learn.check import check
 from tellapart.learn.demo.draw import draw
 from tellapart.learn.export import export, upgrade
+from tellapart.learn.gather import examine
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import read_project
+from tellapart.learn.split import LedgerSplitter
+from tellapart.learn.train import loaders
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -130,3 +138,26 @@ def test_a_network_without_maps(photos, tmp_path):
     path = export(learner(photos, nn.Sequential(nn.Flatten(), nn.Linear(3*64*64, 3))), tmp_path/'export.pkl')
     assert read_meta(path)['none']['score'] == 'energy'
     with pytest.raises(ExportError, match="can't say what an answer rests on"): Classifier(path).why(Image.new('RGB', (90, 90)))
+
+
+def test_exporting_a_project(photos, strangers, tmp_path, capsys):
+    "The command exports what the notebook on training has left, as the project wants it unless it is told otherwise, and says how well it answers"
+    (tmp_path/'tellapart.toml').write_text('name = "stripes"\nint8 = true\n[labels]\nsquash = "squash"\ntennis = "tennis"\n[train]\nsize = 64\nbatch_size = 8\n')
+    p = read_project(tmp_path/'tellapart.toml')
+    command = ['export', '--project', str(p.file), '--strangers', str(strangers)]
+    assert main(command) == 1 and 'stripes has not been trained yet' in capsys.readouterr().err
+    with Ledger(p.folder) as ledger:
+        for label in p.labels:
+            for file in sorted((photos/label).iterdir())[:12]: ledger.add(label, file.read_bytes(), **examine(file.read_bytes())[0])
+    check(p)
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=Resize(64))
+    learn = Learner(loaders(block, p.working, p), nn.Sequential(conv(3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
+    learn.photos = block
+    learn.export(p.folder/'trained.pkl')
+    capsys.readouterr()
+    assert main(command) == 0
+    said,meta = capsys.readouterr().out,read_meta(p.export)
+    assert f'Wrote {p.export}. It is sure of' in said and 'Of 20 strangers it turns' in said and 'In 8 bits' in said
+    assert 'int8' in meta['graphs'] and meta['card']['project'] == 'stripes' and 0 <= meta['card']['error_rate'] <= 1
+    assert main([*command, '--no-int8', '--to', str(tmp_path/'other.pkl')]) == 0
+    assert 'int8' not in read_meta(tmp_path/'other.pkl')['graphs']

@@ -148,7 +148,8 @@ def _meta(z, name):
     return meta | {'folder': found[0].split('/')[0]}
 
 # %% ../../notebooks/library/use/01_model.ipynb #0000002a
-_PROVIDERS = [o for o in ('CUDAExecutionProvider', 'CPUExecutionProvider') if o in ort.get_available_providers()]
+_GPU = 'CUDAExecutionProvider' in ort.get_available_providers()
+_PROVIDERS = [('CUDAExecutionProvider', {'use_tf32': 0})]*_GPU + ['CPUExecutionProvider'] # TF32 would round more coarsely than the other readers do
 
 def _weight(z, folder, record, dtype, shape):
     "One record of plain numbers"
@@ -215,7 +216,7 @@ class Classifier:
         try:
             with _archive(export) as z:
                 self.meta = _meta(z, self.path.name)
-                eight = int8 and 'int8' in self.meta['graphs'] and 'CUDAExecutionProvider' not in _PROVIDERS # there they would be slower
+                eight = int8 and 'int8' in self.meta['graphs'] and not _GPU # there they would be slower
                 self.session = _session(z, self.meta, 'int8' if eight else 'graph')
                 self.known = _weight(z, self.meta['folder'], *self.meta['known']).astype('float32') if self.meta['known'] else None
             if self.session.get_outputs()[0].shape[1] != len(self.labels): raise ValueError("not one output a label")

@@ -129,6 +129,15 @@ class _WithMap(nn.Module):
         maps = self.body(x)
         return self.head(maps), maps
 
+# %% ../../notebooks/library/learn/11_export.ipynb #00000037
+def _say_types(graph):
+    "Name the type, wherever a cast goes by that of another tensor"
+    types = {o.name: o.type.tensor_type.elem_type for o in [*graph.value_info, *graph.input]}
+    for o in graph.node:
+        if o.op_type == 'CastLike' and o.input[1] in types:
+            o.attribute.append(onnx.helper.make_attribute('to', types[o.input.pop()]))
+            o.op_type = 'Cast'
+
 # %% ../../notebooks/library/learn/11_export.ipynb #0000000e
 def _trace(
     model, # As `_plain` makes it
@@ -140,14 +149,10 @@ def _trace(
     program = torch.onnx.export(_WithMap(*parts).eval() if parts else model, (x,), dynamo=True, optimize=False, verbose=False, input_names=['photos'],
                                 output_names=['outputs', 'map'][:1 + bool(parts)], dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
     graph = program.model_proto
+    _say_types(graph.graph)
     for o in [graph, graph.graph, *graph.graph.node, *graph.graph.initializer, *graph.graph.input, *graph.graph.output]:
         o.ClearField('metadata_props'); o.ClearField('doc_string')
     graph.graph.ClearField('value_info')
-    for o in graph.graph.node:
-        if o.op_type == 'CastLike': # All is float32; said plainly, onnxruntime can work it out beforehand, and merges twice as many layers
-            o.op_type = 'Cast'
-            o.input.pop()
-            o.attribute.append(onnx.helper.make_attribute('to', onnx.TensorProto.FLOAT))
     return graph
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000002b
@@ -236,11 +241,11 @@ def _answering(graph, valid, meta, int8):
 def _fit(graph, dls, meta, strangers, int8):
     "The graphs for the archive, what nearness goes by, and the rest of `meta.json`"
     answering,valid,card = _answering(graph, dls.valid_ds, meta, int8)
+    if strangers and not valid: raise ExportError("Strangers are measured beside validation photos, which a learner from an export doesn't have: export the one that was trained.")
     learned = _seen(answering, _photos(dls.train_ds, meta, 'training', KNOWN))
     known = learned.described.astype('float16') if learned and learned.described is not None else None
     others = _seen(answering, _strangers(strangers, meta)) if strangers else None
     if strangers and not others: raise ExportError(f"There are no photos in {strangers}: name a folder with photos of anything but {', '.join(meta['labels'])}.")
-    if others and not valid: raise ExportError("Strangers are measured beside validation photos, which a learner from an export doesn't have: export the one that was trained.")
     found = fitted(valid, known, others)
     if not found['none'] or found['none']['score'] != 'nearness': known = None
     graphs = dict(graph=graph) | ({} if answering is graph else dict(int8=answering)) | (dict(head=_head(graph)) if len(graph.graph.output) > 1 else {})
@@ -330,11 +335,12 @@ def told(
     path:str|Path, # An export by tellapart
 )->str: # Nothing, if there were no validation photos
     "What an export says about how well it answers"
-    card = read_meta(path)['card']
-    says = [f"It is sure of {card['kept']:.1%} of its validation photos."] if 'kept' in card else []
+    meta = read_meta(path)
+    card = meta['card']
+    says = [f"It is sure of {card['kept']:.1%} of the validation photos."] if 'kept' in card else []
     if 'strangers' in card:
         says.append(f"Of {card['strangers']} strangers it turns {card['strangers_turned_away']:.0%} away (area under the curve {card['strangers_auroc']:.2f}).")
-    if 'int8_agreement' in card: says.append(f"In 8 bits, {card['int8_agreement']:.1%} of them keep their label.")
+    if 'int8_agreement' in card: says.append(f"It answers in {8 if 'int8' in meta['graphs'] else 32} bits; in 8, {card['int8_agreement']:.1%} of the labels stay the same.")
     return ' '.join(says)
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000035

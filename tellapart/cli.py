@@ -48,9 +48,13 @@ def _classify(args):
 
 
 def _export(args):
-    "make an export.pkl of any fastai course project answer here, too"
-    from .learn.export import upgrade
-    print(f"Wrote {upgrade(args.old, args.new)}.")
+    "export the model that the project at hand has trained, or one of any fastai course project"
+    from .learn.export import export_project, told, upgrade
+    if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.strangers, args.int8)
+    else:
+        from .learn.project import read_project
+        path = export_project(read_project(args.project), args.new, args.strangers, args.int8)
+    print(f"Wrote {path}. {told(path)}".rstrip())
 
 
 def _lab(args):
@@ -107,8 +111,11 @@ def _parser():
     arg('--json', action='store_true', help="one line of JSON a photo instead of a table")
     arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
     arg = command(_export)
-    arg('--from', dest='old', metavar='OLD', type=Path, required=True, help="an export.pkl that you trust: reading it runs the code in it")
-    arg('--to', dest='new', metavar='NEW', type=Path, default=Path('export.pkl'), help="the file to write; export.pkl here if not given")
+    arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
+    arg('--from', dest='old', metavar='OLD', type=Path, help="an export.pkl of another project that you trust: reading it runs the code in it")
+    arg('--to', dest='new', metavar='NEW', type=Path, help="the file to write; else the project's own, with --from export.pkl here")
+    arg('--strangers', metavar='DIR', type=Path, help="photos of anything but the labels, to measure how well the model tells that they are none of these")
+    arg('--int8', action=argparse.BooleanOptionalAction, help="answer in 8 bits or in 32, whatever the project says and the photos show")
     arg = command(_lab)
     arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
     arg = command(_test)

@@ -6,7 +6,7 @@
 __all__ = ['SUFFIXES', 'FORMATS', 'Limits', 'NotAPhoto', 'photo_bytes', 'open_photo', 'shrink']
 
 # %% ../notebooks/library/01_photo.ipynb #00000002
-import io, warnings
+import io, re, warnings
 from dataclasses import dataclass
 from pathlib import Path
 import numpy as np
@@ -71,9 +71,24 @@ def _rgb(im):
         return Image.alpha_composite(Image.new('RGBA', im.size, 'white'), im).convert('RGB')
     return im.convert('RGB')
 
+# %% ../notebooks/library/01_photo.ipynb #0000001a
+def _picture(pixels, name):
+    "An array of pixels as a picture: (height, width) of grey, or (height, width, channels) of red, green, blue and perhaps alpha"
+    if pixels.dtype != np.uint8 or pixels.ndim < 2 or pixels.shape[2:] not in ((), (3,), (4,)):
+        raise NotAPhoto('no photo', f"{name} is an array of {pixels.dtype} with the shape {pixels.shape}; give one of uint8 with the shape (height, width, 3).")
+    return Image.fromarray(pixels)
+
+def _opened(source, limits, name):
+    "`source` as a picture whose pixels may not have been decoded yet"
+    if isinstance(source, Image.Image): return source
+    if isinstance(source, np.ndarray): return _picture(source, name)
+    if isinstance(source, str) and re.match(r'[a-z][a-z0-9+.-]+://', source, re.I): # a drive has one letter
+        raise NotAPhoto('an address', f"{name} is an address, not a file: download the photo first, and give the file.")
+    return Image.open(io.BytesIO(photo_bytes(source, limits, name)), formats=FORMATS)
+
 # %% ../notebooks/library/01_photo.ipynb #00000010
 def open_photo(
-    source:str|Path|bytes|Image.Image, # A file, its content, or a picture opened already
+    source:str|Path|bytes|Image.Image|np.ndarray, # A file, its content, a picture opened already, or its pixels (height, width, 3) in uint8
     size:int|None=None, # Pixels of the short side that are enough; the whole photo if `None`
     limits:Limits=Limits(), # What is still a photo
     name:str|None=None, # What errors call it; the file's name if `None`
@@ -81,11 +96,11 @@ def open_photo(
     "Open a photo, whatever it is like, or say why it is none"
     if name is None: name = Path(source).name if isinstance(source, (str, Path)) else 'The photo'
     try:
-        im = source if isinstance(source, Image.Image) else Image.open(io.BytesIO(photo_bytes(source, limits, name)), formats=FORMATS)
+        im = _opened(source, limits, name)
         fmt = im.format
         _checked(im, limits, name)
         full = im.size[::-1] if im.getexif().get(0x0112, 1) > 4 else im.size # from 5 on, it lies on its side
-        if size and fmt == 'JPEG': im.draft('RGB', (size, size))
+        if size and fmt == 'JPEG' and im is not source: im.draft('RGB', (size, size))
         im = _rgb(ImageOps.exif_transpose(im))
     except (NotAPhoto, FileNotFoundError, PermissionError, IsADirectoryError): raise
     except Image.DecompressionBombError: raise NotAPhoto('too many pixels', f"{name} has far too many pixels; make it smaller.") from None

@@ -70,8 +70,9 @@ def export_pkl(tmp_path_factory):
                       item_tfms=RandomResizedCrop(128, min_scale=.5), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(block.dataloaders(photos, bs=8, num_workers=0), resnet18, metrics=error_rate, pretrained=False)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3)
+    path = export(learn, folder/'export.pkl', error_rate=.125)
     for file in learn.dls.train_ds.items: file.unlink()
-    return export(learn, folder/'export.pkl', error_rate=.125)
+    return path
 
 
 def draw_photos(folder, n=10):

@@ -3,6 +3,7 @@ import json, os, subprocess, sys, zipfile
 from functools import partial
 import numpy as np
 import pytest
+from tellapart.photo import open_photo
 from tellapart.use.model import Classifier, ExportError
 
 pytest.importorskip('fastai')
@@ -50,12 +51,12 @@ def test_fastai_and_classifier_agree_on_every_validation_photo(export_pkl, photo
     labels,*theirs = json.loads(done.stdout.splitlines()[-1])
     classify = Classifier(export_pkl)
     assert classify.labels == labels == ['badminton', 'squash', 'tennis']
-    answers = list(classify.many(photos))
+    answers = list(classify.many(map(open_photo, photos))) # as they are: from a file, no more is decoded than is needed
     ours = np.array([[dict(o.ranked)[label] for label in labels] for o in answers])
     assert len(ours) == 12
     assert np.abs(ours - np.array(theirs)).max() < 1e-3
     assert np.allclose(ours.sum(1), 1, atol=1e-5)
-    assert [o.label for o in answers] == [labels[i] for i in np.argmax(theirs, 1)]
+    assert [o.label for o in answers] == [o.label for o in classify.many(photos)] == [labels[i] for i in np.argmax(theirs, 1)]
 
 
 @pytest.mark.parametrize('how', [*SQUARES, 'white', '#123456'])
@@ -111,7 +112,7 @@ def test_fast_training_is_exported_plainly(learn, photos, tmp_path, speed_up):
     loaded,classify = load_learner(path),Classifier(path)
     with loaded.no_bar(): theirs = loaded.predict(photos[0])[2].numpy()
     assert np.abs(theirs - [p for _,p in sorted(classify(photos[0]).ranked)]).max() < 1e-3
-    assert set(classify.meta['weights']) == {'0.weight', '0.bias', '3.weight', '3.bias'}
+    assert len(classify.meta['weights']) == 4
 
 
 def test_full_disk_leaves_what_was_there(learn, tmp_path):

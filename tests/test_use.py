@@ -1,8 +1,11 @@
 "The half that answers: what it imports, what it never does, and what it says of files that it can't use"
-import json, pickle, subprocess, sys, zipfile
+import json, pickle, subprocess, sys, threading, zipfile
+from concurrent.futures import ThreadPoolExecutor
+import numpy as np
 import pytest
 from PIL import Image
 from tellapart.cli import main
+from tellapart.photo import open_photo
 from tellapart.use.model import FORMAT, Classifier, ExportError, read_meta
 
 HEAVY = {'torch', 'fastai', 'fastcore', 'pandas', 'matplotlib', 'onnx'}
@@ -94,6 +97,7 @@ def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
     hostile = rewrite(export_pkl, tmp_path/'hostile.pkl', lambda name, content: pickle.dumps(Canary(canary)) if name.endswith('data.pkl') else content)
     photo = next(export_pkl.parent.glob('photos/*/*'))
     assert Classifier(hostile)(photo) == Classifier(export_pkl)(photo)
+    Classifier(hostile).why(photo)
     assert not canary.exists()
     with zipfile.ZipFile(hostile) as z: pickle.loads(z.read('export/data.pkl')).close()
     assert canary.exists() # It would have run
@@ -110,16 +114,47 @@ def test_many_goes_on_where_a_photo_is_none(export_pkl, tmp_path):
             yield o
     answers = Classifier(export_pkl).many(photos(), batch=6)
     some = [next(answers) for _ in range(6)]
-    assert len(taken) == 6
+    assert len(taken) < 3*6 # two batches ahead
     assert [o.label is None for o in some] == [False, True, True, True, True, False]
     assert all(o.reason.count('\n') == 0 and o.reason.endswith('.') for o in some if o.label is None)
     assert some[0].label == some[5].label and len(list(answers)) == 40
 
 
+def test_many_can_be_left_early(export_pkl):
+    "Whoever has seen enough leaves no threads behind, and no more was read than a few batches"
+    photo,taken,before = next(export_pkl.parent.glob('photos/*/*')),[],threading.active_count()
+    answers = Classifier(export_pkl).many((taken.append(o) or photo for o in range(10**6)), batch=4)
+    next(answers)
+    assert threading.active_count() > before
+    answers.close()
+    assert threading.active_count() == before and len(taken) <= 12
+
+
+def test_threads_share_a_classifier(export_pkl):
+    "Asked by many threads at once, it gives each the answer to its own photo"
+    classify,photos = Classifier(export_pkl),sorted(export_pkl.parent.glob('photos/*/*'))*4
+    alone = [classify(o) for o in photos]
+    with ThreadPoolExecutor(8) as pool: together = list(pool.map(classify, photos))
+    assert [(o.label, o.sure) for o in together] == [(o.label, o.sure) for o in alone]
+    assert np.allclose([o.probability for o in together], [o.probability for o in alone], atol=1e-5)
+
+
 def test_kinds_of_photos(export_pkl):
-    "A path, its name, its content and the picture itself give the same answer"
-    classify,path = Classifier(export_pkl),next(export_pkl.parent.glob('photos/*/*'))
-    assert len({classify(o).probability for o in (path, str(path), path.read_bytes(), Image.open(path))}) == 1
+    "A path, its name, its content, the picture itself and its pixels give the same answer"
+    classify,path = Classifier(export_pkl),next(export_pkl.parent.glob('photos/*/*.png'))
+    grey = open_photo(path).convert('L')
+    assert len({classify(o).probability for o in (path, str(path), path.read_bytes(), Image.open(path), np.asarray(open_photo(path)))}) == 1
+    assert classify(grey) == classify(np.asarray(grey)) == classify(np.asarray(grey.convert('RGBA')))
+
+
+def test_what_is_no_photo_has_a_reason(export_pkl, tmp_path):
+    "An address, pixels of another kind and 200 megapixels are refused in a sentence each, and the answers go on"
+    Image.new('1', (20_000, 10_000)).save(tmp_path/'vast.png')
+    good = next(export_pkl.parent.glob('photos/*/*'))
+    *bad,last = Classifier(export_pkl).many(['https://example.com/racket.jpg?size=large', np.zeros((3, 90, 90), 'float32'), tmp_path/'vast.png', good])
+    for answer,why in zip(bad, ('download the photo first', 'give one of uint8', 'far too many pixels')):
+        assert answer.label is None and not answer.sure and why in answer.reason and answer.reason.endswith('.')
+    assert last.label
 
 
 def test_classify_prints_a_table(export_pkl, tmp_path, capsys):

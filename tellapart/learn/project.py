@@ -97,6 +97,7 @@ class Project(_Strict):
     limits:_Limits = _Limits() # What is still a photo
     data:str = 'data' # Where everything gathered and made goes, beside the project's file
     train:Train = Train()
+    int8:bool|None = None # Whether the export answers in 8 bits, which takes a third of the time; if not given, where hardly any label changes
     _file:Path = PrivateAttr(Path('tellapart.toml')) # The file that this was read from
     _rehearse:bool = PrivateAttr(False) # Whether the demo web stands in for the real one
 

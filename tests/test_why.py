@@ -1,0 +1,82 @@
+"What an answer rests on: light falls where the thing is"
+from shutil import copy
+import numpy as np
+import pytest
+from PIL import Image
+from test_use import change_meta, rewrite
+from tellapart.use.model import Classifier, ExportError
+
+pytest.importorskip('fastai')
+from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, create_head, nn, set_seed
+from tellapart.learn.demo.draw import cutout
+from tellapart.learn.export import export
+
+pytestmark = pytest.mark.usefixtures('one_thread')
+SIDE = 128
+THINGS = 'bear', 'tennis racket'
+
+
+def place(thing, which, im, rng):
+    "Put a thing somewhere into a picture; where it is"
+    cut = cutout(thing, which, size=(64, 64))
+    at = tuple(rng.integers(0, SIDE - 64, 2))
+    im.paste(cut, at, cut)
+    (mask := Image.new('L', im.size)).paste(cut.getchannel('A'), at)
+    return np.asarray(mask) > 128
+
+
+def ground(rng): return Image.fromarray(rng.integers(60, 200, (4, 4, 3), dtype='uint8')).resize((SIDE, SIDE), Image.Resampling.BICUBIC)
+
+
+def layer(a, b): return nn.Sequential(nn.Conv2d(a, b, 3, 2, 1), nn.BatchNorm2d(b), nn.ReLU())
+
+
+@pytest.fixture(scope='module')
+def classify(tmp_path_factory):
+    "A classifier with fastai's own head that tells bears, rackets and bare ground"
+    set_seed(1, reproducible=True)
+    folder,rng = tmp_path_factory.mktemp('things'),np.random.default_rng(0)
+    for label in (*THINGS, 'nothing'):
+        (folder/label).mkdir()
+        for i in range(60):
+            im = ground(rng)
+            if label in THINGS: place(label, i, im, rng)
+            im.save(folder/label/f'{i}.png')
+    dls = ImageDataLoaders.from_folder(folder, valid_pct=.1, seed=1, item_tfms=Resize(SIDE), bs=12, num_workers=0)
+    learn = Learner(dls, nn.Sequential(nn.Sequential(layer(3, 8), layer(8, 16), layer(16, 32), layer(32, 64)), create_head(64, 3, lin_ftrs=[32])), loss_func=CrossEntropyLossFlat())
+    learn.remove_cb(learn.progress)
+    with learn.no_logging(): learn.fit_one_cycle(8, 1e-2)
+    return Classifier(export(learn, folder/'export.pkl'))
+
+
+def light(classify, im, label=None): return np.kron(classify.heat(im, label), np.ones((SIDE//8, SIDE//8)))
+
+
+@pytest.mark.parametrize('thing', THINGS)
+def test_light_falls_on_the_thing(classify, thing):
+    "What speaks for it lies on the thing far more than beside it, in the numbers and in the picture"
+    rng,right = np.random.default_rng(1),0
+    for i in range(100, 110):
+        there = place(thing, i, im := ground(rng), rng)
+        if classify(im).label != thing: continue
+        heat,shown = light(classify, im),np.asarray(classify.why(im)).sum(2)/np.asarray(im, dtype=float).sum(2)
+        assert heat.min() >= 0 and heat.sum() == pytest.approx((SIDE//8)**2)
+        assert heat[there].mean() > 2*heat[~there].mean()
+        assert shown[there].mean() > shown[~there].mean()
+        right += 1
+    assert right > 7
+
+
+def test_each_label_has_its_own_light(classify):
+    "With a bear on the left and a racket on the right, the light for each falls on its own side"
+    im = ground(np.random.default_rng(3))
+    for thing,x in zip(THINGS, (0, 64)): im.paste(cut := cutout(thing, 200, size=(64, 64)), (x, 32), cut)
+    bear,racket = (light(classify, im, o) for o in THINGS)
+    assert bear[:, :64].sum() > bear[:, 64:].sum() and racket[:, :64].sum() < racket[:, 64:].sum()
+
+
+def test_an_export_replaced_meanwhile(classify, tmp_path):
+    "The head is read when it is first asked for, and by then it may be that of another model"
+    opened = Classifier(copy(classify.path, tmp_path/'export.pkl'))
+    rewrite(classify.path, tmp_path/'export.pkl', change_meta(made='2001-01-01'))
+    with pytest.raises(ExportError, match='another one than when it was opened'): opened.why(Image.new('RGB', (90, 90)))

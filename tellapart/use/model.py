@@ -167,10 +167,11 @@ def _weight(z, folder, record, dtype, shape):
     "One record of plain numbers"
     return np.frombuffer(z.read(f'{folder}/{record}'), dtype).reshape(shape)
 
-def _session(z, meta, graph):
+def _session(z, meta, graph, threads=0):
     "The graph of this name in the archive `z`, ready to run"
     weights = {k: ort.OrtValue.ortvalue_from_numpy(_weight(z, meta['folder'], *meta['weights'][k])) for k in meta['graphs'][graph]}
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3 # Only errors: warnings here are about graph optimization and help nobody
     options.add_session_config_entry('session.intra_op.allow_spinning', '0') # Threads that wait busily take the time of those that decode
     options.add_external_initializers(list(weights), list(weights.values()))
@@ -205,14 +206,14 @@ def _answer(
 def _ahead(
     make:Callable, # What to do with each of `items`, in threads
     items:Iterable, # Read as the results are asked for
-    n:int, # How many are in the making at once, or made and not yet asked for
+    threads:int, # How many; twice as many items are in the making, or made and not yet asked for
 )->Iterator: # What `make` returns, in the order of `items`
     "Make things ready before they are asked for"
     items,made = iter(items),deque()
-    pool = ThreadPoolExecutor(min(n, os.cpu_count()))
+    pool = ThreadPoolExecutor(threads)
     try:
         while True:
-            made.extend(pool.submit(make, o) for o in islice(items, n - len(made)))
+            made.extend(pool.submit(make, o) for o in islice(items, 2*threads - len(made)))
             if not made: return
             yield made.popleft().result()
     finally: pool.shutdown(cancel_futures=True)
@@ -223,11 +224,12 @@ class Classifier:
     def __init__(self,
         export:str|Path='export.pkl', # As tellapart exports it; it is never unpickled. Raises `ExportError` where that can't be used
         int8:bool=True, # Compute with 8 bits, where the export can
+        threads:int|None=None, # To compute with; as many as the machine has if `None`
     ):
-        self.path = Path(export)
+        self.path,self.threads = Path(export),threads or os.cpu_count()
         with _reading(export) as (z, self.meta):
             eight = int8 and 'int8' in self.meta['graphs'] and not _GPU # there they would be slower
-            self.session = _session(z, self.meta, 'int8' if eight else 'graph')
+            self.session = _session(z, self.meta, 'int8' if eight else 'graph', threads or 0)
             self.known = _weight(z, self.meta['folder'], *self.meta['known']).astype('float32') if self.meta['known'] else None
             if self.session.get_outputs()[0].shape[1] != len(self.labels): raise ValueError("not one output a label")
 
@@ -250,13 +252,18 @@ class Classifier:
 
     def many(self,
         photos:Iterable, # Of whatever one call takes; read as the answers are asked for
-        batch:int=16, # Photos that go through the model together; more take more memory and are hardly faster
+        batch:int|None=None, # Photos that go through the model together; if `None` 16 on a GPU and 1 elsewhere, where more would gain nothing
     )->Iterator[Answer]: # In the order of `photos`. A file that is no photo has `label` None and a `reason`
         "What each of `photos` shows, one after the other"
-        with closing(_ahead(self._seen, photos, 2*batch)) as seen:
-            while some := list(islice(seen, batch)):
-                answers = iter(self._answers([o for o in some if not isinstance(o, Answer)]))
-                yield from (o if isinstance(o, Answer) else next(answers) for o in some)
+        photos,batch = iter(photos),batch or (16 if _GPU else 1)
+        with closing(_ahead(self._some, iter(lambda: list(islice(photos, batch)), []), self.threads + 1)) as done:
+            for answers in done: yield from answers
+
+    def _some(self, photos):
+        "The answers for some of `many`"
+        seen = [self._seen(o) for o in photos]
+        answers = iter(self._answers([o for o in seen if not isinstance(o, Answer)]))
+        return [o if isinstance(o, Answer) else next(answers) for o in seen]
 
     def _prepared(self, photo): return prepare(open_photo(photo, enough(self.meta)), self.meta)
 

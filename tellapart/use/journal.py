@@ -9,7 +9,7 @@ __all__ = ['CSV', 'HEAD', 'Row', 'rows', 'find_table', 'digest', 'unchanged', 'D
 import csv, errno, hashlib, io, os, sqlite3, sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, ExitStack
 from pathlib import Path
 from typing import NamedTuple
 import filelock
@@ -137,34 +137,35 @@ def _stands(row, to, part):
 class Journal:
     "A table that is being written, and the folder that it lies in"
     def __init__(self,
-        file:str, # The table; made where it is missing. Raises `TellapartError` while another program writes one there
+        file:str, # The table, absolute; made where it is missing. Entering raises `TellapartError` while another program is writing one there
     ):
-        self.folder = os.path.dirname(file)
+        self.name,self.folder = system_path(file),os.path.dirname(file)
         self.part,self.done = self.at('.sorted.part'),Done()
-        self.lock = filelock.FileLock(self.at('.sorted.lock'))
-        try: self.lock.acquire(timeout=0)
-        except filelock.Timeout: raise TellapartError(f"Another program is sorting into {self.folder}; wait until it has done.") from None
-        self.file = open(system_path(file), 'ab', buffering=0)
-        self._read(system_path(file))
 
-    def __enter__(self): return self
-    def __exit__(self, *_):
-        self.file.close()
-        self.lock.release()
+    def __enter__(self):
+        with ExitStack() as opened:
+            self.file = opened.enter_context(open(self.name, 'ab', buffering=0))
+            try: opened.enter_context(filelock.FileLock(self.at('.sorted.lock'), timeout=0))
+            except filelock.Timeout: raise TellapartError(f"Another program is sorting into {self.folder}; wait until it has done.") from None
+            self._read()
+            self.opened = opened.pop_all()
+        return self
+
+    def __exit__(self, *_): self.opened.close()
 
     def at(self, place:str)->str: "`place` as the system calls it"; return system_path(os.path.join(self.folder, *place.split('/')))
 
-    def _read(self, file):
+    def _read(self):
         "Take in the rows that stand; what a kill has left of others goes"
-        if os.path.getsize(file) < len(HEAD):
-            self._cut(0)
-            self._append(HEAD)
         last,before,self.end = None,len(HEAD),len(HEAD)
-        for row,end in rows(file):
+        for row,end in rows(self.name):
             if last: self.done.add(last)
             last,before,self.end = row,self.end,end
         if last and not _stands(last, self.at(last.to), self.part): self.end = before
         elif last: self.done.add(last)
+        if os.path.getsize(self.name) < len(HEAD): # new, or cut short
+            self.file.truncate(0)
+            self._append(HEAD)
         self._cut(self.end)
         self.clear()
 

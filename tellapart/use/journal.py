@@ -23,17 +23,17 @@ CSV = 'sorted.csv'
 class Row(NamedTuple):
     "What became of one photo"
     path:str # Where it was found
-    label:str = '' # The likeliest; empty if it can't be opened
+    label:str = '' # The likeliest
     probability:str = '' # Of that label, from 0 to 1
     second:str = '' # The next likeliest label
-    sure:str = '' # 'yes' or 'no'
+    sure:str = '' # 'yes' or 'no'; empty if it can't be opened
     reason:str = '' # Why not, or why it stayed where it was
     to:str = '' # Where it went, from the folder of this table, with `/`; empty if it stayed where it was
     how:str = '' # 'copy', 'move', 'hard link' or 'symbolic link'
     shape:str = '' # One of `places.SHAPES`
     sha256:str = '' # Of its content
-    size:str = '' # Bytes
-    mtime:str = '' # When it was last changed, in nanoseconds since 1970
+    size:str = '' # Bytes, when it was found
+    mtime:str = '' # When it had last been changed then, in nanoseconds since 1970
 
 # %% ../../notebooks/library/use/04b_journal.ipynb #00000007
 _TEXT = dict(encoding='utf-8', errors=sys.getfilesystemencodeerrors())
@@ -52,15 +52,18 @@ def rows(
     with open(file, 'rb') as f:
         if (head := f.read(len(HEAD))) != HEAD[:len(head)]:
             raise TellapartError(f"{file} is no table that tellapart has written; move it away, or bring it back as it was.")
-        ends,last = [len(HEAD)],b''
+        end,last = len(HEAD),b''
         def lines():
-            nonlocal last
+            nonlocal end,last
             for last in f:
-                ends[0] += len(last)
+                end += len(last)
                 yield last.decode(**_TEXT)
-        for row in csv.reader(lines()):
-            if len(row) == len(Row._fields) and last.endswith(b'\n'): yield Row(*row), ends[0]
-            elif f.read(1): raise TellapartError(f"{file} is damaged after {row[:1]}; bring it back as it was.")
+        try:
+            for row in csv.reader(lines()):
+                if len(row) == len(Row._fields) and last.endswith(b'\n'): yield Row(*row), end
+                elif f.read(1): raise csv.Error
+        except (csv.Error, UnicodeDecodeError):
+            raise TellapartError(f"{file} is damaged, {end:,} bytes from its beginning; bring it back as it was.") from None
 
 # %% ../../notebooks/library/use/04b_journal.ipynb #00000009
 def find_table(
@@ -94,8 +97,7 @@ def unchanged(
 class Done:
     "What the rows of a table say, ready to be asked"
     def __init__(self):
-        # Photos may be listed in another thread than they are sorted in; SQLite makes them take turns.
-        self.db = sqlite3.connect('', isolation_level=None, check_same_thread=False)
+        self.db = sqlite3.connect('', isolation_level=None)
         self.db.executescript("""pragma journal_mode=off; pragma synchronous=off;
             create table done (path blob, size text, mtime text, sha256 text, folder text, place text, "to" text);
             create index path on done (path); create index content on done (sha256, folder); create index place on done (place)""")

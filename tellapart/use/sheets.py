@@ -41,6 +41,7 @@ _STYLE = '''
   h1 { line-height: 1.2; margin: .6rem 0; overflow-wrap: anywhere; }
   p, figure { margin: 0; }
   nav a { margin-right: 1rem; overflow-wrap: anywhere; }
+  nav a[aria-current] { color: inherit; text-decoration: none; font-weight: 600; }
   main { display: grid; grid-template-columns: repeat(auto-fill, minmax(10rem, 1fr)); gap: 1rem; margin-top: 1.2rem; }
   figure { min-width: 0; }
   img { display: block; width: 100%; height: 10rem; object-fit: contain; border-radius: 6px; background: #8882; }
@@ -58,7 +59,7 @@ def _figure(row, folder):
 
 def _page(name, some, count, folder):
     "A sheet"
-    links = ''.join(f'<a href="{quote(_file(o))}">{escape(o)}</a>' for o in count if o != name)
+    links = ''.join(f'<a href="{quote(_file(o))}"{" aria-current=page"*(o == name)}>{escape(o)}</a>' for o in count)
     how = "All of them" if len(some) == count[name] else f"The {len(some):,} of them that the model was least sure of"
     return f'''<!DOCTYPE html>
 <html lang="en">

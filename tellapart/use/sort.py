@@ -9,6 +9,7 @@ __all__ = ['photos', 'counted', 'sort', 'undo']
 import errno, os, shutil, stat
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tqdm.auto import tqdm
@@ -42,9 +43,10 @@ def photos(
         try:
             with os.scandir(system_path(at)) as files:
                 for o in files:
-                    try: s = o.stat(follow_symlinks=False)
+                    path = os.path.join(at, o.name)
+                    try: s = os.lstat(system_path(path)) # not `o.stat`: Windows' listings may be out of date
                     except OSError: continue # it has just gone
-                    kind,path = _kind(o.name, s),os.path.join(at, o.name)
+                    kind = _kind(o.name, s)
                     if kind == 'photo': yield Row(path, size=str(s.st_size), mtime=str(s.st_mtime_ns))
                     elif kind != 'folder': met[kind] += 1
                     elif not _same(path, without): waiting.append(path)
@@ -60,7 +62,7 @@ def _check(folder, to):
     "Raise `TellapartError` where `folder` can't be sorted into `to`; both are absolute"
     if not os.path.isdir(folder): raise TellapartError(f"{folder} is no folder; name one with photos in it.")
     if any(_same(o, to) for o in (folder, *Path(folder).parents)):
-        raise TellapartError(f"{folder} lies in {to}, where the sorted photos are to go; choose a folder outside of it with --to.")
+        raise TellapartError(f"{folder} can't be sorted into {to}, which holds it; choose another folder with --to.")
     if not next(photos(folder, to, met := Counter()), None):
         raise TellapartError(f"There is no photo in {folder}{counted(met, ' (', ')')}; name a folder with photos in it.")
 
@@ -83,6 +85,7 @@ def _move(src, dst, part):
     try: return _rename(src, dst)
     except OSError as e:
         if e.errno != errno.EXDEV: raise
+    if not os.access(os.path.dirname(src), os.W_OK): raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), src) # a card that is locked, say
     shutil.copy2(src, part)
     _rename(part, dst)
     try: os.unlink(src)
@@ -105,6 +108,8 @@ def _make(src, part, how):
     return 'hard link'
 
 # %% ../../notebooks/library/use/04_sort.ipynb #0000000f
+_DONE = dict(copy='Copied', move='Moved', link='Linked')
+
 class _Changed(Exception): "A photo isn't any more what it was when it was found"
 
 def _bring(journal, row, folder, how):
@@ -135,8 +140,6 @@ def _finish(journal, row, folder, how):
     journal.clear()
     if not journal.done.failed(row): journal.add(row)
     return row
-
-_DONE = dict(copy='Copied', move='Moved', link='Linked')
 
 # %% ../../notebooks/library/use/04_sort.ipynb #00000011
 def _answered(model, found):
@@ -179,7 +182,7 @@ def sort(
     model = Classifier(export)
     if dry_run: return print(_preview(model, source, target))
     folders,brought,stayed,links = label_folders(model.labels),Counter(),Counter(),Counter()
-    with writing(to):
+    with writing(to), _stopping(brought):
         os.makedirs(system_path(target), exist_ok=True)
         with Journal(file := os.path.join(target, CSV)) as journal:
             for row in _looked_at(model, source, target, journal.done, stayed):
@@ -190,6 +193,14 @@ def sort(
                 else: stayed[_why(row)] += 1
             sheets(system_path(file))
     _tell(to, how, brought, stayed, links['symbolic link'])
+
+@contextmanager
+def _stopping(brought):
+    "Say where Ctrl-C has stopped"
+    try: yield
+    except KeyboardInterrupt:
+        print(f"Stopped after {brought.total():,} photo{'s'*(brought.total() != 1)}; the same command goes on from there.")
+        raise
 
 def _why(row):
     "Why a photo stays where it is, in words that follow a number"

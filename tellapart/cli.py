@@ -50,7 +50,10 @@ def _classify(args):
 def _sort(args):
     "sort a folder's photos into folders by what they show"
     from .use.sort import sort
-    sort(args.folder, args.to, _export_file(args), args.how, args.keep_tree, args.dry_run)
+    if not args.ray: return sort(args.folder, args.to, _export_file(args), args.how, args.keep_tree, args.dry_run)
+    if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run: raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
+    from .use.cluster import answer_all
+    answer_all(args.folder, args.to, _export_file(args))
 
 
 def _undo(args):
@@ -127,14 +130,15 @@ def _parser():
     arg('--json', action='store_true', help="one line of JSON a photo instead of a table")
     arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
     arg = command(_sort)
-    arg('folder', metavar='FOLDER', type=Path, help="photos, in whatever folders")
-    arg('--to', metavar='DIR', type=Path, required=True, help="where they go, into a folder per label; once more with the same DIR goes on where it stopped")
+    arg('folder', metavar='FOLDER', help="photos, in whatever folders")
+    arg('--to', metavar='DIR', required=True, help="where they go, into a folder per label; once more with the same DIR goes on where it stopped")
     how = commands.choices['sort'].add_mutually_exclusive_group().add_argument
     how('--move', dest='how', action='store_const', const='move', default='copy', help="move the photos instead of copying them")
     how('--link', dest='how', action='store_const', const='link', help="link to the photos, which takes no room")
     arg('--keep-tree', choices=('label/tree', 'tree/label'), default='label',
         help="keep the folders that the photos are in: below each label's folder, or with a folder per label in each of them")
     arg('--dry-run', action='store_true', help="only say what would go where")
+    arg('--ray', action='store_true', help="only write what each photo shows, with all machines of a Ray cluster; FOLDER and DIR may be addresses such as s3://bucket/photos")
     arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
     arg = command(_undo)
     arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into, or a table in it")

@@ -127,10 +127,11 @@ def _weight(z, folder, record, dtype, shape):
     "One weight, as onnxruntime takes it"
     return ort.OrtValue.ortvalue_from_numpy(np.frombuffer(z.read(f'{folder}/{record}'), dtype).reshape(shape))
 
-def _session(z, meta):
+def _session(z, meta, threads):
     "The model in the archive `z`, ready to run"
     weights = {k: _weight(z, meta['folder'], *v) for k,v in meta['weights'].items()}
     options = ort.SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3 # Only errors: warnings here are about graph optimization and help nobody
     options.add_external_initializers(list(weights), list(weights.values()))
     return ort.InferenceSession(z.read(f"{meta['folder']}/extra/graph.onnx"), options, providers=['CPUExecutionProvider'])
@@ -164,12 +165,13 @@ class Classifier:
     "A trained model that answers for photos: `Classifier('export.pkl')('photo.jpg').label`"
     def __init__(self,
         export:str|Path='export.pkl', # As tellapart exports it; it is never unpickled. Raises `ExportError` where that can't be used
+        threads:int=0, # To compute with; as many as the machine has if 0
     ):
         name = Path(export).name
         try:
             with _archive(export) as z:
                 self.meta = _meta(z, name)
-                self.session = _session(z, self.meta)
+                self.session = _session(z, self.meta, threads)
             if self.session.get_outputs()[0].shape[1] != len(self.labels): raise ValueError("not one output a label")
         except ExportError: raise
         # What a damaged record meets first (zip, JSON, NumPy or onnxruntime) depends on where the damage is.

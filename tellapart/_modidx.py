@@ -1006,6 +1006,6 @@ d = { 'settings': { 'branch': 'main',
                                     'tellapart.use.sort.answered': ('library/use/sort.html#answered', 'tellapart/use/sort.py'),
                                     'tellapart.use.sort.counted': ('library/use/sort.html#counted', 'tellapart/use/sort.py'),
                                     'tellapart.use.sort.photos': ('library/use/sort.html#photos', 'tellapart/use/sort.py'),
+                                    'tellapart.use.sort.pile': ('library/use/sort.html#pile', 'tellapart/use/sort.py'),
                                     'tellapart.use.sort.sort': ('library/use/sort.html#sort', 'tellapart/use/sort.py'),
-                                    'tellapart.use.sort.undo': ('library/use/sort.html#undo', 'tellapart/use/sort.py'),
-                                    'tellapart.use.sort.where': ('library/use/sort.html#where', 'tellapart/use/sort.py')}}}
+                                    'tellapart.use.sort.undo': ('library/use/sort.html#undo', 'tellapart/use/sort.py')}}}

@@ -51,7 +51,8 @@ def _sort(args):
     "sort a folder's photos into folders by what they show"
     from .use.sort import sort
     if not args.ray: return sort(args.folder, args.to, _export_file(args), args.how, args.keep_tree, args.dry_run)
-    if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run: raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
+    if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run:
+        raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
     from .use.cluster import answer_all
     answer_all(args.folder, args.to, _export_file(args))
 
@@ -138,7 +139,8 @@ def _parser():
     arg('--keep-tree', choices=('label/tree', 'tree/label'), default='label',
         help="keep the folders that the photos are in: below each label's folder, or with a folder per label in each of them")
     arg('--dry-run', action='store_true', help="only say what would go where")
-    arg('--ray', action='store_true', help="only write what each photo shows, with all machines of a Ray cluster; FOLDER and DIR may be addresses such as s3://bucket/photos")
+    arg('--ray', action='store_true', help="only write what each photo shows, with all machines of a Ray cluster; "
+        "FOLDER and DIR may be addresses such as s3://bucket/photos")
     arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
     arg = command(_undo)
     arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into, or a table in it")

@@ -23,7 +23,7 @@ from ..use.sort import counted
 def moved(
     file:str, # The table that `tellapart sort` wrote
     labels:list[str], # Of the project
-)->tuple[list[tuple[Row, str, str]], Counter, Counter]: # Each photo that has another label now, with where it is and that label; how many others there are, by what became of them; how many lie in folders that are no label, by name
+)->tuple[list[tuple[Row, str, str]], Counter, Counter]: # Photos under another label, each with its place and that label; counts of the others; counts by other folder
     "Find the photos that lie under another label than they were put under"
     label_of = {alike(folder): label for label,folder in label_folders(labels).items()}
     found,others,odd = [],Counter(),Counter()

@@ -11,11 +11,11 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 from tqdm.auto import tqdm
-from ..errors import TellapartError, need
+from ..errors import TellapartError, need, writing
 from ..photo import Limits, maybe_photo
 from .journal import Row
 from .model import Classifier
-from .sort import answered, counted, photos, where
+from .sort import answered, counted, photos, pile
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000005
 def _address(place):
@@ -25,7 +25,8 @@ def _address(place):
 def _store(place):
     "The file system of an address, and the path on it"
     from fsspec.core import url_to_fs
-    return url_to_fs(place)
+    try: return url_to_fs(place)
+    except (ImportError, ValueError) as e: raise TellapartError(f"{place} can't be reached: {e}.") from None
 
 def _write(fs, path, data):
     "Write a file, whole or not at all"
@@ -72,6 +73,8 @@ def plan(
 )->dict: # `folder`, `photos`, `shards`; `met` counts what was left alone, by kind. Raises `TellapartError` where there are no photos
     "Deal the photos of a folder into shards, unless that has been done"
     fs,root = _store(to)
+    if f'{to}/'.startswith(f'{folder}/'):
+        raise TellapartError(f"{to} lies in {folder}, where photos are looked for; choose a place outside of it with --to.")
     if fs.exists(f'{root}/plan.json'): return _kept(fs, root, folder, to, export)
     for o in 'plan','answers': fs.makedirs(f'{root}/{o}', exist_ok=True)
     found,n,shards = _listed(folder, met := Counter()),0,0
@@ -88,7 +91,8 @@ def _kept(fs, root, folder, to, export):
     "The plan that was made before"
     made = json.loads(fs.cat_file(f'{root}/plan.json'))
     if made['folder'] != folder: raise TellapartError(f"{to} has the answers for {made['folder']}; choose another place for those for {folder}.")
-    if fs.cat_file(f'{root}/export.pkl') != export: raise TellapartError(f"{to} has the answers of another export.pkl; choose another place for those of this one.")
+    if fs.cat_file(f'{root}/export.pkl') != export:
+        raise TellapartError(f"{to} has the answers of another export.pkl; choose another place for those of this one.")
     return made
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #0000000a
@@ -138,7 +142,7 @@ class Answering:
         opened = ((o, o.path) for o in rows) if 'file' in fs.protocol else _fetched(fs, iter(rows), gone)
         rows = [*answered(self.model, opened), *gone]
         _write(self.fs, f'{self.root}/answers/{shard}', _parquet(map(_answer, rows)))
-        return Counter(where(o) for o in rows)
+        return Counter(pile(o) for o in rows)
 
 def _answer(row):
     "A row as the table has it"
@@ -170,11 +174,11 @@ def answer_all(
     need('ray', 'pyarrow', 'fsspec', extra='ray')
     Classifier(export) # what is wrong with it is told here, not by a hundred machines
     to = _address(to)
-    made = plan(_address(folder), to, Path(export).read_bytes(), shard)
+    with writing(to): made = plan(_address(folder), to, Path(export).read_bytes(), shard)
     left,found = missing(to, made['shards']),Counter()
     with tqdm(total=made['photos'], initial=max(0, made['photos'] - len(left)*shard), unit='photo', leave=False) as bar:
         for o in _spread(to, left) if left else ():
             found.update(o)
             bar.update(sum(o.values()))
-    print(f"Answered {found.total():,} photos{counted(found, ': ')}, {made['photos'] - found.total():,} had been before."
+    print(f"Answered {found.total():,} photos{counted(found, ': ')}; {made['photos'] - found.total():,} had been answered before."
           f"{counted(Counter(made['met']), ' Left alone: ', '.')} The table is {to}/answers, {made['shards']:,} Parquet files.")

@@ -1,22 +1,24 @@
-"Sort in processes that get a signal before a given step: a line of JSON says which, and the number of steps that there were comes back"
-import json, os, sys
+"Sort in processes that get a signal before or after a given step: a line of JSON says which, and the number of steps that there were comes back"
+import io, json, os, sys
 from tellapart.use.sort import sort
 
-STEPS = {'open', 'os.rename', 'os.remove', 'os.link', 'os.mkdir', 'os.utime', 'os.truncate'}
+STEPS = {'rename', 'unlink', 'link', 'symlink', 'mkdir', 'utime', 'sendfile', 'truncate', 'write'}
 
 
-def run(tell, place, stop, number, *args):
-    "Sort; before step `stop` at a file within `place`, send the signal with this number to this process"
+def run(tell, stop, number, *args):
+    "Sort; at moment `stop`, of which there are two for each call that changes a file, send the signal with this number to this process"
     steps = 0
-    def watch(event, what):
+    def watch(frame, event, call):
         nonlocal steps
-        if event not in STEPS or not str(what[0]).startswith(place): return
+        if event not in ('c_call', 'c_return') or call.__name__ not in STEPS: return
+        if call.__name__ in ('write', 'truncate') and not isinstance(call.__self__, io.FileIO): return # other streams
         steps += 1
         os.write(tell, b'.')
         if steps == stop: os.kill(os.getpid(), number)
-    sys.addaudithook(watch)
+    sys.setprofile(watch)
     try: sort(*args)
     except KeyboardInterrupt: pass
+    sys.setprofile(None)
 
 
 if __name__ == '__main__':

@@ -62,7 +62,7 @@ def _listed(folder, met):
             elif file['size'] > Limits.max_bytes or not maybe_photo(name): met['of another kind'] += 1
             else: yield fs.unstrip_protocol(file['name'])
 
-# %% ../../notebooks/library/use/05_cluster.ipynb #00000009
+# %% ../../notebooks/library/use/05_cluster.ipynb #0000000a
 SHARD = 1000 # Photos: some ten seconds' work for a core, and 100,000 files for 100 million
 
 def plan(
@@ -95,7 +95,7 @@ def _kept(fs, root, folder, to, export):
         raise TellapartError(f"{to} has the answers of another export.pkl; choose another place for those of this one.")
     return made
 
-# %% ../../notebooks/library/use/05_cluster.ipynb #0000000a
+# %% ../../notebooks/library/use/05_cluster.ipynb #0000000b
 def missing(
     to:str, # Where the plan is
     shards:int, # How many it has
@@ -105,7 +105,7 @@ def missing(
     there = {os.path.basename(o) for o in fs.ls(f'{root}/answers', detail=False)}
     return [o for o in (f'{i:06}.parquet' for i in range(shards)) if o not in there]
 
-# %% ../../notebooks/library/use/05_cluster.ipynb #0000000c
+# %% ../../notebooks/library/use/05_cluster.ipynb #0000000e
 def _fetched(fs, rows, gone):
     "Each of `rows` with its photo's content; those whose photo is gone go into `gone`"
     while some := list(islice(rows, 32)):
@@ -116,7 +116,7 @@ def _fetched(fs, rows, gone):
                 case FileNotFoundError(): gone.append(row._replace(reason="It is gone."))
                 case error: raise error
 
-# %% ../../notebooks/library/use/05_cluster.ipynb #0000000e
+# %% ../../notebooks/library/use/05_cluster.ipynb #00000010
 class Answering:
     "Answers shards; Ray makes one for each core"
     def __init__(self,
@@ -149,7 +149,7 @@ def _answer(row):
     return dict(path=row.path, label=row.label or None, probability=float(row.probability) if row.sure else None, second=row.second or None,
                 sure=row.sure == 'yes', reason=row.reason)
 
-# %% ../../notebooks/library/use/05_cluster.ipynb #00000010
+# %% ../../notebooks/library/use/05_cluster.ipynb #00000012
 def _spread(to, shards):
     "Have `shards` answered; what is found in each, as they come"
     import ray

@@ -47,6 +47,30 @@ def _classify(args):
     classify(args.photos, export=_export_file(args), json=args.json)
 
 
+def _sort(args):
+    "sort a folder's photos into folders by what they show"
+    from .use.sort import sort
+    if not args.ray: return sort(args.folder, args.to, _export_file(args), args.how, args.keep_tree, args.dry_run)
+    if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run:
+        raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
+    from .use.cluster import answer_all
+    answer_all(args.folder, args.to, _export_file(args))
+
+
+def _undo(args):
+    "take back what was sorted"
+    from .use.sort import undo
+    undo(args.folder)
+
+
+def _review(args):
+    "learn from sorted photos that you moved to another label's folder"
+    need('pandas', 'fastcore', extra='learn')
+    from .learn.project import read_project
+    from .learn.review import review
+    review(args.folder, read_project(args.project))
+
+
 def _export(args):
     "export the model that the project at hand has trained, or one of any fastai course project"
     from .learn.export import export_project, told, upgrade
@@ -110,6 +134,23 @@ def _parser():
     arg('photos', metavar='PHOTO', nargs='+', help="photo files")
     arg('--json', action='store_true', help="one line of JSON a photo instead of a table")
     arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
+    arg = command(_sort)
+    arg('folder', metavar='FOLDER', help="photos, in whatever folders")
+    arg('--to', metavar='DIR', required=True, help="where they go, into a folder per label; once more with the same DIR goes on where it stopped")
+    how = commands.choices['sort'].add_mutually_exclusive_group().add_argument
+    how('--move', dest='how', action='store_const', const='move', default='copy', help="move the photos instead of copying them")
+    how('--link', dest='how', action='store_const', const='link', help="link to the photos, which takes no room")
+    arg('--keep-tree', choices=('label/tree', 'tree/label'), default='label',
+        help="keep the folders that the photos are in: below each label's folder, or with a folder per label in each of them")
+    arg('--dry-run', action='store_true', help="only say what would go where")
+    arg('--ray', action='store_true', help="only write what each photo shows, with all machines of a Ray cluster; "
+        "FOLDER and DIR may be addresses such as s3://bucket/photos")
+    arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
+    arg = command(_undo)
+    arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into, or a table in it")
+    arg = command(_review)
+    arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into")
+    arg('--project', metavar='FILE', type=Path, help="the project that learns; the nearest tellapart.toml if none is named")
     arg = command(_export)
     arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
     arg('--from', dest='old', metavar='OLD', type=Path, help="an export.pkl of another project that you trust: reading it runs the code in it")

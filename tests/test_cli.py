@@ -26,7 +26,7 @@ def test_starting_loads_the_standard_library_alone():
 
 def test_help_names_every_command(tmp_path):
     done = tellapart('--help', cwd=tmp_path)
-    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install new run serve classify export lab test bench'.split()
+    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install new run serve classify sort undo review export lab test bench'.split()
 
 
 def test_new_project_is_read_again_and_never_overwritten(tmp_path):

@@ -23,7 +23,7 @@ def rewrite(export_pkl, path, change):
 def change_meta(**kw): return lambda name, content: json.dumps(json.loads(content) | kw).encode() if name.endswith('meta.json') else content
 
 
-@pytest.mark.parametrize('module', ['photo', 'errors', 'cli', 'use.model', 'use.classify', 'use.app', 'use.serve'])
+@pytest.mark.parametrize('module', ['photo', 'errors', 'cli', 'use.model', 'use.classify', 'use.app', 'use.serve', 'use.places', 'use.journal', 'use.sheets', 'use.sort', 'use.cluster'])
 def test_importing_stays_light(module):
     "Nothing of the half that learns comes along"
     code = f'import sys, tellapart.{module}; print(*{{o.split(".")[0] for o in sys.modules}})'

@@ -6,7 +6,6 @@
 __all__ = ['kind', 'data_url', 'aside']
 
 # %% ../../notebooks/library/learn/08a_aside.ipynb #00000002
-import base64, io
 from html import escape
 from math import ceil
 from pathlib import Path
@@ -14,7 +13,7 @@ from ipywidgets import HTML, Box, Button, DOMWidget, HBox, IntSlider, ToggleButt
 from ..errors import TellapartError
 from .ledger import Ledger
 from .project import Project
-from ..photo import open_photo
+from ..photo import as_url, open_photo
 
 # %% ../../notebooks/library/learn/08a_aside.ipynb #00000005
 def kind(
@@ -30,11 +29,8 @@ def data_url(
 )->str: # An address that needs no other file; empty if there is nothing to see
     "A small picture of a photo, for a page"
     for file in row.working,row.path:
-        try: photo = open_photo(file, size=side)
+        try: return as_url(open_photo(file, size=side), side)
         except (TellapartError, OSError): continue
-        photo.thumbnail((side, side))
-        photo.save(f := io.BytesIO(), 'JPEG', quality=65) # at 192 pixels even noise has less than 20 KB
-        return f'data:image/jpeg;base64,{base64.b64encode(f.getvalue()).decode()}'
     return ''
 
 def _picture(row, side=192):

@@ -14,12 +14,12 @@ from dataclasses import dataclass
 from functools import cache, partial
 from html import unescape
 from itertools import count, islice
-from mimetypes import guess_type
 from pathlib import Path
 from threading import Thread
 from urllib.request import getproxies
 import tellapart
 from ..errors import TellapartError
+from ..photo import maybe_photo
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000005
 @dataclass(frozen=True)
@@ -308,11 +308,6 @@ def _files(place):
         folders[:] = sorted(o for o in folders if not o.startswith('.'))
         yield from (Path(folder, o) for o in sorted(files))
 
-def _maybe_photo(file):
-    "Whether a file's name doesn't speak against a photo"
-    if file.name.startswith('.') or file.name.lower() in ('thumbs.db', 'desktop.ini') or not file.is_file(): return False
-    return (guess_type(file.name)[0] or 'image/').startswith('image/')
-
 @source(by_term=False)
 def folder(
     term:None, # Not used: your folders are named by label
@@ -324,7 +319,7 @@ def folder(
     places = [p.own_photos/o/label for o in sides] if p.train.split == 'folder' else [p.own_photos/label]
     if not any(o.is_dir() for o in places): raise TellapartError(f"There is no folder {' or '.join(map(str, places))}; make it and put photos of {label!r} into it.")
     for place in places:
-        for file in filter(_maybe_photo, _files(place)):
+        for file in (o for o in _files(place) if maybe_photo(o.name) and o.is_file()):
             within = file.relative_to(place).parts[:-1]
             yield Candidate(file.absolute().as_uri(), thing=within[0] if within else '', kind='own')
 

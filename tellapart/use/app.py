@@ -6,7 +6,7 @@
 __all__ = ['card', 'Upload', 'title', 'app']
 
 # %% ../../notebooks/library/use/03_app.ipynb #00000002
-import base64, io, os
+import os
 from collections.abc import Callable
 from html import escape
 from importlib.resources import files
@@ -15,18 +15,11 @@ import anywidget, traitlets
 from ipywidgets import HTML, VBox
 from PIL import Image
 from ..errors import TellapartError
-from ..photo import Limits, NotAPhoto, open_photo
+from ..photo import as_url, Limits, NotAPhoto, open_photo
 from .classify import printable
 from .model import Answer, Classifier
 
 # %% ../../notebooks/library/use/03_app.ipynb #00000005
-def _thumbnail(photo, side=320):
-    "A small picture as an `<img>` that needs no other file; twice as sharp as it is shown, for phones"
-    small = photo.copy()
-    small.thumbnail((side, side))
-    small.save(f := io.BytesIO(), 'JPEG', quality=85)
-    return f'<img alt="" src="data:image/jpeg;base64,{base64.b64encode(f.getvalue()).decode()}">'
-
 def _percent(p): return f'{p:.0%}'
 
 def _bars(ranked):
@@ -45,7 +38,8 @@ def card(
     elif answer.sure: kind,head,rest = 'ta-sure',f'{escape(answer.label)} <small>{_percent(answer.probability)}</small>',_bars(answer.ranked)
     else: kind,head,rest = 'ta-unsure',"Not sure",_bars(answer.ranked)
     why = f'<p class="ta-why">{escape(printable(answer.reason))}</p>' if answer.reason else ''
-    picture = _thumbnail(photo) if photo else '<div class="ta-none">?</div>'
+    # twice as sharp as it is shown, for phones
+    picture = f'<img alt="" src="{as_url(photo, 320, 85)}">' if photo else '<div class="ta-none">?</div>'
     return f'<article class="ta-card {kind}">{picture}<div><p class="ta-file">{escape(printable(name))}</p><h2>{head}</h2>{why}{rest}</div></article>'
 
 # %% ../../notebooks/library/use/03_app.ipynb #00000009

@@ -157,7 +157,7 @@ def test_exporting_a_project(photos, strangers, tmp_path, capsys):
     capsys.readouterr()
     assert main(command) == 0
     said,meta = capsys.readouterr().out,read_meta(p.export)
-    assert f'Wrote {p.export}. It is sure of' in said and 'Of 20 strangers it turns' in said and 'In 8 bits' in said
+    assert f'Wrote {p.export}. It is sure of' in said and 'Of 20 strangers it turns' in said and 'It answers in 8 bits' in said
     assert 'int8' in meta['graphs'] and meta['card']['project'] == 'stripes' and 0 <= meta['card']['error_rate'] <= 1
     assert main([*command, '--no-int8', '--to', str(tmp_path/'other.pkl')]) == 0
     assert 'int8' not in read_meta(tmp_path/'other.pkl')['graphs']

@@ -206,9 +206,10 @@ def _spread(n, most):
     return np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()
 
 def _photos(ds, meta, what, most=MOST):
-    "Prepared photos of a fastai dataset, one after the other, but for those that have been deleted"
+    "Prepared photos of a fastai dataset, one after the other, but for those that have been deleted; files are read as `Classifier` reads them"
     for i in tqdm(_spread(len(ds), most), desc=what, unit='photo', leave=False):
-        with suppress(FileNotFoundError): yield prepare(ds[i][0], meta)
+        one = getattr(ds.items, 'iloc', ds.items)[i]
+        with suppress(FileNotFoundError): yield prepare(open_photo(one, enough(meta)) if isinstance(one, (str, Path)) else ds[i][0], meta)
 
 def _strangers(folder, meta):
     "Prepared photos of a folder, whatever lies in it, one after the other"

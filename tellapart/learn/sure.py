@@ -32,11 +32,13 @@ def _together(scores, name, valid):
     "How sure each answer is: the rank among the validation photos of its probability or its score, whichever is lower"
     return np.minimum(*(_ranks(scores[o], valid[o]) for o in ('softmax', name)))
 
+_SLACK = 1e-4 # below the photo that a threshold comes from: on another computer its last digits may differ
+
 def _thresholds(valid, name):
     "The least probability and the least score that count as sure"
     ranks = np.sort(_together(valid, name, valid))
     at = ranks[int((1 - KEPT)*len(ranks))]
-    return [float(np.sort(valid[o])[round(at*len(valid[o]))]) for o in ('softmax', name)]
+    return [float(np.sort(valid[o])[round(at*len(valid[o]))]) - _SLACK for o in ('softmax', name)]
 
 # %% ../../notebooks/library/learn/11a_sure.ipynb #0000000a
 def auroc(

@@ -1,5 +1,5 @@
-"Many photos: `Classifier.many`, in 32 bits and in 8, beside fastai's `learn.predict` one by one and `get_preds` with workers; and where the time goes for one photo"
-import json, os, statistics, sys, time
+"Many photos: `Classifier.many`, in 32 bits and in 8, beside fastai's `learn.predict` one by one and `get_preds` with workers; what Ray adds; and where the time goes for one photo"
+import json, os, shutil, statistics, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -9,6 +9,8 @@ LABELS = 'badminton', 'squash', 'tennis'
 LEARNED,MEASURED = 60, 134 # photos drawn of each label
 SIZE = 1500, 1125 # of a drawn photo, in pixels
 PIXELS,EPOCHS = 224, 6
+SHARD = 16 # photos
+RAY = dict(ray_1=1, ray_2=2) # machines, which share the cores of this one
 WAYS = dict(predict='learn.predict, one by one', get_preds='get_preds with workers', ours='Classifier.many', int8='Classifier.many in 8 bits')
 
 
@@ -84,8 +86,9 @@ def int8(export):
 
 def measure(who, export, files, said):
     "Answer for one photo, and then for all; print how long each of them takes, and write down what was said"
-    if who == 'one': return measure_one(export, files)
     files = json.loads(Path(files).read_text())
+    if who == 'one': return measure_one(export, files)
+    if who in RAY: return measure_ray(RAY[who], export, files, said)
     answer = globals()[who](export)
     answer(files[:1])
     start = time.perf_counter()
@@ -108,7 +111,7 @@ def measure_one(export, files):
     "Print how long decoding, the forward pass and the whole answer take for one photo, in 32 bits and in 8"
     from tellapart.photo import open_photo
     from tellapart.use.model import Classifier, enough, prepare
-    files,said = json.loads(Path(files).read_text()),{}
+    said = {}
     for bits in 32, 8:
         classify = Classifier(export, bits == 8)
         batch = prepare(open_photo(files[0]), classify.meta)[None]
@@ -117,31 +120,60 @@ def measure_one(export, files):
     print(json.dumps(said))
 
 
+def measure_ray(machines, export, files, said):
+    "Print how long Ray takes for a photo once it has started, and for everything; write down what was said"
+    import pyarrow.parquet as pq, ray
+    from ray.cluster_utils import Cluster
+    from tellapart.use.cluster import answer_all
+    machine,to = dict(num_cpus=os.cpu_count()//machines, object_store_memory=80*2**20),Path(said).with_suffix('')
+    cluster = Cluster(initialize_head=True, head_node_args=machine)
+    for _ in range(1, machines): cluster.add_node(**machine)
+    os.environ['RAY_ADDRESS'] = cluster.address
+    start = time.perf_counter()
+    answer_all(Path(files[0]).parents[1], to, export, SHARD)
+    seconds = time.perf_counter() - start
+    ray.shutdown()
+    cluster.shutdown()
+    shards = sorted(to.glob('answers/*.parquet'), key=lambda o: o.stat().st_mtime)
+    first,last = (shards[i].stat().st_mtime for i in (0, -1)) # from when the first is there, all are at work
+    labels = {o['path']: o['label'] for shard in shards for o in pq.read_table(shard).to_pylist()}
+    Path(said).write_text(json.dumps([labels[os.path.realpath(o)] for o in files]))
+    shutil.rmtree(to)
+    print('\n' + json.dumps(dict(photo=1000*(last - first)/(len(shards) - 1)/SHARD, all=seconds)))
+
+
 def main(photos):
     "Measure all in turn, and report"
     from _bench import apart, median, report
-    runs,said = {o: [] for o in (*WAYS, 'one')},{}
+    runs,said = {o: [] for o in (*WAYS, 'one', *RAY)},{}
     with TemporaryDirectory() as tmp:
         tmp = Path(tmp)
         learned,measured = divided(photos or draw_rackets(tmp/'photos'))
         export = trained(learned, tmp/'export.pkl')
+        for o in {o.parent.name for o in measured}: (tmp/'measured'/o).mkdir(parents=True)
+        measured = [shutil.copy(o, tmp/'measured'/o.parent.name/o.name) for o in measured]
         (tmp/'files.json').write_text(json.dumps([str(o) for o in measured]))
         for _ in range(3):
             for who in runs:
                 runs[who].append(apart(__file__, who, export, tmp/'files.json', tmp/f'{who}.json'))
                 print(who, runs[who][-1], flush=True)
-        for who in WAYS: said[who] = json.loads((tmp/f'{who}.json').read_text())
+        for who in (*WAYS, *RAY): said[who] = json.loads((tmp/f'{who}.json').read_text())
     of = {who: median(o) for who,o in runs.items()}
     one,(_,*rest) = of['one'],WAYS
     rows = [(f'a photo of many, {name}', of[who]['photo'], 'ms') for who,name in WAYS.items()]
     rows += [(f'most memory held, {name}', of[who]['peak'], 'MB') for who,name in WAYS.items()]
     rows += [(f'labels as learn.predict gives them, of {len(measured)}, {WAYS[o]}', 100*sum(a == b for a,b in zip(said[o], said['predict']))/len(measured), '%') for o in rest]
+    for who,n in RAY.items():
+        machines = f"{n} machine{'s'*(n > 1)}"
+        rows += [(f'a photo of many, Ray with {machines}', of[who]['photo'], 'ms'), (f'all {len(measured)} photos, Ray with {machines}', of[who]['all'], 's'),
+                 (f'labels as Classifier.many in 8 bits gives them, Ray with {machines}', 100*sum(a == b for a,b in zip(said[who], said['int8']))/len(measured), '%')]
     rows += [('one photo, decode', one['decode 32'], 'ms')]
     rows += [(f'one photo, {what}, {bits} bits', one[f'{key} {bits}'], 'ms') for bits in (32, 8) for key,what in (('forward', 'forward'), ('ours', 'Classifier'))]
     rows += [('one photo, learn.predict', of['predict']['photo'], 'ms')]
     ratios = {f'a photo of many, {WAYS[them]}, to {WAYS[us]}': of[them]['photo']/of[us]['photo'] for us in ('ours', 'int8') for them in ('predict', 'get_preds')}
+    ratios |= {f'a photo of many, Ray with {n}, to Classifier.many in 8 bits': of[who]['photo']/of['int8']['photo'] for who,n in RAY.items()}
     ratios |= {f'one photo, Classifier to decode and forward, {bits} bits': one[f'ours {bits}']/(one[f'decode {bits}'] + one[f'forward {bits}']) for bits in (32, 8)}
-    report('classify', rows, ratios, ['tellapart', 'onnxruntime', 'fastai', 'torch', 'pillow'])
+    report('classify', rows, ratios, ['tellapart', 'onnxruntime', 'fastai', 'torch', 'pillow', 'ray'])
 
 
 if __name__ == '__main__':

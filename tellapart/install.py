@@ -5,7 +5,7 @@ from pathlib import Path
 from urllib.request import urlopen
 from .errors import TellapartError, need
 
-EXTRAS = {'use': '', 'learn': '[learn]', 'test': '[learn,test]', 'bench': '[learn,bench]'} # Each part's extras in pyproject.toml
+EXTRAS = {'use': '', 'learn': '[learn]', 'test': '[learn,ray,test]', 'bench': '[learn,ray,bench]'} # Each part's extras in pyproject.toml
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu' # PyTorch's own, an eighth of the size of a build with CUDA
 STAMP = Path(sys.prefix)/'tellapart.json' # What has been installed, and for which pyproject.toml
 

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ..errors import TellapartError, need, writing
 from ..photo import Limits, maybe_photo
 from .journal import Row
-from .model import Classifier
+from .model import Classifier, GPU
 from .sort import answered, counted, photos, pile
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000005
@@ -118,14 +118,15 @@ def _fetched(fs, rows, gone):
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000010
 class Answering:
-    "Answers shards; Ray makes one for each core"
+    "Answers shards; Ray makes one for each core, or for each GPU"
     def __init__(self,
         to:str, # Where the plan and the export are, and where the answers go
+        threads:int|None=1, # As for `Classifier`
     ):
         self.fs,self.root = _store(to)
         with tempfile.TemporaryDirectory() as folder:
             (file := Path(folder)/'export.pkl').write_bytes(self.fs.cat_file(f'{self.root}/export.pkl'))
-            self.model = Classifier(file, threads=1)
+            self.model = Classifier(file, threads=threads)
 
     def __call__(self,
         batch:dict, # `shard`: names
@@ -150,16 +151,21 @@ def _answer(row):
                 sure=row.sure == 'yes', reason=row.reason)
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000012
+def _workers(has):
+    "How many workers a cluster that `has` so many of everything gets, the threads of each, and what Ray is to reserve for one"
+    if GPU and (gpus := int(has.get('GPU', 0))): return gpus, None, dict(num_cpus=1, num_gpus=1)
+    return int(has['CPU']), 1, dict(num_cpus=1)
+
 def _spread(to, shards):
     "Have `shards` answered; what is found in each, as they come"
     import ray
     ray.init(ignore_reinit_error=True, logging_level='ERROR', log_to_driver=False)
     ray.data.DataContext.get_current().enable_progress_bars = False # ours says more
     logging.getLogger('ray.data').setLevel(logging.ERROR)
-    cores = int(ray.cluster_resources()['CPU'])
-    pool = ray.data.ActorPoolStrategy(min_size=1, initial_size=cores, max_size=cores)
+    n,threads,takes = _workers(ray.cluster_resources())
+    pool = ray.data.ActorPoolStrategy(min_size=1, initial_size=n, max_size=n)
     found = ray.data.from_items([dict(shard=o) for o in shards], override_num_blocks=len(shards)).map_batches(
-        Answering, fn_constructor_args=(to,), batch_size=1, num_cpus=1, compute=pool)
+        Answering, fn_constructor_args=(to, threads), batch_size=1, compute=pool, **takes)
     try: yield from (json.loads(o['found']) for o in found.iter_rows())
     except ray.exceptions.RayError as e:
         raise TellapartError(f"Ray has stopped ({str(e).strip().splitlines()[-1]}); mend that and run this again, it goes on where it stopped.") from None

@@ -70,7 +70,7 @@ def test_a_plain_install_answers_without_torch(copy, venv, export_pkl):
 
 
 def test_pins_are_what_the_package_allows():
-    "requirements.txt pins what a plain install needs, each within pyproject's bounds; the notebooks' needs stay out"
+    "requirements.txt pins what the app needs of a plain install, each within pyproject's bounds; the notebooks' needs stay out"
     from packaging.requirements import Requirement
     tomllib = pytest.importorskip('tomllib')
     allowed = {r.name.replace('_', '-'): r for r in map(Requirement, tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['dependencies'])}

@@ -18,8 +18,8 @@ from ..photo import maybe_photo
 from .classify import printable
 from .journal import CSV, digest, Done, find_place, find_table, Journal, Row, rows, unchanged, whereabouts
 from .model import Classifier
-from .places import folder_for, label_folders, label_in, system_path, UNSURE
-from .sheets import remove_sheets, SHEETS, sheets
+from .places import folder_for, label_folders, label_in, SHEETS, system_path, UNSURE
+from .sheets import remove_sheets, sheets
 
 # %% ../../notebooks/library/use/04_sort.ipynb #00000005
 _JUNCTION = getattr(stat, 'IO_REPARSE_TAG_MOUNT_POINT', None) # Windows' links to folders

@@ -3,6 +3,7 @@ import json, shutil, threading, time
 import pytest
 from tellapart.cli import main
 from tellapart.errors import TellapartError
+from tellapart.use import cluster
 from tellapart.use.model import Classifier
 
 ray = pytest.importorskip('ray', reason="the extra `ray` isn't installed")
@@ -76,14 +77,14 @@ def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):
     "Two machines, of which one is killed half-way: another run isn't even needed, and the answers are those of one process"
     from ray.cluster_utils import Cluster
     to,node = tmp_path/'sorted',dict(num_cpus=1, object_store_memory=80*2**20)
-    cluster = Cluster(initialize_head=True, head_node_args=node)
+    machines = Cluster(initialize_head=True, head_node_args=node)
     try:
-        second = cluster.add_node(**node)
-        monkeypatch.setenv('RAY_ADDRESS', cluster.address)
+        second = machines.add_node(**node)
+        monkeypatch.setenv('RAY_ADDRESS', machines.address)
         there = lambda: len(list(to.glob('answers/*.parquet')))
         def kill():
             while there() < 3: time.sleep(.01)
-            cluster.remove_node(second, allow_graceful=False)
+            machines.remove_node(second, allow_graceful=False)
             killed.append(there())
         killed = []
         (killer := threading.Thread(target=kill, daemon=True)).start()
@@ -92,8 +93,16 @@ def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):
         assert 3 <= killed[0] < 13 and not second.live_processes()
     finally:
         ray.shutdown()
-        cluster.shutdown()
+        machines.shutdown()
     assert answers(fsspec.filesystem('file'), to) == expected(export_pkl, folder)
+
+
+def test_a_worker_for_each_gpu(monkeypatch):
+    "Where onnxruntime computes on GPUs, each has one worker, with all threads to decode; else each core has one"
+    for gpu,has,workers in ((True, dict(CPU=16., GPU=2.), 2), (True, dict(CPU=16.), 16), (False, dict(CPU=16., GPU=2.), 16)):
+        monkeypatch.setattr(cluster, 'GPU', gpu)
+        n,threads,takes = cluster._workers(has)
+        assert n == workers and takes.get('num_gpus') == (1 if workers == 2 else None) and threads == (None if workers == 2 else 1)
 
 
 def test_what_is_brought_nowhere(export_pkl, folder, tmp_path, capsys):

@@ -68,13 +68,14 @@ def test_the_model_card_says_how_good_it_is(course, story):
 
 
 def test_readers_agree_on_all_validation_photos(course):
-    "fastai and the classifier give each validation photo the same probabilities"
+    "In 32 bits fastai and the classifier give each validation photo the same probabilities, and the label stays where the export has chosen 8"
     from fastai.vision.all import load_learner
     with Ledger(course.folder) as ledger: photos = list(ledger.frame().query("split == 'valid'").working)
     learn = load_learner(course.export)
     probabilities = learn.get_preds(dl=learn.dls.test_dl(photos, num_workers=0))[0].numpy()
-    for answer,p in zip(Classifier(course.export).many(photos), probabilities):
-        assert dict(answer.ranked) == pytest.approx(dict(zip(learn.dls.vocab, p)), abs=1e-3)
+    full,chosen = (list(Classifier(course.export, int8).many(photos)) for int8 in (False, True))
+    for answer,p in zip(full, probabilities, strict=True): assert dict(answer.ranked) == pytest.approx(dict(zip(learn.dls.vocab, p)), abs=1e-3)
+    assert sum(a.label == b.label for a,b in zip(full, chosen, strict=True)) >= .99*len(photos)
 
 
 def test_contact_sheet(early, picture):
@@ -85,11 +86,13 @@ def test_contact_sheet(early, picture):
 
 
 def test_app(course, early, browser, free_port, picture, tmp_path):
-    "Somebody uploads a photo of each racket, and something that is no photo"
-    photos = []
+    "Somebody uploads a photo of each racket that the model is right about, and something that is no photo"
+    photos,classify = [],Classifier(course.export)
+    right = lambda photo, label: (answer := classify(photo)).label == label and answer.sure # which ones differs from processor to processor
     for label,name in zip(early, ('grandma.jpg', 'IMG_2041.jpg', 'holiday.jpg')):
         photos.append(tmp_path/name)
-        shutil.copy(next(o.working for t,o in early[label][20:] if t.label == label and o.split == 'valid' and o.status == 'ok' and not t.faults), photos[-1])
+        fair = (o.working for t,o in early[label][20:] if t.label == label and o.split == 'valid' and o.status == 'ok' and not t.faults)
+        shutil.copy(next(o for o in fair if right(o, label)), photos[-1])
     (note := tmp_path/'shopping.txt').write_text('strings, grip tape, balls')
     command = [sys.executable, '-m', 'tellapart', 'serve', '--export', course.export, '--port', str(free_port)]
     with served(command, f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
@@ -98,7 +101,7 @@ def test_app(course, early, browser, free_port, picture, tmp_path):
         page.wait_for_selector('.ta-upload')
         cards = ask(page, [*photos, note])
         assert [o[0] for o in cards[:3]] == [o.name for o in photos]
-        assert sum(label in card[1] for card,label in zip(cards, early)) >= 2
+        assert all(card[1].startswith(label) for card,label in zip(cards, early))
         assert 'no photo' in cards[3][3]
         picture('app', page.screenshot())
         page.close()

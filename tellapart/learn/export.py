@@ -17,7 +17,6 @@ import zipfile
 import cloudpickle
 import numpy as np
 import onnx, onnxruntime as ort, torch, fastai
-from onnx.utils import Extractor
 from PIL import Image
 from fastai.vision.all import (Callback, DataBlock, L, Learner, load_learner, PILImage, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize,
                                IntToFloatTensor, ToTensor, AffineCoordTfm, RandomResizedCropGPU)
@@ -25,7 +24,7 @@ from torch import nn
 from tqdm.auto import tqdm
 import tellapart
 from .demo.score import draw_strangers
-from .int8 import in_8_bits
+from .int8 import after_map, in_8_bits
 from .project import Project
 from .square import Square
 from .sure import Seen, fitted
@@ -158,7 +157,7 @@ def _trace(
 # %% ../../notebooks/library/learn/11_export.ipynb #0000002b
 def _head(graph):
     "The part of `graph` from the map to the outputs"
-    head = Extractor(graph).extract_model(['map', 'photos'], ['outputs'])
+    head = after_map(graph)
     del head.graph.input[1] # It is asked for the size of the batch alone, and the map has the same
     for o in head.graph.node: o.input[:] = ['map' if i == 'photos' else i for i in o.input]
     return head

@@ -86,8 +86,12 @@ def prepare(
             case 'resize': photo = resize(photo, step['size'], step['method'], step['pad'], step['resample'])
             case 'middle': photo = _middle(photo, step['size'], step['pad'])
             case 'rescale': photo = _rescale(_floats(photo), step['size'], step['via'])
-    planes = np.moveaxis(photo, 2, 0) if isinstance(photo, np.ndarray) else map(_floats, photo.split()) # one by one takes a quarter of the time
-    return np.stack([(o - mean)/std for o,mean,std in zip(planes, np.float32(meta['mean']), np.float32(meta['std']))])
+    pixels,white = (photo, 1) if isinstance(photo, np.ndarray) else (np.asarray(photo), 255)
+    planes = np.empty((3, *pixels.shape[:2]), 'float32')
+    for i,(mean,std) in enumerate(zip(np.float32(meta['mean']), np.float32(meta['std']))): # one by one and in place takes a sixth of the time
+        np.multiply(pixels[...,i], 1/(white*std), out=planes[i])
+        planes[i] -= mean/std
+    return planes
 
 def _floats(photo): return photo if isinstance(photo, np.ndarray) else np.asarray(photo, dtype='float32')/255
 

@@ -40,7 +40,6 @@ def in_8_bits(
         options.optimized_model_filepath = str(plain)
         ort.InferenceSession(graph.SerializeToString(), options, providers=['CPUExecutionProvider'])
         add_pre_process_metadata(model := onnx.load(plain)) # so that it isn't asked for
-        for i,o in enumerate(model.graph.node): o.name = o.name or f'merged {i}' # those that onnxruntime has made of several have none
         head = [o.name for o in after_map(model).graph.node] if len(model.graph.output) > 1 else []
         quantize_static(model, small, _Photos(photos), nodes_to_exclude=head, per_channel=True, reduce_range=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)

@@ -33,7 +33,7 @@ def test_page_in_a_browser(browser, p):
     "All is text, no script runs, links lead to the web alone, and every picture is there"
     page = browser.new_page(viewport=dict(width=1000, height=800))
     page.goto(credits(p).as_uri())
-    page.wait_for_function('[...document.images].every(o => o.complete && o.naturalWidth)')
+    page.evaluate('Promise.all([...document.images].map(o => o.decode()))') # waits, and fails for one that isn't there
     cards = [[line for line in o.inner_text().split('\n') if line] for o in page.locator('ol li').all()]
     unknown = 'licence not known: ask before you publish it'
     assert cards[0] == [HOSTILE, f'by {HOSTILE}', HOSTILE, 'found at x.org']

@@ -207,7 +207,6 @@ _STYLE = Markup('''<style>
   & img, & .none { display: block; width: 100%; height: auto; aspect-ratio: 4/3; object-fit: contain; border-radius: 6px; background: #8882; margin: 0; max-width: none; }
   & .none { display: grid; place-items: center; opacity: .6; }
   & figcaption { font-size: .87em; line-height: 1.3; margin-top: .25rem; }
-  & figcaption small { display: block; }
   & .pair { display: flex; flex-wrap: wrap; gap: 0 3rem; margin-bottom: .7rem; & > div { min-width: 0; } }
   @media (max-width: 600px) { & .interval { display: none; } }
   & svg { max-width: 100%; height: auto; & text { fill: currentColor; } }
@@ -225,7 +224,7 @@ _REPORT = _ENV.from_string('''
 <div class="cards">{% for o in photos %}
 <figure>{% set url = picture(o) %}{% if url %}<img src="{{ url }}" alt="{{ o.file }}">{% else %}<div class="none">no picture</div>{% endif %}
 <figcaption>{% if o.predicted == o.label %}<b>{{ o.label }}</b> {{ o.given|percent }}{% else %}
-{{ o.label }} {{ o.given|percent }}, taken for <b>{{ o.predicted }}</b> {{ o.probability|percent }}{% endif %}<small>{{ o.file }}</small></figcaption></figure>
+{{ o.label }} {{ o.given|percent }}, taken for <b>{{ o.predicted }}</b> {{ o.probability|percent }}{% endif %}<br><small>{{ o.file }}</small></figcaption></figure>
 {% endfor %}</div>
 {% endmacro %}
 {% macro rates(what, rows) %}

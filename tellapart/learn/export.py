@@ -205,24 +205,27 @@ def _spread(n, most):
     return np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()
 
 def _photos(ds, meta, what, most=MOST):
-    "Prepared photos of a fastai dataset, one after the other, but for those that have been deleted; files are read as `Classifier` reads them"
+    "Prepared photos of a fastai dataset with the places of their labels, one after the other, but for those that have been deleted; files are read as `Classifier` reads them"
     for i in tqdm(_spread(len(ds), most), desc=what, unit='photo', leave=False):
         one = getattr(ds.items, 'iloc', ds.items)[i]
-        with suppress(FileNotFoundError): yield prepare(open_photo(one, enough(meta)) if isinstance(one, (str, Path)) else ds[i][0], meta)
+        with suppress(FileNotFoundError): yield prepare(open_photo(one, enough(meta)) if isinstance(one, (str, Path)) else ds[i][0], meta), int(ds.tls[-1][i])
 
 def _strangers(folder, meta):
     "Prepared photos of a folder, whatever lies in it, one after the other"
     files = sorted(o for o in Path(folder).rglob('*') if o.is_file())
     for i in tqdm(_spread(len(files), MOST), desc='strangers', unit='photo', leave=False):
-        with suppress(NotAPhoto, OSError): yield prepare(open_photo(files[i], enough(meta)), meta)
+        with suppress(NotAPhoto, OSError): yield prepare(open_photo(files[i], enough(meta)), meta), None
 
 def _seen(graph, photos):
     "What `graph` makes of prepared photos, as `Seen`; `None` if there are none"
-    session,found = ort.InferenceSession(graph.SerializeToString(), providers=['CPUExecutionProvider']),[]
-    while some := list(islice(photos, 16)): found.append(session.run(None, {'photos': np.stack(some)}))
+    session,found,truth = ort.InferenceSession(graph.SerializeToString(), providers=['CPUExecutionProvider']),[],[]
+    while some := list(islice(photos, 16)):
+        prepared,labels = zip(*some)
+        found.append(session.run(None, {'photos': np.stack(prepared)}))
+        truth += labels
     if not found: return None
     outputs,*maps = zip(*found)
-    return Seen(np.concatenate(outputs), np.concatenate([described(o) for o in maps[0]]) if maps else None)
+    return Seen(np.concatenate(outputs), np.concatenate([described(o) for o in maps[0]]) if maps else None, np.array(truth))
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000030
 AGREEMENT = .995 # share of validation photos with the same label in 8 bits as in 32, from which on 8 bits answer unasked
@@ -233,7 +236,7 @@ def _answering(graph, valid, meta, int8):
     seen = _seen(graph, _photos(valid, meta, 'validation'))
     if int8 is False or int8 is None and len(valid) < CALIBRATION: return graph,seen,{}
     if not seen: raise ExportError("8 bits take validation photos, which a learner from an export doesn't have: export the one that was trained.")
-    small = in_8_bits(graph, _photos(valid, meta, 'calibration', CALIBRATION))
+    small = in_8_bits(graph, (o for o,_ in _photos(valid, meta, 'calibration', CALIBRATION)))
     again = _seen(small, _photos(valid, meta, 'validation in 8 bits'))
     agreement = float((seen.outputs.argmax(1) == again.outputs.argmax(1)).mean())
     return *((small, again) if int8 or agreement >= AGREEMENT else (graph, seen)), dict(int8_agreement=agreement)
@@ -337,7 +340,9 @@ def told(
     "What an export says about how well it answers"
     meta = read_meta(path)
     card = meta['card']
-    says = [f"It is sure of {card['kept']:.1%} of the validation photos."] if 'kept' in card else []
+    says = []
+    if 'right' in card:
+        says.append(f"It is sure of {card['right_sure']} of the {card['right']} validation photos that it gets right, and of {card['wrong_sure']} of the {card['wrong']} that it gets wrong.")
     if 'strangers' in card:
         says.append(f"Of {card['strangers']} strangers it turns {card['strangers_turned_away']:.0%} away (area under the curve {card['strangers_auroc']:.2f}).")
     if 'int8_agreement' in card: says.append(f"It answers in {8 if 'int8' in meta['graphs'] else 32} bits; in 8, {card['int8_agreement']:.1%} of the labels stay the same.")

@@ -11,12 +11,13 @@ import numpy as np
 from ..use.none import energy, nearness, softmax
 
 # %% ../../notebooks/library/learn/11a_sure.ipynb #00000005
-KEPT = .95 # Share of the validation photos that an answer is sure for, at least
+KEPT = .95 # Share of the validation photos with the right answer that it is sure for, at least
 
 class Seen(NamedTuple):
     "What a model makes of photos"
     outputs:np.ndarray # (photos, labels), before softmax
     described:np.ndarray|None # (photos, channels), as `described` gives it; `None` for a network without maps
+    truth:np.ndarray # (photos,): the place of each one's label among the outputs; of a stranger `None`
 
 def _scores(seen, known):
     "Each score by its name, as far as the network has what it takes"
@@ -28,17 +29,17 @@ def _ranks(values, among):
     "Which share of `among` is lower, for each of `values`"
     return np.searchsorted(np.sort(among), values)/len(among)
 
-def _together(scores, name, valid):
-    "How sure each answer is: the rank among the validation photos of its probability or its score, whichever is lower"
-    return np.minimum(*(_ranks(scores[o], valid[o]) for o in ('softmax', name)))
+def _together(scores, name, good):
+    "How sure each answer is: the rank among the good ones of its probability or its score, whichever is lower"
+    return np.minimum(*(_ranks(scores[o], good[o]) for o in ('softmax', name)))
 
 _SLACK = 1e-4 # below the photo that a threshold comes from: on another computer its last digits may differ
 
-def _thresholds(valid, name):
+def _thresholds(good, name):
     "The least probability and the least score that count as sure"
-    ranks = np.sort(_together(valid, name, valid))
+    ranks = np.sort(_together(good, name, good))
     at = ranks[int((1 - KEPT)*len(ranks))]
-    return [float(np.sort(valid[o])[round(at*len(valid[o]))]) - _SLACK for o in ('softmax', name)]
+    return [float(np.sort(good[o])[round(at*len(good[o]))]) - _SLACK for o in ('softmax', name)]
 
 # %% ../../notebooks/library/learn/11a_sure.ipynb #0000000a
 def auroc(
@@ -56,16 +57,18 @@ def fitted(
     strangers:Seen|None=None, # Photos of something else
 )->dict: # `threshold` and `none` for `meta.json`, and what is to be said of them, `card`
     "Choose a score, and how high it has to be"
-    if valid is None: return dict(threshold=.5, none=None, card={})
-    ours,card = _scores(valid, known),{}
-    name = next(iter(ours))
+    right = valid is not None and valid.outputs.argmax(1) == valid.truth
+    if not np.any(right): return dict(threshold=.5, none=None, card={})
+    ours = _scores(valid, known)
+    good = {k: o[right] for k,o in ours.items()}
+    name = next(iter(good))
     if strangers:
         theirs = _scores(strangers, known)
-        told = {o: auroc(*(_together(s, o, ours) for s in (ours, theirs))) for o in ours}
+        told = {o: auroc(*(_together(s, o, good) for s in (good, theirs))) for o in good}
         name = max(told, key=told.get)
-    p,least = _thresholds(ours, name)
+    p,least = _thresholds(good, name)
     p = min(p, .9) # who gives a label nine parts in ten doesn't waver
     sure = lambda scores: (scores['softmax'] >= p) & (scores[name] >= least)
-    card['kept'] = float(sure(ours).mean())
+    card = dict(right=int(right.sum()), right_sure=int(sure(good).sum()), wrong=int((~right).sum()), wrong_sure=int(sure(ours)[~right].sum()))
     if strangers: card |= dict(strangers=len(strangers.outputs), strangers_auroc=told[name], strangers_turned_away=float(1 - sure(theirs).mean()))
     return dict(threshold=p, none=dict(score=name, threshold=least), card=card)

@@ -69,7 +69,7 @@ def export_pkl(tmp_path_factory):
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=Pipeline([parent_label, printable]), splitter=RandomSplitter(.4, seed=1),
                       item_tfms=RandomResizedCrop(128, min_scale=.5), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(block.dataloaders(photos, bs=8, num_workers=0), resnet18, metrics=error_rate, pretrained=False)
-    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(2, 1e-3)
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(4, 1e-3)
     path = export(learn, folder/'export.pkl', error_rate=.125)
     for file in learn.dls.train_ds.items: file.unlink()
     return path

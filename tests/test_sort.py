@@ -20,7 +20,8 @@ def folder(export_pkl, tmp_path):
     "Photos in the folders of three projects, and what else lies about there"
     folder = tmp_path/'projects'
     for o in 'smith/hall', 'jones', 'Übung', '.cache': (folder/o).mkdir(parents=True)
-    photos = sorted(export_pkl.parent.glob('photos/*/*'))[:9]
+    classify = Classifier(export_pkl)
+    photos = [o for o in sorted(export_pkl.parent.glob('photos/*/*')) if classify(o).sure][:9]
     for i,o in enumerate(photos): shutil.copy2(o, folder/['smith/hall', 'jones', 'Übung'][i % 3]/f'{"AB"[i % 2]}{i//3}{o.suffix}')
     for i,o in enumerate(sorted(folder.rglob('*.*g'))): os.utime(o, ns=(10**18 + i, 10**18 + 10**10*i))
     shutil.copy(photos[0], folder/'smith/the same again.png')

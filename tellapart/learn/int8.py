@@ -9,7 +9,8 @@ __all__ = ['after_map', 'in_8_bits']
 from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
-import onnx, onnxruntime as ort
+import numpy as np, onnx, onnxruntime as ort
+from onnx import helper, numpy_helper
 from onnx.utils import Extractor
 from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
@@ -20,6 +21,26 @@ def after_map(
 )->onnx.ModelProto: # From `map` to `outputs`; it asks for `photos` too, to know how many there are
     "The head of a network: what it makes of the last map"
     return Extractor(graph).extract_model(['map', 'photos'], ['outputs'])
+
+# %% ../../notebooks/library/learn/11b_int8.ipynb #0000000c
+def _by_blocks(
+    model:onnx.ModelProto, # Changed in place, if it begins as a ResNet does and its photos have an even size
+):
+    "Let the first layer see blocks of 2 x 2 pixels"
+    graph = model.graph
+    even = not any(o.dim_value % 2 for o in graph.input[0].type.tensor_type.shape.dim[2:])
+    conv = next((o for o in graph.node if o.input[0] == 'photos'), None)
+    if not even or conv is None or conv.op_type != 'Conv': return
+    how = {o.name: helper.get_attribute_value(o) for o in conv.attribute}
+    if how.get('kernel_shape') != [7, 7] or how.get('strides') != [2, 2] or how.get('pads') != [3]*4 or how.get('dilations', [1, 1]) != [1, 1] or how.get('group', 1) != 1: return
+    weights = next(o for o in graph.initializer if o.name == conv.input[1])
+    of = numpy_helper.to_array(weights)
+    of = np.pad(of, ((0, 0), (0, 0), (1, 0), (1, 0))).reshape(*of.shape[:2], 4, 2, 4, 2) # zeros before the first row and column, so that the padding is even, too
+    weights.CopyFrom(numpy_helper.from_array(of.transpose(0, 3, 5, 1, 2, 4).reshape(len(of), -1, 4, 4), weights.name))
+    del conv.attribute[:]
+    conv.attribute.extend(helper.make_attribute(*o) for o in dict(kernel_shape=[4, 4], pads=[2, 2, 1, 1]).items())
+    conv.input[0] = 'blocks'
+    graph.node.insert(0, helper.make_node('SpaceToDepth', ['photos'], ['blocks'], blocksize=2))
 
 # %% ../../notebooks/library/learn/11b_int8.ipynb #00000005
 class _Photos(CalibrationDataReader):
@@ -39,7 +60,8 @@ def in_8_bits(
         options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC # merges layers, and leaves plain ONNX
         options.optimized_model_filepath = str(plain)
         ort.InferenceSession(graph.SerializeToString(), options, providers=['CPUExecutionProvider'])
-        add_pre_process_metadata(model := onnx.load(plain)) # so that it isn't asked for
+        _by_blocks(model := onnx.load(plain))
+        add_pre_process_metadata(model) # so that it isn't asked for
         head = [o.name for o in after_map(model).graph.node] if len(model.graph.output) > 1 else []
         quantize_static(model, small, _Photos(photos), nodes_to_exclude=head, per_channel=True, reduce_range=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)

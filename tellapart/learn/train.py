@@ -17,7 +17,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from urllib.request import Request, urlopen
 import psutil, timm, torch
-from fastai.vision.all import (Adam, Callback, CancelFitException, CancelTrainException, CancelValidException, DataBlock, DataLoader, DataLoaders, L, Learner, MixedPrecision,
+from fastai.vision.all import (Adam, Callback, CancelFitException, DataBlock, DataLoader, DataLoaders, L, Learner, MixedPrecision,
                                OptimWrapper, defaults, get_model, model_meta, no_random, params)
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
 from torch.amp import GradScaler, autocast
@@ -165,27 +165,24 @@ class Fast(MixedPrecision):
 
 # %% ../../notebooks/library/learn/09_train.ipynb #0000001d
 class _Stopwatch(Callback):
-    "Times a few steps of training and of validation, and ends both"
-    steps = 4 # of which the first counts as a warm-up
+    "How many seconds a step of training takes, and one of validation; the first of each counts as a warm-up"
     def __init__(self): self.seconds = []
     def before_train(self): self.times = [time.perf_counter()]
     def before_validate(self): self.before_train()
-    def after_batch(self):
-        self.times.append(time.perf_counter())
-        if len(self.times) > self.steps: raise CancelTrainException if self.training else CancelValidException
+    def after_batch(self): self.times.append(time.perf_counter())
     def after_train(self):
         warm = self.times[len(self.times) > 2:]
-        self.seconds.append((warm[-1] - warm[0])/max(1, len(warm) - 1)*len(self.dl))
+        self.seconds.append((warm[-1] - warm[0])/max(1, len(warm) - 1))
     def after_validate(self): self.after_train()
 
 # %% ../../notebooks/library/learn/09_train.ipynb #0000001e
 def _epoch_seconds(learn):
     "About how many seconds an epoch of `learn` will take"
     with no_random():
-        dls = DataLoaders(learn.dls.train.new(), learn.dls.valid.new(), device=learn.dls.device)
-        trial = Learner(dls, deepcopy(learn.model), learn.loss_func, learn.opt_func, cbs=[watch := _Stopwatch(), *[Fast()]*hasattr(learn, 'fast')])
+        few = DataLoaders(*(o.new(n=min(o.n, 4*o.bs)) for o in learn.dls), device=learn.dls.device) # to the end, so that no worker is left behind
+        trial = Learner(few, deepcopy(learn.model), learn.loss_func, learn.opt_func, cbs=[watch := _Stopwatch(), *[Fast()]*hasattr(learn, 'fast')])
         with trial.no_bar(), trial.no_logging(): trial.fit(1)
-    return sum(watch.seconds)
+    return sum(step*len(dl) for step,dl in zip(watch.seconds, learn.dls))
 
 def _about(seconds):
     "A time in words"

@@ -8,6 +8,7 @@ from test_use import rewrite
 from conftest import draw_photos
 from tellapart.cli import main
 from tellapart.photo import open_photo, shrink
+from tellapart.use import model
 from tellapart.use.model import Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
@@ -89,12 +90,21 @@ def test_eight_bits_are_chosen_where_labels_stay(told, learn):
     assert 'int8' in meta['graphs'] and eight != full
 
 
+def test_eight_bits_where_there_is_no_gpu_after_all(told, learn, monkeypatch):
+    "An onnxruntime for GPUs on a machine without one, or without CUDA, answers as any other does there"
+    photo = learn.dls.valid_ds.items[0]
+    plain = Classifier(told)
+    monkeypatch.setattr(model, 'GPU', True)
+    classify = Classifier(told)
+    assert (classify.graph, classify.gpu) == (plain.graph, plain.gpu) == ('int8', False) and classify(photo) == plain(photo)
+
+
 def test_eight_bits_are_left_alone_where_labels_change(photos, tmp_path):
     "One channel that is far out of the others' range, and nothing is left of these in 8 bits"
-    model = nn.Sequential(nn.Conv2d(3, 8, 5, stride=3), nn.Conv2d(8, 3, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
-    model[0].weight.data[0] *= 1e5
-    model[1].weight.data[:, 0] = 0
-    learn = learner(photos, model)
+    far = nn.Sequential(nn.Conv2d(3, 8, 5, stride=3), nn.Conv2d(8, 3, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    far[0].weight.data[0] *= 1e5
+    far[1].weight.data[:, 0] = 0
+    learn = learner(photos, far)
     meta = read_meta(export(learn, tmp_path/'export.pkl'))
     assert meta['card']['int8_agreement'] < .995 and 'int8' not in meta['graphs']
     assert 'int8' in read_meta(export(learn, tmp_path/'export.pkl', int8=True))['graphs']

@@ -115,6 +115,17 @@ def test_many_goes_on_where_a_photo_is_none(export_pkl, tmp_path, batch):
     assert some[0].label == some[5].label and len(list(answers)) == 40
 
 
+def test_many_answer_as_one_does(export_pkl):
+    "However many go through the model together, each photo gets the answer that it gets by itself"
+    classify,photos = Classifier(export_pkl),sorted(export_pkl.parent.glob('photos/*/*'))
+    alone = [classify(o) for o in photos]
+    assert len({o.label for o in alone}) > 1
+    for batch in None, 1, 5:
+        many = list(classify.many(photos, batch))
+        assert [(o.label, o.sure) for o in many] == [(o.label, o.sure) for o in alone]
+        assert np.allclose([o.probability for o in many], [o.probability for o in alone], atol=1e-5)
+
+
 def test_many_can_be_left_early(export_pkl):
     "Whoever has seen enough leaves no threads behind, and only so many photos were read ahead"
     photo,taken,before = next(export_pkl.parent.glob('photos/*/*')),[],threading.active_count()

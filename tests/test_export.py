@@ -87,8 +87,8 @@ def test_the_datablock_stays_at_home(learn, tmp_path):
 
 
 def test_our_records_are_small(export_pkl):
-    "The weights are in the file once"
-    with zipfile.ZipFile(export_pkl) as z: assert sum(o.file_size for o in z.infolist() if '/extra/' in o.filename) < 64*2**10
+    "The weights are in the file once; of a resnet18's 45 MB, ours is a fraction"
+    with zipfile.ZipFile(export_pkl) as z: assert sum(o.file_size for o in z.infolist() if '/extra/' in o.filename) < 128*2**10
 
 
 def test_sure_for_nearly_all_right_answers(export_pkl, photos):

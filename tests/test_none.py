@@ -82,6 +82,27 @@ def test_the_card_says_what_the_classifier_does(told, learn, strangers):
     assert any(o.reason.startswith('It may be none of these') for o in theirs)
 
 
+def test_without_strangers_to_choose_by(learn, strangers, tmp_path):
+    "Photos that look otherwise are turned away, and new ones of the right kind are not"
+    path = export(learn, tmp_path/'export.pkl')
+    for label in 'badminton', 'squash', 'tennis': draw_photos(tmp_path/label, 80)
+    new = sorted(o for o in tmp_path.glob('*/*') if int(o.stem.split('-')[1]) >= 50)
+    for file in new: shrink(open_photo(file), 64).save(file)
+    classify = Classifier(path)
+    assert read_meta(path)['none']['score'] == 'nearness'
+    assert np.mean([not o.sure for o in classify.many(sorted(strangers.glob('*.jpg')))]) > .8
+    assert np.mean([o.sure for o in classify.many(new)]) > .85
+
+
+def test_too_few_photos_to_be_near_to(photos, learn, tmp_path):
+    "A model that has learned from five photos tells strangers by its outputs alone"
+    for label,n in dict(badminton=3, squash=3, tennis=2).items():
+        (tmp_path/label).mkdir()
+        for file in sorted((photos/label).iterdir())[:n]: (tmp_path/label/file.name).write_bytes(file.read_bytes())
+    few = learner(tmp_path, learn.model)
+    assert len(few.dls.train_ds) == 5 and read_meta(export(few, tmp_path/'export.pkl'))['none']['score'] == 'energy'
+
+
 def test_eight_bits_are_chosen_where_labels_stay(told, learn):
     "Unasked, they answer if 99.5 % of the labels stay, and the card says how many do"
     meta,photos = read_meta(told),learn.dls.valid_ds.items
@@ -125,10 +146,10 @@ def test_eight_bits_need_the_head_alone(told, learn, tmp_path):
 
 
 def test_little_is_added(told, learn):
-    "A quarter of the weights for 8 bits, two bytes a channel of each photo that nearness goes by, and a few kilobytes"
+    "A quarter of the weights for 8 bits, what describes each photo that nearness goes by, and a few kilobytes"
     with zipfile.ZipFile(told) as z: added = {Path(o.filename).name: o.file_size for o in z.infolist() if '/extra/' in o.filename}
     assert set(added) <= {'graph.onnx', 'head.onnx', 'int8.onnx', 'known', 'meta.json'}
-    assert added.get('known', 2*32*90) == 2*32*90
+    assert added['known'] == 4*(2*16 + 32)*90
     assert sum(added.values()) < 100_000
 
 

@@ -31,7 +31,7 @@ from .sure import Seen, fitted
 from .train import loaders
 from ..photo import NotAPhoto, open_photo
 from ..use.model import Classifier, ExportError, FORMAT, enough, prepare, read_meta
-from ..use.none import described
+from ..use.none import NEIGHBOURS, Known
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000005
 class _Pickler(cloudpickle.Pickler):
@@ -137,11 +137,38 @@ def _say_types(graph):
             o.attribute.append(onnx.helper.make_attribute('to', types[o.input.pop()]))
             o.op_type = 'Cast'
 
+# %% ../../notebooks/library/learn/11_export.ipynb #00000039
+def _early(graph, size):
+    "The name and the channels of the first map that a convolution looks at with at most a quarter of the rows and columns of photos of `size`; nothing if there is none before the last map"
+    shapes = {o.name: o.type.tensor_type.shape.dim for o in graph.value_info}
+    for node in graph.node:
+        if 'map' in node.input: break
+        shape = shapes.get(node.input[0], []) if node.op_type == 'Conv' else []
+        if len(shape) == 4 and all(1 < n.dim_value <= -(-of//4) for n,of in zip(shape[2:], reversed(size))): return node.input[0],shape[1].dim_value
+    return None,0
+
+def _describing(graph, size):
+    "Let `graph` describe photos, too: mean and spread of each channel of an early map, and the mean of each of the last"
+    def add(op, inputs, out, **kw):
+        graph.node.append(onnx.helper.make_node(op, inputs, [out], name=f'to-{out}', **kw))
+        return out
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), places := 'described-places'))
+    early,channels = _early(graph, size)
+    parts = [add('ReduceMean', ['map', places], 'described-seen', keepdims=0)]
+    if early:
+        mean = add('ReduceMean', [early, places], 'described-mean', keepdims=1)
+        off = add('Sub', [early, mean], 'described-off')
+        parts = [add('Flatten', [mean], 'described-means'), add('ReduceL2', [off, places], 'described-spreads', keepdims=0), *parts]
+    add('Concat', parts, 'described', axis=1)
+    graph.output.append(onnx.helper.make_tensor_value_info('described', onnx.TensorProto.FLOAT, ['batch', None]))
+    return 2*channels
+
 # %% ../../notebooks/library/learn/11_export.ipynb #0000000e
 def _trace(
     model, # As `_plain` makes it
     size, # [width, height] of its input
-)->onnx.ModelProto: # From `photos` (batch, 3, height, width) to `outputs` (batch, labels), before softmax, and `map` (batch, channels, rows, columns), if there is one
+)->tuple[onnx.ModelProto, int]: # From `photos` (batch, 3, height, width) to `outputs` (batch, labels), before softmax; where there are maps, also to the last one, `map` (batch, channels, rows,
+    # columns), and to `described` (batch, numbers). And how many of these numbers are of an early map
     "The computation of `model` as ONNX"
     x = torch.zeros(2, 3, *reversed(size))
     parts = _parts(model, x)
@@ -149,10 +176,11 @@ def _trace(
                                 output_names=['outputs', 'map'][:1 + bool(parts)], dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
     graph = program.model_proto
     _say_types(graph.graph)
+    early = _describing(graph.graph, size) if parts else 0
     for o in [graph, graph.graph, *graph.graph.node, *graph.graph.initializer, *graph.graph.input, *graph.graph.output]:
         o.ClearField('metadata_props'); o.ClearField('doc_string')
     graph.graph.ClearField('value_info')
-    return graph
+    return graph,early
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000002b
 def _head(graph):
@@ -182,7 +210,7 @@ def _point(
 def _add_records(
     path, # An export by fastai
     graphs, # Dict of name to graph
-    known, # What nearness goes by: (photos, channels) float32, or `None`
+    known, # What nearness goes by: (photos, numbers) float32, or `None`
     meta, # What `meta.json` will say, but for where the weights are
 ):
     "Add our records to the archive at `path`"
@@ -191,14 +219,14 @@ def _add_records(
         records = {z.read(o): o.partition('/')[2] for o in z.namelist() if o.startswith(f'{folder}/data/')}
         weights = {name: _point(o, records) for name,o in graphs.items()}
         for name,o in graphs.items(): z.writestr(f'{folder}/extra/{name}.onnx', o.SerializeToString())
-        if known is not None: z.writestr(f'{folder}/extra/known', known.astype('float16').tobytes())
+        if known is not None: z.writestr(f'{folder}/extra/known', known.tobytes())
         meta = meta | dict(graphs={k: list(o) for k,o in weights.items()}, weights={k: v for o in weights.values() for k,v in o.items()},
-                           known=None if known is None else ['extra/known', 'float16', known.shape])
+                           known=None if known is None else ['extra/known', 'float32', known.shape])
         z.writestr(f'{folder}/extra/meta.json', json.dumps(meta, indent=1, ensure_ascii=False))
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000002d
 MOST = 1000 # photos that anything is read off; of more, some evenly spread
-KNOWN = 500 # photos that nearness goes by; for a resnet18 they take half a megabyte
+KNOWN = 500 # photos that nearness goes by; for a resnet18 they take 1.3 MB
 
 def _spread(n, most):
     "At most so many of the numbers below `n`, evenly spread"
@@ -219,13 +247,14 @@ def _strangers(folder, meta):
 def _seen(graph, photos):
     "What `graph` makes of prepared photos, as `Seen`; `None` if there are none"
     session,found,truth = ort.InferenceSession(graph.SerializeToString(), providers=['CPUExecutionProvider']),[],[]
+    names = [o.name for o in session.get_outputs() if o.name != 'map']
     while some := list(islice(photos, 16)):
         prepared,labels = zip(*some)
-        found.append(session.run(None, {'photos': np.stack(prepared)}))
+        found.append(session.run(names, {'photos': np.stack(prepared)}))
         truth += labels
     if not found: return None
-    outputs,*maps = zip(*found)
-    return Seen(np.concatenate(outputs), np.concatenate([described(o) for o in maps[0]]) if maps else None, np.array(truth))
+    outputs,*described = map(np.concatenate, zip(*found))
+    return Seen(outputs, described[0] if described else None, np.array(truth))
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000030
 AGREEMENT = .995 # share of validation photos with the same label in 8 bits as in 32, from which on 8 bits answer unasked
@@ -246,11 +275,11 @@ def _fit(graph, dls, meta, strangers, int8):
     answering,valid,card = _answering(graph, dls.valid_ds, meta, int8)
     if strangers and not valid: raise ExportError("Strangers are measured beside validation photos, which a learner from an export doesn't have: export the one that was trained.")
     learned = _seen(answering, _photos(dls.train_ds, meta, 'training', KNOWN))
-    known = learned.described.astype('float16') if learned and learned.described is not None else None
+    known = Known(learned.described, meta['early']) if learned and learned.described is not None and len(learned.truth) > NEIGHBOURS else None
     others = _seen(answering, _strangers(strangers, meta)) if strangers else None
     if strangers and not others: raise ExportError(f"There are no photos in {strangers}: name a folder with photos of anything but {', '.join(meta['labels'])}.")
     found = fitted(valid, known, others)
-    if not found['none'] or found['none']['score'] != 'nearness': known = None
+    known = learned.described if found['none'] and found['none']['score'] == 'nearness' else None
     graphs = dict(graph=graph) | ({} if answering is graph else dict(int8=answering)) | (dict(head=_head(graph)) if len(graph.graph.output) > 1 else {})
     return graphs,known,meta | found | dict(card=card | found['card'] | meta['card'])
 
@@ -318,7 +347,7 @@ def export(
     "Export `learn` for both readers: `load_learner(path)` and `Classifier(path)`"
     path = Path(path)
     meta,model = _describe(learn, card),_plain(learn.model)
-    graph = _trace(model, meta['size'])
+    graph,meta['early'] = _trace(model, meta['size'])
     try:
         graphs,known,meta = _fit(graph, learn.dls, meta, strangers, int8)
         path.parent.mkdir(parents=True, exist_ok=True)

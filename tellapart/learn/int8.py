@@ -62,7 +62,7 @@ def in_8_bits(
         ort.InferenceSession(graph.SerializeToString(), options, providers=['CPUExecutionProvider'])
         _by_blocks(model := onnx.load(plain))
         add_pre_process_metadata(model) # so that it isn't asked for
-        head = [o.name for o in after_map(model).graph.node] if len(model.graph.output) > 1 else []
-        quantize_static(model, small, _Photos(photos), nodes_to_exclude=head, per_channel=True, reduce_range=True,
+        body = {o.name for o in Extractor(model).extract_model(['photos'], ['map' if len(model.graph.output) > 1 else 'outputs']).graph.node}
+        quantize_static(model, small, _Photos(photos), nodes_to_exclude=[o.name for o in model.graph.node if o.name not in body], per_channel=True, reduce_range=True,
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
         return onnx.load(small)

@@ -20,7 +20,7 @@ import onnxruntime as ort
 from PIL import Image
 from ..errors import TellapartError
 from ..photo import open_photo
-from .none import described, energy, nearness, softmax
+from .none import Known, energy, softmax
 from .why import heat, lit
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000006
@@ -113,7 +113,7 @@ def enough(
     return max(first['size']) if first['step'] == 'resize' else None
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000011
-FORMAT = 2 # Of the records that tellapart adds to an export
+FORMAT = 3 # Of the records that tellapart adds to an export
 
 class ExportError(TellapartError):
     "An export.pkl that can't be used"
@@ -244,7 +244,7 @@ class Classifier:
             for self.graph in ['graph']*(GPU or not eight) + ['int8']*eight: # on a GPU, 8 bits would be slower
                 self.session = _session(z, self.meta, self.graph, threads or 0)
                 if self.gpu: break
-            self.known = _weight(z, self.meta['folder'], *self.meta['known']).astype('float32') if self.meta['known'] else None
+            self.known = Known(_weight(z, self.meta['folder'], *self.meta['known']), self.meta['early']) if self.meta['known'] else None
             if self.session.get_outputs()[0].shape[1] != len(self.labels): raise ValueError("not one output a label")
 
     @property
@@ -294,10 +294,10 @@ class Classifier:
     def _answers(self, prepared, session):
         "The answers for photos that are prepared"
         if not prepared: return []
-        outputs,*maps = session.run(['outputs'] + ['map']*(self.known is not None), {'photos': np.stack(prepared)})
+        outputs,*described = session.run(['outputs'] + ['described']*(self.known is not None), {'photos': np.stack(prepared)})
         probabilities = softmax(outputs)
         score = (self.meta['none'] or {}).get('score')
-        scores = nearness(described(maps[0]), self.known) if maps else energy(outputs) if score == 'energy' else probabilities.max(1)
+        scores = self.known.nearness(described[0]) if described else energy(outputs) if score == 'energy' else probabilities.max(1)
         return [_answer(*o, self.meta) for o in zip(probabilities, scores)]
 
     def _again(self, graph, threads=0):

@@ -46,12 +46,16 @@ def _thresholds(
 
 # %% ../../notebooks/library/learn/11a_sure.ipynb #0000000a
 def auroc(
-    valid:np.ndarray, # The scores of photos of the right kind
-    strangers:np.ndarray, # And of strangers
+    valid:np.ndarray, # How sure the answers are for photos of the right kind
+    strangers:np.ndarray, # And for strangers
 )->float: # 0 to 1
     "How often a photo of the right kind is above a stranger; ties count half"
     below = np.sort(strangers)
     return float((np.searchsorted(below, valid) + np.searchsorted(below, valid, 'right')).mean()/(2*len(below)))
+
+def _together(scores, name, good):
+    "How sure each answer is: the rank among the good ones of its probability or its score, whichever is lower"
+    return np.minimum(*(np.searchsorted(np.sort(good[o]), scores[o]) for o in ('softmax', name)))
 
 # %% ../../notebooks/library/learn/11a_sure.ipynb #0000000d
 def fitted(
@@ -67,7 +71,7 @@ def fitted(
     name = next(iter(good))
     if strangers:
         theirs = _scores(strangers, known)
-        told = {o: auroc(good[o], theirs[o]) for o in good}
+        told = {o: auroc(*(_together(s, o, good) for s in (good, theirs))) for o in good}
         name = max(told, key=told.get)
     p,least = _thresholds(good['softmax'], good[name], known.nearness() if name == 'nearness' else [])
     sure = lambda scores: (scores['softmax'] >= p) & (scores[name] >= least)

@@ -77,4 +77,5 @@ def fitted(
     sure = lambda scores: (scores['softmax'] >= p) & (scores[name] >= least)
     card = dict(right=int(right.sum()), right_sure=int(sure(good).sum()), wrong=int((~right).sum()), wrong_sure=int(sure(ours)[~right].sum()))
     if strangers: card |= dict(strangers=len(strangers.outputs), strangers_auroc=told[name], strangers_turned_away=float(1 - sure(theirs).mean()))
+    if name == 'softmax': return dict(threshold=max(p, least), none=None, card=card) # the probability alone
     return dict(threshold=p, none=dict(score=name, threshold=least), card=card)

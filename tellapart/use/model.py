@@ -209,9 +209,9 @@ def _answer(
     ranked = [(meta['labels'][i], float(probabilities[i])) for i in np.argsort(-probabilities, kind='stable')]
     label,p = ranked[0]
     reason = ''
-    if p < meta['threshold']: reason = f"It is most like {label} ({p:.0%}), and an answer counts as sure from {meta['threshold']:.0%}."
-    elif meta['none'] and score < meta['none']['threshold']:
+    if meta['none'] and score < meta['none']['threshold']:
         reason = f"It may be none of these: it is most like {label} ({p:.0%}), but unlike the photos that the model has learned from."
+    elif p < meta['threshold']: reason = f"It is most like {label} ({p:.0%}), and an answer counts as sure from {meta['threshold']:.0%}."
     return Answer(label, p, ranked, not reason, reason)
 
 # %% ../../notebooks/library/use/01_model.ipynb #0000002d
@@ -295,10 +295,8 @@ class Classifier:
         "The answers for photos that are prepared"
         if not prepared: return []
         outputs,*described = session.run(['outputs'] + ['described']*(self.known is not None), {'photos': np.stack(prepared)})
-        probabilities = softmax(outputs)
-        score = (self.meta['none'] or {}).get('score')
-        scores = self.known.nearness(described[0]) if described else energy(outputs) if score == 'energy' else probabilities.max(1)
-        return [_answer(*o, self.meta) for o in zip(probabilities, scores)]
+        scores = self.known.nearness(described[0]) if described else energy(outputs)
+        return [_answer(*o, self.meta) for o in zip(softmax(outputs), scores)]
 
     def _again(self, graph, threads=0):
         "A session from the same export"

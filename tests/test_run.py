@@ -65,6 +65,25 @@ def test_stops_at_the_first_failing_cell(folder, cell, words):
     assert 'fine' in (folder/'data/pets/runs/notebooks/a.ipynb').read_text()
 
 
+def test_a_python_that_does_not_start(folder):
+    "Its last words are the reason"
+    notebook(folder/'a.ipynb', 'print("never")')
+    (folder/'broken').mkdir()
+    (folder/'broken/ipykernel_launcher.py').write_text('raise ImportError("no kernel today")')
+    code,out,err = run(folder, 'a.ipynb', PYTHONPATH=str(folder/'broken'))
+    assert code == 1 and 'never' not in out
+    assert err.startswith('tellapart: a could not be started: ImportError: no kernel today\n') and 'Traceback' not in err
+
+
+def test_what_libraries_say_at_the_end(folder):
+    "The last words of a kernel are no part of what is told"
+    notebook(folder/'a.ipynb', 'print("done")')
+    (folder/'chatty').mkdir()
+    (folder/'chatty/sitecustomize.py').write_text('import atexit, os, sys\nif "ipykernel_launcher" in " ".join(sys.orig_argv): atexit.register(os.write, os.dup(2), b"Assertion failed\\n")')
+    code,out,err = run(folder, 'a.ipynb', PYTHONPATH=str(folder/'chatty'))
+    assert (code, err) == (0, '') and 'done' in out
+
+
 def test_saved_outputs_are_clean(folder):
     notebook(folder/'a.ipynb', 'from tqdm.auto import tqdm\nfor o in tqdm(range(2)): print(o)', 'import sys, tellapart\nprint(tellapart.__file__); print("noise", file=sys.stderr)\nobject()',
         'import ipywidgets\nwith ipywidgets.Output() as out: print("in a widget")\nout', 'from PIL import Image\nImage.effect_noise((300, 300), 50).convert("RGB")')

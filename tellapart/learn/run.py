@@ -4,6 +4,7 @@ from ast import literal_eval
 from base64 import b64decode, b64encode
 from contextlib import asynccontextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
 import nbformat, zmq
 from fastcore.xtras import working_directory
 from jupyter_client import AsyncKernelManager
@@ -52,6 +53,7 @@ class _Client(NotebookClient):
         super().__init__(nb, km=AsyncKernelManager(kernel_name='python3', kernel_spec_manager=specs), timeout=None,
                          record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
         self.name,self.headings,self.title,self.line,self.at = name, list(_headings(nb)), '', '', None
+        self.noise = TemporaryFile() # Why its Python doesn't start, and what libraries say at its end, such as ZeroMQ's failed assertions; what cells print is no part of it
         self.bar = tqdm(total=sum(o.cell_type == 'code' for o in nb.cells), desc=name, disable=None, dynamic_ncols=True,
                         bar_format='{n_fmt:>3}/{total_fmt} |{bar:16}| {elapsed} {desc}')
 
@@ -59,10 +61,11 @@ class _Client(NotebookClient):
     async def async_setup_kernel(self, **kwargs):
         "As nbclient's, without its handler for Ctrl-C, which stops the kernel but leaves the run waiting for it"
         try:
-            await self.async_start_new_kernel(**kwargs)
+            await self.async_start_new_kernel(stderr=self.noise, **kwargs)
             await self.async_start_new_kernel_client()
             yield
-        finally: await self._async_cleanup_kernel()
+        finally:
+            if self.km: await self._async_cleanup_kernel() # nbclient has done so already where it didn't start
 
     async def async_execute_cell(self, cell, cell_index, **kwargs):
         if cell.cell_type != 'code': return
@@ -116,7 +119,10 @@ async def _execute(client, cwd):
 
 def _failure(client):
     "Where and why a run stopped, in plain words"
-    if client.at is None: return f"{client.name} could not be started"
+    if client.at is None:
+        client.noise.seek(0)
+        *_,why = ['nothing was said', *client.noise.read().decode(errors='replace').split('\n')[:-1]]
+        return f"{client.name} could not be started: {why}"
     cells = client.nb.cells[:client.at+1]
     where = f"{client.name}, cell [{sum(o.cell_type == 'code' for o in cells)}] ({cells[-1].source.strip().splitlines()[0]})"
     error = next((o for o in cells[-1].outputs if o.output_type == 'error'), None)

@@ -72,7 +72,7 @@ def test_a_python_that_does_not_start(folder):
     (folder/'broken/ipykernel_launcher.py').write_text('raise ImportError("no kernel today")')
     code,out,err = run(folder, 'a.ipynb', PYTHONPATH=str(folder/'broken'))
     assert code == 1 and 'never' not in out
-    assert err.startswith('tellapart: a could not be started: ImportError: no kernel today\n') and 'Traceback' not in err
+    assert err.startswith('tellapart: a could not be started (ImportError: no kernel today): run tellapart install learn') and 'Traceback' not in err
 
 
 def test_what_libraries_say_at_the_end(folder):

@@ -122,7 +122,7 @@ def _failure(client):
     if client.at is None:
         client.noise.seek(0)
         *_,why = ['nothing was said', *client.noise.read().decode(errors='replace').split('\n')[:-1]]
-        return f"{client.name} could not be started: {why}"
+        return f"{client.name} could not be started ({why}): run tellapart install learn, which brings what it needs"
     cells = client.nb.cells[:client.at+1]
     where = f"{client.name}, cell [{sum(o.cell_type == 'code' for o in cells)}] ({cells[-1].source.strip().splitlines()[0]})"
     error = next((o for o in cells[-1].outputs if o.output_type == 'error'), None)

@@ -27,8 +27,9 @@ class Known:
     ):
         self.split,self.mean = early,described[:, :early].mean(0)
         std = described[:, :early].std(0)
-        self.scale = np.maximum(std, 1e-3*std.max(initial=1e-6))*np.sqrt(max(early, 1)) # a channel that never stirred shouldn't outweigh all others
+        self.scale = np.maximum(std, 1e-3*std.max(initial=1e-6))*max(early, 1)**.5 # a channel that never stirred shouldn't outweigh all others
         self.looks,self.seen = self._parts(described)
+        self.squares = (self.looks**2).sum(1)
         self.alone = self._near(described, True)
         self.usual,self.spread = self.alone.mean(0),np.maximum(self.alone.std(0), 1e-3)
 
@@ -40,7 +41,7 @@ class Known:
     def _near(self, described, themselves=False):
         "(photos, 2): how near each is in both respects, for the known photos `themselves` to the others"
         looks,seen = self._parts(described)
-        far = (looks**2).sum(1)[:, None] + (self.looks**2).sum(1) - 2*looks@self.looks.T
+        far = (looks**2).sum(1)[:, None] + self.squares - 2*looks@self.looks.T
         alike = seen@self.seen.T
         if themselves: np.fill_diagonal(far, np.inf); np.fill_diagonal(alike, -1)
         return np.stack([-np.sqrt(np.maximum(far.min(1), 0)), np.partition(alike, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(1)], 1)

@@ -2,7 +2,7 @@
 PYTHON ?= python3
 TELLAPART = .venv/bin/python -m tellapart
 
-.PHONY: help demo course test lab app bench
+.PHONY: help demo course test lab app fuzz bench
 
 help: ## What can be made (this list)
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -25,6 +25,10 @@ lab: .venv/pyvenv.cfg ## Open the course in JupyterLab
 test: .venv/pyvenv.cfg ## Run every library notebook and every test
 	@$(TELLAPART) install test
 	@$(TELLAPART) test
+
+fuzz: .venv/pyvenv.cfg ## Try made-up input on every gate of foreign data: make fuzz MINUTES=10
+	@$(TELLAPART) install test
+	@FUZZ_MINUTES=$(or $(MINUTES),10) $(TELLAPART) test -- -k fuzz
 
 bench: .venv/pyvenv.cfg ## Run all benchmarks, with your photos: make bench PHOTOS=DIR
 	@$(TELLAPART) install bench

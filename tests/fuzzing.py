@@ -1,0 +1,20 @@
+"Tests that try made-up input: few examples in the test suite, and as many as fit into FUZZ_MINUTES where that is set"
+import functools, os, time
+from hypothesis import HealthCheck, settings
+
+MINUTES = float(os.environ.get('FUZZ_MINUTES', 0))
+settings.register_profile('few', max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+settings.register_profile('many', max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
+settings.load_profile('many' if MINUTES else 'few')
+
+
+def fuzz(test):
+    "Repeat a test made by hypothesis' `given` for FUZZ_MINUTES with new examples; once, with the same few, if that isn't set"
+    @functools.wraps(test, assigned=('__name__', '__doc__', '__module__'))
+    def repeated():
+        until = time.monotonic() + 60*MINUTES
+        while True:
+            test()
+            if time.monotonic() >= until: return
+    del repeated.__wrapped__ # pytest would look there for fixtures
+    return repeated

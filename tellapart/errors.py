@@ -37,5 +37,6 @@ def writing(
     "Tell in a sentence that something couldn't be written"
     try: yield
     except (OSError, sqlite3.OperationalError) as e:
+        if 'database is locked' in str(e): raise TellapartError(f"{what} is in use by another program; wait until that has ended, then run this step again.") from e
         why = getattr(e, 'strerror', None) or e
         raise TellapartError(f"{what} can't be written: {why}; mend that and run this step again, it goes on where it stopped.") from e

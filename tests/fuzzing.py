@@ -1,9 +1,9 @@
 "Tests that try made-up input: few examples in the test suite, and as many as fit into FUZZ_MINUTES where that is set"
 import functools, os, time
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 MINUTES = float(os.environ.get('FUZZ_MINUTES', 0))
-settings.register_profile('few', max_examples=50, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+settings.register_profile('few', max_examples=50, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate], suppress_health_check=list(HealthCheck))
 settings.register_profile('many', max_examples=500, deadline=None, suppress_health_check=list(HealthCheck))
 settings.load_profile('many' if MINUTES else 'few')
 

@@ -109,10 +109,11 @@ def _check(p, ledger):
 
 def check(
     p:Project, # The project at hand
-)->pd.DataFrame: # The conflicts, a row a pair of photos that look alike under two labels. Raises `TellapartError` if more than half of a label would go
+)->pd.DataFrame: # The conflicts, a row a pair of photos that look alike under two labels. Raises `TellapartError` if more than half of a label would go, or another step is at work
     "Make working copies, set aside what is broken or there twice, and choose each photo's side"
-    with Ledger(p.folder) as ledger: conflicts = _check(p, ledger)
-    credits(p)
+    with Ledger(p.folder, step=True) as ledger:
+        conflicts = _check(p, ledger)
+        credits(p)
     return conflicts
 
 # %% ../../notebooks/library/learn/08_check.ipynb #0000001d

@@ -150,30 +150,32 @@ def mark(self:PhotoCleaner,
 @patch
 def apply(self:PhotoCleaner)->str: # What was done, in a sentence
     "Do what all marks say, those of other views and other days as well, as one decision"
-    with Ledger(self.p.folder) as ledger:
+    with Ledger(self.p.folder, step=True) as ledger:
         marks = ledger.marks()
         aside = {o: 'set aside in cleaning' for o,what in marks.items() if what == DELETE}
         labels = {o: what for o,what in marks.items() if what != DELETE}
+        if not marks: return 'There are no marks to apply.'
         ledger.decide(aside=aside, labels=labels)
-    if not marks: return 'There are no marks to apply.'
+        credits(self.p)
     self._renew(+1)
     return f"{len(aside)} set aside, {len(labels)} moved to another label; undo takes it back."
 
 @patch
 def undo(self:PhotoCleaner)->str: # What was undone, in a sentence
     "Take the latest decision back; its marks are there again"
-    with Ledger(self.p.folder) as ledger: said = ledger.undo()
+    with Ledger(self.p.folder, step=True) as ledger:
+        said = ledger.undo()
+        credits(self.p)
     self._renew(-1)
     return said
 
 @patch
 def _renew(self:PhotoCleaner, applied):
-    "Show what has become of the photos, here and in the credits"
+    "Show what has become of the photos"
     self.applied = max(0, self.applied + applied)
     self._read()
     self.show(self.widget.view, self.widget.page)
     self.widget.undoable = self.applied > 0 # Other steps make decisions as well: the button takes back none of theirs.
-    credits(self.p)
 
 @patch
 def _asked(self:PhotoCleaner, _, content, buffers):

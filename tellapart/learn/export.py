@@ -25,6 +25,7 @@ from tqdm.auto import tqdm
 import tellapart
 from .demo.score import draw_strangers
 from .int8 import after_map, in_8_bits
+from .ledger import Ledger
 from .project import Project
 from .square import Square
 from .sure import Seen, fitted
@@ -383,15 +384,16 @@ def export_project(
     path:str|Path|None=None, # The file to write; the project's own if `None`
     strangers:str|Path|None=None, # As for `export`; those that the demo draws, for a project from there
     int8:bool|None=None, # As for `export`; what the project says, if `None`
-)->Path: # The export. Raises `ExportError`
+)->Path: # The export. Raises `ExportError`, and `TellapartError` where another step is at work
     "Export what a project has trained"
     trained = p.folder/'trained.pkl'
     if not trained.exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
-    learn = load_learner(trained)
-    learn.dls = loaders(learn.photos, p.working, p)
-    with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
-    if not strangers and p.truth.exists(): strangers = draw_strangers(p)
-    return export(learn, path or p.export, strangers, p.int8 if int8 is None else int8, project=p.name, error_rate=error)
+    with Ledger(p.folder, step=True): # its validation photos stay where they are
+        learn = load_learner(trained)
+        learn.dls = loaders(learn.photos, p.working, p)
+        with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
+        if not strangers and p.truth.exists(): strangers = draw_strangers(p)
+        return export(learn, path or p.export, strangers, p.int8 if int8 is None else int8, project=p.name, error_rate=error)
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000027
 def upgrade(

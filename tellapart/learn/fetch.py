@@ -104,7 +104,7 @@ def _opted_out(headers):
 def _seconds(value):
     "The seconds that `Retry-After` asks for (RFC 9110, 10.2.3); 0 if it makes no sense"
     try: return float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
-    except ValueError: return 0
+    except (ValueError, OverflowError): return 0
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000013
 class _Host:
@@ -131,6 +131,17 @@ class _Host:
             yield
 
 # %% ../../notebooks/library/learn/06_fetch.ipynb #00000015
+def _parsed(
+    address:str, # Whatever a source or a redirect says
+    base:httpx.URL|None=None, # What it is relative to
+)->httpx.URL: # Raises `Unfetched` for what can't be fetched
+    "An http address in its parts"
+    try: url = base.join(address) if base else httpx.URL(address)
+    except (httpx.InvalidURL, ValueError): raise Unfetched('bad address') from None # a host, a port, or half a character
+    if url.scheme not in ('http', 'https'): raise Unfetched('not http')
+    if not url.host or url.port is not None and not 0 < url.port < 2**16: raise Unfetched('bad address')
+    return url
+
 _AGAIN = {429, 500, 502, 503, 504}
 _ELSEWHERE = {301, 302, 303, 307, 308}
 
@@ -160,18 +171,16 @@ class Fetcher:
     )->bytes: # The content; raises `Unfetched`
         "Fetch one photo"
         try:
-            with anyio.fail_after(self.timeout) as deadline: return await self._follow(httpx.URL(url), deadline)
+            with anyio.fail_after(self.timeout) as deadline: return await self._follow(_parsed(url), deadline)
         except TimeoutError: raise Unfetched('timeout', passing=True) from None
-        except httpx.InvalidURL: raise Unfetched('bad address') from None
 
     async def _follow(self, url, deadline):
         "The content at `url`, or five redirects further on"
         for _ in range(6):
-            if url.scheme not in ('http', 'https'): raise Unfetched('not http')
             status,headers,data = await self._try(url, deadline)
             if status == 200: return data
             if status not in _ELSEWHERE or not headers.get(b'location'): raise Unfetched(f'HTTP {status}', passing=status >= 500)
-            url = url.join(headers[b'location'].decode('utf-8', 'replace'))
+            url = _parsed(headers[b'location'].decode('utf-8', 'replace'), url)
         raise Unfetched('redirect loop')
 
     async def _try(self, url, deadline):

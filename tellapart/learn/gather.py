@@ -14,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
-import filelock, numpy as np, pandas as pd
+import numpy as np, pandas as pd
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 from tqdm.auto import tqdm
@@ -228,7 +228,7 @@ async def _gather(p):
     if 'demo' in p.source:
         demo_web(p).save_truth(p.truth)
         own = demo_hosts(demo_web(p))
-    with Ledger(p.folder) as ledger:
+    with Ledger(p.folder, step=True) as ledger:
         batch,incoming = _Batch(ledger),p.folder/'incoming'
         shutil.rmtree(incoming, ignore_errors=True) # what a killed run was just taking in
         with ThreadPoolExecutor(os.cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
@@ -242,21 +242,18 @@ async def _gather(p):
                     await asyncio.gather(*running, writing, return_exceptions=True)
                     batch.write()
         shutil.rmtree(incoming, ignore_errors=True) # what came when there was enough
+        credits(p)
     return labels
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000014
 def gather(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a label, a column for each thing that was met, `total` for the distinct photos there are now; raises `TellapartError` if a label can't be searched for at all
+)->pd.DataFrame: # A row a label, a column for each thing that was met, `total` for the distinct photos there are now; raises `TellapartError` if a label can't be searched for at all, or another step is at work
     "Gather photos until every label has as many usable ones as the project asks for, or its sources have no more"
-    p.folder.mkdir(parents=True, exist_ok=True)
-    try:
-        # A notebook's own event loop is running already, so ours runs in a thread; Ctrl-C cancels what is under way there.
-        with filelock.FileLock(p.folder/'gather.lock', timeout=0), start_blocking_portal() as portal: labels = portal.call(_gather, p)
-    except filelock.Timeout: raise TellapartError(f"Another gathering into {p.folder} is under way; wait for it, or end it.") from None
+    # A notebook's own event loop is running already, so ours runs in a thread; Ctrl-C cancels what is under way there.
+    with start_blocking_portal() as portal: labels = portal.call(_gather, p)
     for o in labels:
         if o.troubles and not o.have: raise TellapartError(o.troubles[0])
-    credits(p)
     met = pd.DataFrame([o.met for o in labels], [o.label for o in labels]).fillna(0).astype(int).rename_axis('label')
     met = met[sorted(met, key=lambda o: (o != 'found', o != 'usable', -met[o].sum()))].assign(total=[o.have for o in labels])
     met.attrs.update(dry={o.label: [s.term for s in o.streams if s.dry and s.term] for o in labels}, troubles=sorted({t for o in labels for t in o.troubles}))

@@ -7,13 +7,15 @@ __all__ = ['FACTS', 'BROUGHT_BACK', 'Ledger']
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000002
 import json, os, sqlite3, uuid
-from contextlib import closing
+from contextlib import closing, contextmanager
 from datetime import datetime, timezone
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
-import pandas as pd
+import filelock, pandas as pd
 from fastcore.basics import patch
 from ..errors import writing, TellapartError
+from ..text import sanitize
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000005
 _SCHEMA = """
@@ -36,51 +38,89 @@ FACTS = 'source', 'query', 'url', 'page', 'title', 'creator', 'licence', 'licenc
 BROUGHT_BACK = 'brought back' # The reason of a photo in use that was set aside once
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000007
+@contextmanager
+def _transaction(db):
+    "One transaction; it begins by keeping other writers out, so that what it reads still holds when it writes"
+    with db:
+        db.execute('begin immediate')
+        yield
+
+def _columns(db):
+    "The columns of each table, by name and with their types; of an index none"
+    names = [name for name, in db.execute("select name from sqlite_master where sql is not null")]
+    return {o: {c[1]: c[2] for c in db.execute(f'pragma table_info({o})')} for o in names}
+
 def _renew(db):
     "Make the tables of `db`, or give those of an older version the columns that they lack"
-    columns = lambda o, table: {c['name']: c['type'] for c in o.execute(f'pragma table_info({table})')}
     with closing(sqlite3.connect(':memory:')) as fresh:
-        fresh.row_factory = sqlite3.Row
         fresh.executescript(_SCHEMA)
-        for table in 'photos','refused':
-            have = columns(db, table)
-            for name in columns(fresh, table).keys() - have if have else (): db.execute(f'alter table {table} add column {name} {columns(fresh, table)[name]}')
-    db.executescript(_SCHEMA)
+        wanted = _columns(fresh)
+    lacks = lambda have: [(o, name) for o,columns in wanted.items() for name in columns if o in have and name not in have[o]]
+    if wanted.keys() <= (have := _columns(db)).keys() and not lacks(have): return # no need to write
+    with _transaction(db):
+        for table,name in lacks(_columns(db)): db.execute(f'alter table {table} add column {name} {wanted[table][name]}')
+        for o in _SCHEMA.split(';'): db.execute(o)
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000009
+_WAIT,_BUSY = 3,30 # Seconds to wait for another step to end, and for another program to have written
+
 class Ledger:
     "What is known of every photo of a project"
     def __init__(self,
         folder:str|Path, # The project's folder of data; made where it is missing
-    ):
+        step:bool=False, # Whether to keep all others from changing photos until this is closed, as a step that takes longer does
+    ): # Raises `TellapartError` where another step is at work, and for a file that is no ledger
         self.folder = Path(folder)
+        self.lock = filelock.FileLock(self.folder/'ledger.lock', timeout=_WAIT, thread_local=False)
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            self.db = sqlite3.connect(self.folder/'ledger.db', timeout=30)
-            self.db.row_factory = sqlite3.Row
+            self.db = sqlite3.connect(self.folder/'ledger.db', timeout=_BUSY)
+            self.db.row_factory,self.db.text_factory = sqlite3.Row,partial(str, encoding='utf-8', errors='replace')
             try:
-                self.db.executescript('pragma journal_mode=wal; pragma synchronous=normal;')
-                _renew(self.db)
-            except sqlite3.DatabaseError as e:
-                raise TellapartError(f"{self.folder/'ledger.db'} is no ledger of ours ({e}); move it away, or bring it back from a copy.") from None
-            self._finish()
+                if step: self._acquire()
+                self._open()
+            except BaseException: self.close(); raise
 
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
-    def close(self): "Let go of the file"; self.db.close()
+    def close(self): "Let go of the file, and let other steps go on"; self.db.close(); self.lock.release(force=True)
+
+    def _open(self):
+        try:
+            for o in 'journal_mode=wal','synchronous=normal': self.db.execute(f'pragma {o}')
+            _renew(self.db)
+        except sqlite3.OperationalError: raise # it is in use, or can't be read or written: that says nothing about what is in it
+        except sqlite3.DatabaseError as e:
+            raise TellapartError(f"{self.folder/'ledger.db'} is no ledger of ours ({e}); move it away, or bring it back from a copy.") from None
+        self._finish()
+
+    def _acquire(self):
+        try: self.lock.acquire()
+        except filelock.Timeout:
+            raise TellapartError(f"Another step is at work on the photos in {self.folder}: wait until it has ended, or stop it, then run this one again.") from None
+
+    @contextmanager
+    def changing(self):
+        "One transaction that changes photos while no other step is at work, and then the moves that it has written down. Raises `TellapartError` where another one is"
+        with writing(self.folder):
+            self._acquire()
+            try:
+                with _transaction(self.db): yield
+                self._finish()
+            finally: self.lock.release()
 
     def _finish(self):
-        "Do the moves that are written down, then strike them off"
-        moves = self.db.execute('select * from moves order by id').fetchall()
-        for o in moves:
-            src,dst = (os.path.join(self.folder, o[k]) for k in ('src', 'dst'))
-            try: os.replace(src, dst)
-            except FileNotFoundError:
-                if os.path.exists(src): # else it was done before, or never made
-                    os.makedirs(os.path.dirname(dst), exist_ok=True)
-                    os.replace(src, dst)
-        if moves:
-            with self.db: self.db.execute('delete from moves where id <= ?', (moves[-1]['id'],))
+        "Do the moves that are written down and strike them off, in one transaction: whoever else wants to, waits"
+        if not self.db.execute('select 1 from moves').fetchone(): return
+        with _transaction(self.db):
+            for o in self.db.execute('select * from moves order by id').fetchall():
+                src,dst = (os.path.join(self.folder, o[k]) for k in ('src', 'dst'))
+                try: os.replace(src, dst)
+                except FileNotFoundError:
+                    if os.path.exists(src): # else it was done before, or never made
+                        os.makedirs(os.path.dirname(dst), exist_ok=True)
+                        os.replace(src, dst)
+            self.db.execute('delete from moves')
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000000b
 def _place(row):
@@ -127,7 +167,7 @@ def _insert(db, table, rows, verb='insert'):
     "Write `rows` in one statement: at each one Python lets other threads run first"
     if not rows: return
     values = ', '.join(f"json_extract(value, '$.{o}')" for o in rows[0])
-    db.execute(f"{verb} into {table} ({', '.join(rows[0])}) select {values} from json_each(?)", (json.dumps(rows),))
+    db.execute(f"{verb} into {table} ({', '.join(rows[0])}) select {values} from json_each(?)", (json.dumps([{k: sanitize(v) if isinstance(v, str) else v for k,v in o.items()} for o in rows]),))
 
 @patch
 def _new(self:Ledger, photos):
@@ -147,17 +187,17 @@ def take(self:Ledger,
     refused:list[dict]=[], # Each with url, label, query, reason, step ('fetch', 'open' or 'duplicate') and passing (whether it may go better another day)
 )->list: # The photos' names; `None` for one whose label has, or had, the same content
     "Take in photos and remember what was of no use, all in one transaction"
-    with writing(self.folder):
-        with self.db:
-            new = list(self._new(photos))
-            rows,decision,time = [row for _,row in new],_decision(self.db),_now()
-            _insert(self.db, 'photos', rows)
-            _insert(self.db, 'moves', [dict(src=photo[key], dst=place(row)) for photo,row in new for key,place in (('file', _place), ('working', _working)) if photo.get(key)])
-            _insert(self.db, 'history', [dict(decision=decision, time=time, what='add', photo=row['id'], old='{}', new=json.dumps({k: row[k] for k in ('file', 'label', 'status')})) for row in rows])
-            _insert(self.db, 'refused', [o | dict(time=time) for o in refused], 'insert or replace')
-            # Another day, and it went better.
-            self.db.execute("delete from refused where (url, label) in (select json_extract(value, '$.url'), json_extract(value, '$.label') from json_each(?))", (json.dumps(rows),))
-        self._finish()
+    with self.changing():
+        if gone := [o['file'] for o in photos if not (self.folder/o['file']).exists()]:
+            raise TellapartError(f"{len(gone)} of {len(photos)} photos have gone from {self.folder/'incoming'} before they were taken in; run this step again.")
+        new = list(self._new(photos))
+        rows,decision,time = [row for _,row in new],_decision(self.db),_now()
+        _insert(self.db, 'photos', rows)
+        _insert(self.db, 'moves', [dict(src=photo[key], dst=place(row)) for photo,row in new for key,place in (('file', _place), ('working', _working)) if photo.get(key)])
+        _insert(self.db, 'history', [dict(decision=decision, time=time, what='add', photo=row['id'], old='{}', new=json.dumps({k: row[k] for k in ('file', 'label', 'status')})) for row in rows])
+        _insert(self.db, 'refused', [o | dict(time=time) for o in refused], 'insert or replace')
+        # Another day, and it went better.
+        self.db.execute("delete from refused where (url, label) in (select url, label from photos where id in (select value from json_each(?)))", (json.dumps([o['id'] for o in rows]),))
     names = {id(photo): row['file'] for photo,row in new}
     for o in photos:
         for src in filter(None, (o['file'], o.get('working'))) if id(o) not in names else (): (self.folder/src).unlink()
@@ -203,7 +243,7 @@ def look(self:Ledger,
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000019
 def _rows(db, files):
     "The rows of `files`; raises `TellapartError` for one that isn't known"
-    rows = [db.execute('select * from photos where file=?', (o,)).fetchone() for o in files]
+    rows = [db.execute('select * from photos where file=?', (sanitize(o),)).fetchone() for o in files]
     if None in rows: raise TellapartError(f"The ledger knows no photo called {list(files)[rows.index(None)]!r}; look at ledger.frame('all') for those it knows.")
     return [dict(o) for o in rows]
 
@@ -225,16 +265,14 @@ def decide(self:Ledger,
     labels:dict[str, str]={}, # Names of photos to move to another label, each with that label
 )->None: # Raises `TellapartError` for a name that isn't known, and then changes nothing
     "Set photos aside and relabel others, as one decision"
-    with writing(self.folder):
-        with self.db:
-            decision = _decision(self.db)
-            for row in _rows(self.db, aside):
-                _apply(self.db, decision, 'set aside', row, dict(status='aside', reason=aside[row['file']]))
-            for row in _rows(self.db, labels):
-                label = labels[row['file']]
-                name = _name(self.db, label, row['sha256'], Path(row['file']).suffix, row['id'])
-                _apply(self.db, decision, 'relabel', row, dict(label=label, file=name))
-        self._finish()
+    with self.changing():
+        decision = _decision(self.db)
+        for row in _rows(self.db, aside):
+            _apply(self.db, decision, 'set aside', row, dict(status='aside', reason=aside[row['file']]))
+        for row in _rows(self.db, labels):
+            label = labels[row['file']]
+            name = _name(self.db, label, row['sha256'], Path(row['file']).suffix, row['id'])
+            _apply(self.db, decision, 'relabel', row, dict(label=label, file=name))
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000001d
 @patch
@@ -242,7 +280,7 @@ def describe(self:Ledger,
     facts:dict[str, dict], # Names of photos, each with any of `FACTS`
 )->None:
     "Note facts about photos"
-    with writing(self.folder), self.db:
+    with writing(self.folder), _transaction(self.db):
         for file,new in facts.items():
             self.db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where file=:file", new | dict(file=file))
 
@@ -250,20 +288,18 @@ def describe(self:Ledger,
 @patch
 def undo(self:Ledger)->str: # What was undone, in words
     "Take back the latest decision that still stands"
-    last = self.db.execute("select max(decision) from history where what != 'add' and not undone").fetchone()[0]
-    if not last: return 'There is nothing to undo.'
-    changes = self.db.execute('select * from history where decision=? order by id', (last,)).fetchall()
-    with writing(self.folder):
-        with self.db:
-            for o in reversed(changes):
-                row = dict(self.db.execute('select * from photos where id=?', (o['photo'],)).fetchone())
-                old = json.loads(o['old'])
-                if 'file' in old: old['file'] = _name(self.db, old['label'], row['sha256'], Path(row['file']).suffix, row['id'])
-                mark = old.pop('mark', None)
-                _apply(self.db, last, 'undo', row, old)
-                if mark: _mark(self.db, row['id'], mark)
-            self.db.execute('update history set undone=1 where decision=?', (last,))
-        self._finish()
+    with self.changing():
+        last = self.db.execute("select max(decision) from history where what != 'add' and not undone").fetchone()[0]
+        if not last: return 'There is nothing to undo.'
+        changes = self.db.execute('select * from history where decision=? order by id', (last,)).fetchall()
+        for o in reversed(changes):
+            row = dict(self.db.execute('select * from photos where id=?', (o['photo'],)).fetchone())
+            old = json.loads(o['old'])
+            if 'file' in old: old['file'] = _name(self.db, old['label'], row['sha256'], Path(row['file']).suffix, row['id'])
+            mark = old.pop('mark', None)
+            _apply(self.db, last, 'undo', row, old)
+            if mark: _mark(self.db, row['id'], mark)
+        self.db.execute('update history set undone=1 where decision=?', (last,))
     return f"Undone: {' and '.join(dict.fromkeys(o['what'] for o in changes))}, {len(changes)} photo{'s' * (len(changes) > 1)}."
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000022
@@ -272,11 +308,9 @@ def bring_back(self:Ledger,
     files:list[str], # Names of photos that were set aside
 )->None: # Raises `TellapartError` for a name that isn't known, and then changes nothing
     "Take photos into use again, for good"
-    with writing(self.folder):
-        with self.db:
-            decision = _decision(self.db)
-            for row in _rows(self.db, files): _apply(self.db, decision, 'bring back', row, dict(status='ok', reason=BROUGHT_BACK))
-        self._finish()
+    with self.changing():
+        decision = _decision(self.db)
+        for row in _rows(self.db, files): _apply(self.db, decision, 'bring back', row, dict(status='ok', reason=BROUGHT_BACK))
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #a0000001
 def _mark(db, id, what): db.execute('insert or replace into marks (photo, what, time) values (?, ?, ?)', (id, what, _now()))
@@ -287,8 +321,8 @@ def mark(self:Ledger,
     what:str|None, # What is to become of it; `None`, or the label that it has, takes the mark away
 )->None: # Raises `TellapartError` for a name that isn't known
     "Note what a person wants to become of a photo, without doing it yet"
-    row, = _rows(self.db, [file])
-    with writing(self.folder), self.db:
+    with writing(self.folder), _transaction(self.db):
+        row, = _rows(self.db, [file])
         if what in (None, row['label']): self.db.execute('delete from marks where photo=?', (row['id'],))
         else: _mark(self.db, row['id'], what)
 

@@ -52,7 +52,7 @@ def learn(
 )->tuple[Counter, Counter]: # New photos by label; the others by what became of them
     "Take photos into the ledger under the labels that they have now"
     new,others,relabel = Counter(),Counter(),{}
-    with Ledger(p.folder) as ledger:
+    with Ledger(p.folder, step=True) as ledger:
         df = ledger.frame('all')
         had,used = _had(ledger, df),df[df.status == 'ok'].groupby('sha256').file.apply(list)
         for row,to,label in tqdm(found, unit='photo', leave=False):

@@ -10,7 +10,7 @@ __all__ = ['SOURCES', 'AGENT', 'PAUSES', 'LONGEST', 'Candidate', 'source', 'Unse
 import math, os, re, time
 from collections.abc import Iterator
 from csv import DictReader, Error as NotATable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cache, partial
 from html import unescape
 from itertools import count, islice
@@ -20,6 +20,7 @@ from urllib.request import getproxies
 import tellapart
 from ..errors import TellapartError
 from ..photo import maybe_photo
+from ..text import sanitize
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000005
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class Candidate:
     height:int=0
     thing:str='' # What one object is called of which there are several photos; they stay on one side of the split
     kind:str='web' # How the ledger calls its origin: web, own or demo
+
+    def __post_init__(self): # what a search engine answers may be of any type, and may have halves of characters in it
+        for o in fields(self):
+            said = getattr(self, o.name)
+            if o.type is str: object.__setattr__(self, o.name, sanitize(said) if isinstance(said, str) else '')
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000007
 SOURCES = {}

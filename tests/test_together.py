@@ -1,0 +1,197 @@
+"Several programs on one project at once: each step runs or is refused in a sentence, and every row keeps its file"
+import json, multiprocessing, os, random, re, shutil, sqlite3, time
+import pytest
+from tellapart.errors import TellapartError
+from tellapart.learn import ledger as catalog
+from tellapart.learn.ledger import Ledger
+
+context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
+context.set_forkserver_preload(['tellapart.learn.clean', 'tellapart.learn.export', 'tellapart.learn.review'])
+
+
+def run(jobs):
+    "Run functions with their arguments in a process each, all at once; fails if one does"
+    start,said = context.Barrier(len(jobs)),context.SimpleQueue()
+    processes = [context.Process(target=_job, args=(start, said, *o)) for o in jobs]
+    for o in processes: o.start()
+    told = [said.get() for _ in processes]
+    for o in processes: o.join()
+    assert all(o.exitcode == 0 for o in processes), told
+    return told
+
+
+def _job(start, said, do, *args):
+    start.wait(60)
+    try: said.put((do.__name__, do(*args)))
+    except TellapartError as e: said.put((do.__name__, f'{e}'))
+    except BaseException as e: said.put((do.__name__, repr(e))); raise
+
+
+def in_step(folder):
+    "Whether each row has its file, and each file its row"
+    with Ledger(folder) as ledger: df = ledger.frame('all')
+    files = {o for place in ('photos', 'aside') for o in (folder/place).rglob('*') if o.is_file()}
+    return set(df.path) == files
+
+
+def _open(folder): Ledger(folder).close()
+
+
+def test_new_project_opened_by_many(tmp_path):
+    for i in range(5): assert run([(_open, tmp_path/str(i))]*6) == [('_open', None)]*6
+
+
+def _change(folder, seed):
+    rng,slow,catalog._WAIT = random.Random(seed),os.replace,60
+    os.replace = lambda *o: (time.sleep(rng.random()/500), slow(*o)) # so that others come between
+    for i in range(12):
+        with Ledger(folder) as ledger:
+            ledger.add(rng.choice('ab'), os.urandom(20), '.jpg')
+            some = rng.sample(sorted(ledger.frame('all').file), 2)
+            try:
+                match rng.randrange(4):
+                    case 0: ledger.decide(aside=dict.fromkeys(some, f'by {seed}, {i}'))
+                    case 1: ledger.decide(labels=dict.fromkeys(some, rng.choice('ab')))
+                    case 2: ledger.undo()
+                    case 3: ledger.mark(some[0], 'b')
+            except TellapartError as e: assert 'knows no photo' in str(e) # another one has renamed it
+
+
+def test_writers_come_between_each_other(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        for i in range(6): ledger.add('a', f'{i}'.encode(), '.jpg')
+    assert all(o == ('_change', None) for o in run([(_change, tmp_path, o) for o in range(5)]))
+    assert in_step(tmp_path)
+    with Ledger(tmp_path) as ledger:
+        assert not ledger.db.execute('select * from moves').fetchall()
+        df = ledger.db.execute("select decision, new from history where what='set aside'").fetchall()
+    for decision in {o['decision'] for o in df}: # each was one writer's
+        assert len({json.loads(o['new'])['reason'] for o in df if o['decision'] == decision}) == 1
+
+
+def test_moves_are_struck_off_by_whoever_does_them(tmp_path):
+    "One opens the catalog while another one's moves are written down, and is slow: those that come later stay"
+    with Ledger(tmp_path) as ledger: files = [ledger.add('a', f'{i}'.encode(), '.jpg') for i in range(6)]
+    assert run([(_slowly_open, tmp_path), (_set_aside, tmp_path, files)])
+    assert in_step(tmp_path)
+
+
+def _slowly_open(folder):
+    replace = os.replace
+    os.replace = lambda *o: (time.sleep(.1), replace(*o))
+    for _ in range(20): Ledger(folder).close()
+
+
+def _set_aside(folder, files):
+    for o in files:
+        with Ledger(folder) as ledger: ledger.decide(aside={o: 'a shoe'})
+
+
+def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
+    monkeypatch.setattr(catalog, '_BUSY', .1)
+    other = sqlite3.connect(tmp_path/'ledger.db', isolation_level=None)
+    other.execute('begin exclusive')
+    with pytest.raises(TellapartError, match='is in use by another program; wait'): Ledger(tmp_path)
+    other.execute('rollback')
+    with Ledger(tmp_path) as ledger:
+        other.execute('begin immediate')
+        with pytest.raises(TellapartError, match='is in use by another program; wait'): ledger.add('a', b'1', '.jpg')
+        other.execute('rollback')
+        assert ledger.add('a', b'1', '.jpg')
+    (tmp_path/'other').mkdir()
+    (tmp_path/'other/ledger.db').write_bytes(b'something else'*100)
+    with pytest.raises(TellapartError, match='is no ledger of ours'): Ledger(tmp_path/'other')
+
+
+def test_what_is_staged_goes_to_no_one_else(tmp_path):
+    "A photo that has gone from where it was laid down is told, and can be offered again"
+    with Ledger(tmp_path) as ledger:
+        photo = dict(label='a', sha256='0'*64, suffix='.jpg', file=ledger.put(b'1'))
+        (tmp_path/photo['file']).unlink()
+        with pytest.raises(TellapartError, match='have gone from .*incoming.*run this step again'): ledger.take([photo])
+        assert ledger.take([photo | dict(file=ledger.put(b'1'))]) == ['a-00000000.jpg'] and in_step(tmp_path)
+
+
+def test_half_a_character_of_a_search_engine(tmp_path):
+    "It is taken in, it can be read, and so can a ledger that has had one for long"
+    title = 'half an apple \ud83c'
+    with Ledger(tmp_path) as ledger:
+        ledger.add('a', b'1', '.jpg', title=title, url='http://x.org/\ud83c')
+        ledger.take(refused=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', passing=False)])
+        assert ledger.frame().title[0] == 'half an apple ?' and ledger.met('a') == {'http://x.org/?'}
+        with ledger.db: ledger.db.execute("update photos set title=json_extract(?, '$')", (json.dumps(title),)) # as it was once written
+    with Ledger(tmp_path) as ledger: assert ledger.frame().title[0].startswith('half an apple ')
+
+
+LABELS = 'squash','tennis'
+REFUSED = re.compile('Another step is at work|The ledger knows no photo called') # it has another name, of its new label
+STEPS = 'gather','check','review','clean','undo','export'
+
+
+@pytest.fixture(scope='module')
+def trained(tmp_path_factory):
+    "A project that has come to its export; there is something to do for each step"
+    pytest.importorskip('fastai')
+    from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, error_rate, get_image_files, parent_label, resnet18, vision_learner
+    from tellapart.learn.check import check
+    from tellapart.learn.demo.draw import draw
+    from tellapart.learn.export import export_project
+    from tellapart.learn.gather import gather
+    from tellapart.learn.project import read_project
+    from tellapart.learn.split import LedgerSplitter
+    from tellapart.learn.square import square
+    from tellapart.learn.train import loaders
+    from tellapart.use.sort import sort
+    folder = tmp_path_factory.mktemp('together')/'project'
+    def draw_some(place, numbers):
+        for label in LABELS:
+            (folder/place/label).mkdir(parents=True, exist_ok=True)
+            for i in numbers: draw(label, i, size=(96, 72)).save(folder/place/label/f'{i}.png')
+    draw_some('own', range(12))
+    (folder/'tellapart.toml').write_text('name = "rackets"\nsource = "folder"\nint8 = false\n[labels]\nsquash = "squash"\ntennis = "tennis"\n[train]\nsize = 32\nvalid = 0.5\n')
+    p = read_project(folder/'tellapart.toml')
+    gather(p)
+    check(p)
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square('squish', 32))
+    learn = vision_learner(loaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
+    learn.photos = block
+    learn.export(p.folder/'trained.pkl')
+    export_project(p)
+    draw_some('heap', range(12, 16))
+    sort(folder/'heap', folder/'sorted', p.export)
+    for i,o in enumerate(sorted((folder/'sorted').glob('*/*.png'))): # all are dragged to another label
+        (there := folder/'sorted'/LABELS[o.parent.name == LABELS[0]]).mkdir(exist_ok=True)
+        o.rename(there/f'{i}.png')
+    draw_some('own', range(16, 20)) # to be gathered
+    with Ledger(p.folder) as ledger: ledger.decide(aside={ledger.frame().file[0]: 'to be undone'})
+    return folder
+
+
+def step(name, folder):
+    "Take a step of a project"
+    import pandas as pd
+    from tellapart.learn import check, clean, export, gather, project, review
+    p = project.read_project(folder/'tellapart.toml')
+    if name == 'gather': gather.gather(p)
+    if name == 'check': check.check(p)
+    if name == 'review': review.review(folder/'sorted', p)
+    if name == 'export': export.export_project(p)
+    if name == 'undo':
+        with Ledger(p.folder) as ledger: ledger.undo()
+    if name == 'clean':
+        cleaner = clean.PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
+        for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, LABELS[label == LABELS[0]])
+        cleaner.apply()
+
+
+@pytest.mark.parametrize('pair', [(a, b) for i,a in enumerate(STEPS) for b in STEPS[i:]], ids='-'.join)
+def test_two_steps_at_once(trained, tmp_path, pair):
+    shutil.copytree(trained, folder := tmp_path/'project')
+    data = folder/'data/rackets'
+    said = [o for _,o in run([(step, o, folder) for o in pair])]
+    assert None in said and all(o is None or REFUSED.search(o) for o in said), said
+    assert in_step(data)
+    for o in pair: step(o, folder) # whichever was refused
+    assert in_step(data)
+    with Ledger(data) as ledger: df = ledger.frame('all')
+    assert len(df) == 24 + 8*('gather' in pair) + 8*('review' in pair)

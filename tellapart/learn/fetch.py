@@ -130,7 +130,7 @@ class _Host:
             await anyio.sleep_until(self.rests)
             yield
 
-# %% ../../notebooks/library/learn/06_fetch.ipynb #00000015
+# %% ../../notebooks/library/learn/06_fetch.ipynb #182f1841
 def _parsed(
     address:str, # Whatever a source or a redirect says
     base:httpx.URL|None=None, # What it is relative to
@@ -142,6 +142,7 @@ def _parsed(
     if not url.host or url.port is not None and not 0 < url.port < 2**16: raise Unfetched('bad address')
     return url
 
+# %% ../../notebooks/library/learn/06_fetch.ipynb #00000015
 _AGAIN = {429, 500, 502, 503, 504}
 _ELSEWHERE = {301, 302, 303, 307, 308}
 

@@ -43,7 +43,7 @@ def project(photos, folder, seed):
     "A project of `photos`, some of them under a label that isn't theirs; and what these should be, by name"
     from fastai.vision.utils import get_image_files
     from tellapart.learn.check import check
-    from tellapart.learn.gather import examine
+    from tellapart.learn.examine import examine
     from tellapart.learn.ledger import Ledger
     from tellapart.learn.project import Project, read_project
     files,rng,right = sorted(get_image_files(photos)),np.random.default_rng(seed),{}

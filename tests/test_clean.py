@@ -3,7 +3,7 @@ import io, sys
 import nbformat, numpy as np, pytest
 from PIL import Image
 from tellapart.learn.check import check
-from tellapart.learn.gather import examine
+from tellapart.learn.examine import examine
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import new_project, read_project
 from webapp import served

@@ -11,7 +11,7 @@ import torch
 from fastai.vision.all import DataBlock, CategoryBlock, ImageBlock, Normalize, Transform, error_rate, get_image_files, imagenet_stats, load_learner, parent_label, vision_learner
 from tellapart.learn.check import check
 from tellapart.learn.doubt import Notes, doubts
-from tellapart.learn.gather import examine
+from tellapart.learn.examine import examine
 from tellapart.learn.split import LedgerSplitter
 from tellapart.learn.square import square
 from tellapart.learn.train import Fast, KeepBest, loaders, start

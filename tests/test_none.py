@@ -17,7 +17,7 @@ from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, I
 from tellapart.learn.check import check
 from tellapart.learn.demo.draw import draw
 from tellapart.learn.export import export, upgrade
-from tellapart.learn.gather import examine
+from tellapart.learn.examine import examine
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import read_project
 from tellapart.learn.split import LedgerSplitter

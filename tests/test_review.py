@@ -7,7 +7,7 @@ from tellapart.cli import main
 
 pytest.importorskip('fastai')
 from tellapart.learn.check import check
-from tellapart.learn.gather import examine
+from tellapart.learn.examine import examine
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import new_project, read_project
 from tellapart.use.journal import CSV, rows

@@ -6,7 +6,8 @@ from PIL import Image
 from tellapart.errors import TellapartError
 from tellapart.learn.check import check, contact_sheet
 from tellapart.learn.demo.draw import draw
-from tellapart.learn.gather import examine, gather
+from tellapart.learn.examine import examine
+from tellapart.learn.gather import gather
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import read_project
 from tellapart.learn.split import LedgerSplitter, leaks, photos_of

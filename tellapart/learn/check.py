@@ -13,10 +13,11 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm.auto import tqdm
 from ..errors import TellapartError, writing
 from .credits import credits
-from .gather import working_copy
+from .examine import working_copy
 from .ledger import BROUGHT_BACK, Ledger
 from .near import confirmed, linked, near_pairs
 from .project import Project
+from .reconcile import reconcile
 from .split import moved, sides
 from ..photo import NotAPhoto, open_photo
 
@@ -109,9 +110,11 @@ def _check(p, ledger):
 
 def check(
     p:Project, # The project at hand
+    accept_missing:bool=False, # Whether to go on where much of a label has been deleted by hand
 )->pd.DataFrame: # The conflicts, a row a pair of photos that look alike under two labels. Raises `TellapartError` if more than half of a label would go, or another step is at work
     "Make working copies, set aside what is broken or there twice, and choose each photo's side"
     with Ledger(p.folder, step=True) as ledger:
+        if by_hand := reconcile(p, ledger, accept_missing): print(by_hand)
         conflicts = _check(p, ledger)
         credits(p)
     return conflicts

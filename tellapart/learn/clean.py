@@ -24,6 +24,7 @@ from .demo.web import load_truth, truth_of
 from .ledger import Ledger
 from .near import confirmed, linked, near_pairs
 from .project import Project, read_project
+from .reconcile import reconcile
 
 # %% ../../notebooks/library/learn/10_clean.ipynb #00000005
 def _alike(df):
@@ -151,14 +152,14 @@ def mark(self:PhotoCleaner,
 def apply(self:PhotoCleaner)->str: # What was done, in a sentence
     "Do what all marks say, those of other views and other days as well, as one decision"
     with Ledger(self.p.folder, step=True) as ledger:
-        marks = ledger.marks()
+        by_hand,marks = reconcile(self.p, ledger),ledger.marks()
         aside = {o: 'set aside in cleaning' for o,what in marks.items() if what == DELETE}
         labels = {o: what for o,what in marks.items() if what != DELETE}
-        if not marks: return 'There are no marks to apply.'
         ledger.decide(aside=aside, labels=labels)
         credits(self.p)
-    self._renew(+1)
-    return f"{len(aside)} set aside, {len(labels)} moved to another label; undo takes it back."
+    self._renew(bool(marks))
+    did = f"{len(aside)} set aside, {len(labels)} moved to another label; undo takes it back." if marks else 'There are no marks to apply.'
+    return f'{by_hand} {did}'.strip()
 
 @patch
 def undo(self:PhotoCleaner)->str: # What was undone, in a sentence

@@ -27,6 +27,7 @@ from .demo.score import draw_strangers
 from .int8 import after_map, in_8_bits
 from .ledger import Ledger
 from .project import Project
+from .reconcile import reconcile
 from .square import Square
 from .sure import Seen, fitted
 from .train import loaders
@@ -388,7 +389,8 @@ def export_project(
     "Export what a project has trained"
     trained = p.folder/'trained.pkl'
     if not trained.exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
-    with Ledger(p.folder, step=True): # its validation photos stay where they are
+    with Ledger(p.folder, step=True) as ledger: # its validation photos stay where they are
+        if by_hand := reconcile(p, ledger): print(by_hand)
         learn = load_learner(trained)
         learn.dls = loaders(learn.photos, p.working, p)
         with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]

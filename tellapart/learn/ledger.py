@@ -169,10 +169,14 @@ def _insert(db, table, rows, verb='insert'):
     values = ', '.join(f"json_extract(value, '$.{o}')" for o in rows[0])
     db.execute(f"{verb} into {table} ({', '.join(rows[0])}) select {values} from json_each(?)", (json.dumps([{k: sanitize(v) if isinstance(v, str) else v for k,v in o.items()} for o in rows]),))
 
+# The labels that each photo has or had: one that was moved to another label doesn't come in again under the old one
+_HAD = "select id as photo, label from photos union select photo, json_extract(old, '$.label') from history where what != 'add' and json_extract(old, '$.label') is not null"
+
 @patch
 def _new(self:Ledger, photos):
     "Rows for those of `photos` that are new to their label, each with the photo"
-    known = set(map(tuple, self.db.execute('select label, sha256 from photos where sha256 in (select value from json_each(?))', (json.dumps([o['sha256'] for o in photos]),))))
+    known = set(map(tuple, self.db.execute(f'with had as ({_HAD}) select had.label, sha256 from had join photos on photo = photos.id where sha256 in (select value from json_each(?))',
+                                           (json.dumps([o['sha256'] for o in photos]),))))
     id,names = self.db.execute('select coalesce(max(id), 0) from photos').fetchone()[0],set()
     for photo in photos:
         label,sha = key = photo['label'],photo['sha256']
@@ -220,15 +224,16 @@ def met(self:Ledger,
     label:str, # A label
 )->set: # Addresses
     "What has been offered as `label` and needn't be fetched again, for better or worse"
-    return {o[0] for o in self.db.execute('select url from photos where label=:label and url is not null '
+    return {o[0] for o in self.db.execute(f'with had as ({_HAD}) select url from photos where id in (select photo from had where label=:label) and url is not null '
                                           'union select url from refused where label=:label and not coalesce(passing, 0)', dict(label=label))}
 
 @patch
 def known(self:Ledger,
     label:str, # A label
-)->list: # Tuples (sha256, phash, status, query), the oldest first
+)->list: # Tuples (sha256, phash, status, query), the oldest first; the status is 'moved' for one that has another label now
     "What gathering has to know of the photos that a label has had"
-    return [tuple(o) for o in self.db.execute('select sha256, phash, status, query from photos where label=? order by id', (label,))]
+    return [tuple(o) for o in self.db.execute(f"with had as ({_HAD}) select sha256, phash, case label when :label then status else 'moved' end, query from photos "
+                                              'where id in (select photo from had where label=:label) order by id', dict(label=label))]
 
 @patch
 def look(self:Ledger,
@@ -247,18 +252,21 @@ def _rows(db, files):
     if None in rows: raise TellapartError(f"The ledger knows no photo called {list(files)[rows.index(None)]!r}; look at ledger.frame('all') for those it knows.")
     return [dict(o) for o in rows]
 
-def _apply(db, decision, what, row, new):
-    "Change `row` to `new`, write down the moves that follow, and note it in the history"
-    old = {k: row[k] for k in new}
+def _apply(db, decision, what, row, new, lies=None):
+    "Change `row` to `new`, write down the moves that follow, from where its file `lies` if that isn't its place, and note it in the history"
+    old,after = {k: row[k] for k in new},row | new
+    for move in (lies or _place(row), _place(after)), (_working(row), _working(after)):
+        if move[0] != move[1]: db.execute('insert into moves (src, dst) values (?, ?)', move)
     if old == new: return
-    after = row | new
     db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where id=:id", after)
-    if _place(row) != _place(after):
-        for place in _place,_working: db.execute('insert into moves (src, dst) values (?, ?)', (place(row), place(after)))
     mark = db.execute('delete from marks where photo=? returning what', (row['id'],)).fetchone()
     _note(db, decision, what, row['id'], old | (dict(mark=mark[0]) if mark else {}), new)
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000001a
+def _labelled(db, row, label):
+    "What changes in `row` with another label"
+    return dict(label=label, file=_name(db, label, row['sha256'], Path(row['file']).suffix, row['id']))
+
 @patch
 def decide(self:Ledger,
     aside:dict[str, str]={}, # Names of photos to take out of use, each with why
@@ -269,10 +277,20 @@ def decide(self:Ledger,
         decision = _decision(self.db)
         for row in _rows(self.db, aside):
             _apply(self.db, decision, 'set aside', row, dict(status='aside', reason=aside[row['file']]))
-        for row in _rows(self.db, labels):
-            label = labels[row['file']]
-            name = _name(self.db, label, row['sha256'], Path(row['file']).suffix, row['id'])
-            _apply(self.db, decision, 'relabel', row, dict(label=label, file=name))
+        for row in _rows(self.db, labels): _apply(self.db, decision, 'relabel', row, _labelled(self.db, row, labels[row['file']]))
+
+# %% ../../notebooks/library/learn/02_ledger.ipynb #f5ab0b6a
+@patch
+def follow(self:Ledger,
+    found:dict[str, tuple], # Names of photos, each with where its file lies, `None` if that is its place, and what has changed of its status, label and reason
+):
+    "Take in what a person did to the files, as one decision"
+    with self.changing():
+        decision = _decision(self.db)
+        for row in _rows(self.db, found):
+            lies,new = found[row['file']]
+            if new.get('label', row['label']) != row['label']: new = new | _labelled(self.db, row, new['label'])
+            _apply(self.db, decision, 'change by hand', row, new, lies)
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #0000001d
 @patch

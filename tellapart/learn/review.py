@@ -10,9 +10,10 @@ import json, os
 from collections import Counter
 from pathlib import Path
 from tqdm.auto import tqdm
-from .gather import examine
+from .examine import examine
 from .ledger import Ledger
 from .project import Project
+from .reconcile import reconcile
 from ..photo import NotAPhoto, photo_bytes
 from ..use.classify import printable
 from ..use.journal import find_table, Row, whereabouts
@@ -53,6 +54,7 @@ def learn(
     "Take photos into the ledger under the labels that they have now"
     new,others,relabel = Counter(),Counter(),{}
     with Ledger(p.folder, step=True) as ledger:
+        if by_hand := reconcile(p, ledger): print(by_hand)
         df = ledger.frame('all')
         had,used = _had(ledger, df),df[df.status == 'ok'].groupby('sha256').file.apply(list)
         for row,to,label in tqdm(found, unit='photo', leave=False):

@@ -58,6 +58,8 @@ def moved(
 def _stop_if_unchecked(df):
     "Raise `TellapartError` where something has come or gone since the check"
     if new := df.split.isna().sum(): raise TellapartError(f"No check has seen {new} of the {len(df)} photos yet; run 02_check.")
+    gone = df.path[~df.path.map(Path.exists)]
+    if len(gone): raise TellapartError(f"{len(gone)} of {len(df)} photos aren't where they were at the last check, such as {gone.iloc[0]}; run 02_check, which finds out what has become of them.")
     gone = df.working[~df.working.map(Path.exists)]
     if len(gone): raise TellapartError(f"Of {len(df)} working copies {len(gone)} can't be found any more, such as {gone.iloc[0]}; run 02_check.")
 

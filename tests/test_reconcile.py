@@ -1,0 +1,147 @@
+"What a person does to the files by hand, between any two steps, is found, told and taken in"
+import shutil
+import pytest
+from tellapart.errors import TellapartError
+from tellapart.learn.check import check
+from tellapart.learn.clean import PhotoCleaner
+from tellapart.learn.demo.draw import draw
+from tellapart.learn.gather import gather
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import read_project
+from tellapart.learn.split import photos_of
+
+LABELS = 'squash','tennis'
+PROJECT = 'name = "rackets"\nsource = "folder"\n[labels]\nsquash = "squash"\ntennis = "tennis"\n[train]\nsize = 48\nvalid = 0.5\n'
+
+
+@pytest.fixture(scope='module')
+def drawn(tmp_path_factory):
+    "A project that has been gathered and checked, 20 photos a label"
+    folder = tmp_path_factory.mktemp('drawn')/'project'
+    for label in LABELS:
+        (folder/'own'/label/'one').mkdir(parents=True)
+        for i in range(20): draw(label, i, size=(96, 72)).save(folder/'own'/label/f'{i}.png')
+    (folder/'tellapart.toml').write_text(PROJECT)
+    p = read_project(folder/'tellapart.toml')
+    gather(p)
+    check(p)
+    return folder
+
+
+@pytest.fixture
+def p(drawn, tmp_path):
+    "A copy of it, whose own photos are its own"
+    shutil.copytree(drawn, tmp_path/'project')
+    p = read_project(tmp_path/'project/tellapart.toml')
+    with Ledger(p.folder) as ledger:
+        urls = {o.file: dict(url=o.url.replace(drawn.as_uri(), (tmp_path/'project').as_uri())) for o in ledger.frame().itertuples()}
+        ledger.describe(urls)
+    return p
+
+
+def frame(p, status='ok'):
+    with Ledger(p.folder) as ledger: return ledger.frame(status)
+
+
+def in_step(p): return set(frame(p, 'all').path) == {o for top in (p.photos, p.aside) for o in top.rglob('*.png')}
+
+
+def of(p, label): return list(frame(p).query('label == @label').path)
+
+
+def test_training_says_that_files_have_moved(p):
+    of(p, 'squash')[0].unlink()
+    with pytest.raises(TellapartError, match="1 of 40 photos aren't where they were at the last check, .* run 02_check"): photos_of(p)
+
+
+@pytest.mark.parametrize('step', [gather, check])
+def test_moved_renamed_deleted_and_new(p, capsys, step):
+    a,b,c,d,*_ = of(p, 'squash')
+    side = frame(p).set_index('file').split
+    a.rename(p.photos/'tennis'/'is tennis.png')
+    b.rename(b.with_name('my favourite.png'))
+    c.unlink()
+    p.aside.mkdir(exist_ok=True)
+    d.rename(p.aside/d.name)
+    (p.photos/'of no use').mkdir()
+    (last := of(p, 'tennis')[-1]).rename(p.photos/'of no use'/last.name)
+    draw('tennis', 77, size=(96, 72)).save(p.photos/'tennis/new.png')
+    (p.photos/'tennis/notes.png').write_text('bought in May')
+    capsys.readouterr()
+    step(p)
+    said = capsys.readouterr().out
+    assert "By hand: 1 deleted, 1 moved to another label, 1 new, 1 renamed, 2 set aside, 1 that can't be opened left alone." in said
+    df = frame(p, 'all').set_index('sha256')
+    assert df.label.value_counts().to_dict() == dict(squash=19, tennis=22) and (df.status == 'aside').sum() == 3
+    moved = df[df.file.str.startswith('tennis') & df.url.str.contains('squash', na=False)].iloc[0]
+    assert moved.path.exists() and moved.split == side[a.name] # figures before and after compare
+    assert b.exists() and not (p.photos/'of no use'/last.name).exists() and set(df[df.status == 'aside'].reason) == {'deleted by hand', 'moved to aside by hand', 'moved to photos/of no use by hand'}
+    check(p)
+    assert len(photos_of(p)) == 38
+    assert set(frame(p).path) == {o for o in p.photos.rglob('*.png') if o.name != 'notes.png'}
+
+
+def test_back_from_aside(p):
+    file = of(p, 'squash')[0]
+    with Ledger(p.folder) as ledger: ledger.decide(aside={file.name: 'a shoe'})
+    (p.aside/'squash'/file.name).rename(p.photos/'tennis/no shoe.png')
+    check(p)
+    back = frame(p).set_index('reason').loc['brought back']
+    assert back.label == 'tennis' and back.path.exists() and in_step(p) and len(photos_of(p)) == 40
+
+
+def test_own_photos_deleted_moved_and_back_again(p, capsys):
+    own = p.own_photos
+    (own/'squash/0.png').rename(own/'tennis/from squash.png')
+    (own/'squash/1.png').rename(own/'squash/one/again.png')
+    deleted = (own/'squash/2.png').read_bytes()
+    (own/'squash/2.png').unlink()
+    check(p)
+    assert 'By hand: 1 deleted, 1 moved to another label.' in capsys.readouterr().out
+    df = frame(p, 'all')
+    assert df.set_index('file').reason.dropna().tolist() == ['its original was deleted'] and in_step(p)
+    assert df[df.url == (own/'squash/one/again.png').as_uri()].iloc[0].thing == 'one'
+    check(p)
+    assert 'By hand' not in capsys.readouterr().out
+    (own/'squash/2.png').write_bytes(deleted)
+    check(p)
+    assert 'By hand: 1 brought back.' in capsys.readouterr().out and len(frame(p)) == 40 and in_step(p)
+
+
+def test_what_was_relabelled_in_the_project_stays_so(p):
+    "An original under another name in the same folder says nothing of its label"
+    row = frame(p).iloc[0]
+    with Ledger(p.folder) as ledger: ledger.decide(labels={row.file: 'tennis'})
+    (p.own_photos/'squash'/row.url.rpartition('/')[2]).rename(p.own_photos/'squash/other name.png')
+    check(p)
+    df = frame(p).set_index('sha256')
+    assert df.label[row.sha256] == 'tennis' and df.url[row.sha256].endswith('other%20name.png')
+
+
+@pytest.mark.parametrize('where', ['photos', 'own_photos'])
+def test_a_disk_that_is_not_mounted_changes_nothing(p, tmp_path, where):
+    (gone := getattr(p, where)/'squash').rename(tmp_path/'elsewhere')
+    before = frame(p, 'all')
+    for step in gather, check:
+        with pytest.raises(TellapartError, match=r"20 of the 20 photos of 'squash' have vanished, such as .*, so nothing was changed: .* accept_missing=True"): step(p)
+    assert frame(p, 'all').equals(before)
+    (tmp_path/'elsewhere').rename(gone)
+    check(p)
+    assert frame(p, 'all').equals(before)
+
+
+def test_a_fifth_or_more_deleted_on_purpose(p):
+    for o in of(p, 'squash')[:5]: o.unlink()
+    with pytest.raises(TellapartError, match="5 of the 20 photos of 'squash' have vanished"): check(p)
+    check(p, accept_missing=True)
+    assert len(frame(p)) == 35 and set(frame(p, 'aside').reason) == {'deleted by hand'}
+
+
+def test_marks_meet_files_that_were_moved(p):
+    import pandas as pd
+    cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
+    a,b = of(p, 'squash')[:2]
+    for o in a,b: cleaner.mark(o.name, 'tennis')
+    a.rename(p.photos/'tennis/a.png')
+    assert cleaner.apply() == 'By hand: 1 moved to another label. 0 set aside, 1 moved to another label; undo takes it back.'
+    assert in_step(p) and len(of(p, 'tennis')) == 22

@@ -3,6 +3,7 @@ import hashlib, json, os, shutil, subprocess, sys
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
+from sysconfig import get_path
 from urllib.request import urlopen
 from . import __version__
 from .errors import TellapartError, need
@@ -34,6 +35,11 @@ def _needs():
 def _state():
     "What an installation depends on; another Python, place or list of needs asks for a new one"
     return hashlib.sha256(f'{sys.version} {ROOT} {_needs()}'.encode()).hexdigest()
+
+
+def find_programs():
+    "Let notebooks find the environment's programs, such as `tellapart`, also where it isn't activated"
+    os.environ['PATH'] = os.pathsep.join([get_path('scripts'), os.environ.get('PATH', '')])
 
 
 def _installed(state):

@@ -26,7 +26,7 @@ def test_starting_loads_the_standard_library_alone():
 
 def test_help_names_every_command(tmp_path):
     done = tellapart('--help', cwd=tmp_path)
-    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install new run serve classify sort undo review export lab test bench'.split()
+    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install course new run serve classify sort undo review export lab test bench'.split()
 
 
 def test_new_project_is_read_again_and_never_overwritten(tmp_path):
@@ -79,3 +79,16 @@ def test_make_says_which_python_it_needs(tmp_path):
     done = subprocess.run(['make', 'course', 'PYTHON=false'], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode and 'Python 3.10 or newer' in done.stderr and 'make course PYTHON=' in done.stderr
     assert not (tmp_path/'.venv').exists()
+
+
+@needs_make
+def test_make_removes_nothing_that_it_did_not_make(tmp_path):
+    "A Python that can't make the environment leaves one that is there, and isn't taken for done"
+    shutil.copy(ROOT/'Makefile', tmp_path)
+    (tmp_path/'python').write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} "$@"\ntouch .venv/pyvenv.cfg; exit 1\n')
+    (tmp_path/'python').chmod(0o755)
+    (tmp_path/'.venv').mkdir()
+    (tmp_path/'.venv/mine').touch()
+    done = subprocess.run(['make', 'app', 'PYTHON=./python'], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and 'python3-venv' in done.stderr
+    assert [o.name for o in (tmp_path/'.venv').iterdir()] == ['mine']

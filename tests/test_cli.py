@@ -49,7 +49,7 @@ def test_mistakes_are_told_in_a_sentence(tmp_path):
 def test_what_is_not_installed_names_the_extra(tmp_path):
     venv.create(tmp_path/'env')
     python = next((tmp_path/'env').glob('[bS]*/python*'))
-    refused(tellapart('run', cwd=tmp_path, python=python, PYTHONPATH=str(ROOT)), 'fastai', "pip install 'tellapart[learn]'")
+    refused(tellapart('run', cwd=tmp_path, python=python, PYTHONPATH=str(ROOT)), 'fastai', 'pip install "tellapart[learn]"')
     refused(tellapart('test', cwd=tmp_path, python=python, PYTHONPATH=str(ROOT)), 'pytest', "tellapart[test]")
 
 

@@ -13,7 +13,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm.auto import tqdm
 from ..errors import TellapartError, writing
 from .credits import credits
-from .gather import working_copy
+from .gather import keep_to_labels, working_copy
 from .ledger import BROUGHT_BACK, Ledger
 from .near import confirmed, linked, near_pairs
 from .project import Project
@@ -90,6 +90,7 @@ def _stop_if_too_many(df, aside):
 # %% ../../notebooks/library/learn/08_check.ipynb #00000016
 def _check(p, ledger):
     "Write into the ledger what the photos show; the conflicts"
+    keep_to_labels(p, ledger)
     if p.train.split == 'folder': ledger.describe(moved(p, ledger.frame('all')))
     every = ledger.frame('all')
     df = every[every.status == 'ok']

@@ -1,5 +1,5 @@
 "The command line and the Makefile, as a person meets them"
-import os, re, shutil, subprocess, sys, venv
+import json, os, re, shutil, socket, subprocess, sys, venv, zipfile
 from pathlib import Path
 import pytest
 
@@ -44,6 +44,39 @@ def test_mistakes_are_told_in_a_sentence(tmp_path):
     refused(tellapart('run', '--project', 'bad.toml', cwd=tmp_path), 'bad.toml')
     refused(tellapart('classify', 'photo.jpg', cwd=tmp_path), 'export.pkl', '--export')
     refused(tellapart('bench', 'speed', cwd=tmp_path), "'speed'", 'answer')
+
+
+def remade(export, new, made, project):
+    "A copy of an export, made at another time by another project"
+    new.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(export) as z, zipfile.ZipFile(new, 'w') as out:
+        for o in z.infolist():
+            data = z.read(o)
+            if o.filename.endswith('/meta.json'):
+                meta = json.loads(data)
+                data = json.dumps(meta | dict(made=made, card=meta['card'] | dict(project=project)))
+            out.writestr(o, data)
+
+
+def test_says_which_export_answers_and_what_is_newer(export_pkl, tmp_path):
+    "Beside the answers, so that they can be read by a program; in a sentence with what to type"
+    photo = next(export_pkl.parent.glob('photos/tennis/*'))
+    def told(*args):
+        done = tellapart('classify', '--json', str(photo), *args, cwd=tmp_path, TELLAPART_PROJECT='', TELLAPART_EXPORT='')
+        assert done.returncode == 0 and json.loads(done.stdout)['label'] == 'tennis'
+        return done.stderr.splitlines()
+    (tmp_path/'projects').mkdir()
+    (tmp_path/'projects/pets.toml').write_text('name = "pets"\ndata = "../data"\n[labels]\ncat = "cat"\ndog = "dog"\n')
+    own = Path('data', 'pets', 'export.pkl')
+    remade(export_pkl, tmp_path/'export.pkl', '2026-01-01T12:00:00+00:00', 'pets')
+    assert told() == ['export.pkl answers.'] and told('--export', 'export.pkl') == []
+    remade(export_pkl, tmp_path/own, '2026-01-02T12:00:00+00:00', 'pets')
+    assert told() == ['export.pkl answers.', f'{own} is newer: --export {own} answers by that one.'] and told('--export', own) == []
+    (tmp_path/'data/pets/trained.pkl').touch()
+    assert told('--export', own) == [f"{own.with_name('trained.pkl')} was trained since: to export it, tellapart export --project {Path('projects', 'pets.toml')}."]
+    with socket.create_server(('127.0.0.1', 0)) as s:
+        done = tellapart('serve', '--export', own, '--port', str(s.getsockname()[1]), cwd=tmp_path, TELLAPART_PROJECT='')
+    assert 'trained since' in done.stderr and 'is taken' in done.stderr
 
 
 def test_what_is_not_installed_names_the_extra(tmp_path):

@@ -4,7 +4,7 @@ from pathlib import Path
 from . import __version__
 from .errors import TellapartError, writing
 
-# What the course consists of, below a checkout's root. setup.py puts it into the wheel.
+# What the course consists of, below a checkout's root; build_course.py puts it into the wheel.
 FILES = ('notebooks/*.ipynb', 'notebooks/library/**/*.ipynb', 'projects/*.toml', 'tellapart.toml', 'benchmarks/README.md',
          'app.ipynb', 'voila.json', 'requirements.txt', 'Procfile', 'runtime.txt', '.gitignore')
 PACKED = Path(__file__).with_name('course_files') # Where the wheel has them

@@ -1,7 +1,6 @@
-"The wheel has the course's files in it, which have their home at the root; all else stands in pyproject.toml"
+"What pyproject.toml has setuptools do: the wheel gets the course's files, whose home is the root. (A setup.py would have Binder install more than the app needs.)"
 import shutil, sys
 from pathlib import Path
-from setuptools import setup
 from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).resolve().parent
@@ -19,6 +18,3 @@ class WithCourse(build_py):
         for o in files_of(ROOT):
             (packed/o).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT/o, packed/o)
-
-
-setup(cmdclass=dict(build_py=WithCourse))

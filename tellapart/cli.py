@@ -1,13 +1,24 @@
 "The command line: each command is one call into the package, imported when it is asked for"
 import argparse, os, subprocess, sys
+from importlib.util import find_spec
 from pathlib import Path
+from .course import PACKED, course, nearest, write_course
 from .errors import TellapartError, need
-from .install import EXTRAS, checkout, install
+from .install import EXTRAS, checkout, find_programs, install
 
 
 def _install(args):
     "install what a part of tellapart needs into this virtual environment"
     install(args.extra)
+
+
+def _course(args):
+    "write the course into a folder: notebooks, projects, and the files of the app"
+    new,other = write_course(args.folder)
+    print(f"Files written into {args.folder}: {len(new)}.")
+    if other: print(f"Left as they are, since they differ from the course's: {', '.join(o.as_posix() for o in other)}.")
+    if not find_spec('fastai'): print('Training takes more than is installed here; first: tellapart install learn')
+    print(f'Next: cd "{args.folder}", and then tellapart run, which shows it all, or tellapart lab, to go through it yourself.')
 
 
 def _new(args):
@@ -35,26 +46,35 @@ def _export_file(args):
     raise TellapartError("There is no export.pkl here: name one with --export FILE, or make one by: tellapart run")
 
 
+def _answering(args):
+    "The export that answers; which one, if it wasn't named, and what is newer are said apart from the answers"
+    file = _export_file(args)
+    from .use.newer import newer
+    told = [] if args.export else [f"{file} answers."]
+    for o in told + newer(file): print(o, file=sys.stderr)
+    return file
+
+
 def _serve(args):
     "serve the app"
     from .use.serve import serve
-    serve(_export_file(args), port=args.port)
+    serve(_answering(args), port=args.port)
 
 
 def _classify(args):
     "say what photos show"
     from .use.classify import classify
-    classify(args.photos, export=_export_file(args), json=args.json)
+    classify(args.photos, export=_answering(args), json=args.json)
 
 
 def _sort(args):
     "sort a folder's photos into folders by what they show"
     from .use.sort import sort
-    if not args.ray: return sort(args.folder, args.to, _export_file(args), args.how, args.keep_tree, args.dry_run)
+    if not args.ray: return sort(args.folder, args.to, _answering(args), args.how, args.keep_tree, args.dry_run)
     if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run:
         raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
     from .use.cluster import answer_all
-    answer_all(args.folder, args.to, _export_file(args))
+    answer_all(args.folder, args.to, _answering(args))
 
 
 def _undo(args):
@@ -85,9 +105,15 @@ def _lab(args):
     "open the course in JupyterLab"
     need('jupyterlab', extra='learn')
     from jupyterlab.labapp import main
-    # Kernels inherit it, and start in another folder.
-    if project := args.project or os.environ.get('TELLAPART_PROJECT'): os.environ['TELLAPART_PROJECT'] = str(Path(project).absolute())
-    main([f'--ServerApp.root_dir={checkout()/"notebooks"}', '--allow-root']) # containers have no other user
+    here = Path.cwd()
+    found = nearest('tellapart.toml', here)
+    file = Path(args.project or os.environ.get('TELLAPART_PROJECT') or (found or course(here))/'tellapart.toml').absolute()
+    if not file.is_file(): raise TellapartError(f"{file} doesn't exist; make a project by: tellapart new NAME LABEL LABEL")
+    root = course(file.parent, here)
+    if root == PACKED: raise TellapartError("The course isn't in this folder or above it: write it into one by tellapart course DIR, and open it there.")
+    os.environ['TELLAPART_PROJECT'] = str(file) # Kernels inherit it, and start in another folder.
+    find_programs()
+    main([f'--ServerApp.root_dir={root}', '--LabApp.default_url=/lab/tree/notebooks/01_gather.ipynb', '--allow-root']) # containers have no other user
 
 
 def _test(args):
@@ -119,6 +145,8 @@ def _parser():
 
     arg = command(_install)
     arg('extra', nargs='?', default='use', choices=EXTRAS, help="'use' answers, 'learn' trains too; 'test' and 'bench' are for work on tellapart itself")
+    arg = command(_course)
+    arg('folder', metavar='DIR', type=Path, help="made where it is missing; what is there already stays as it is")
     arg = command(_new)
     arg('name', metavar='NAME', help="the project's name")
     arg('labels', metavar='LABEL', nargs='+', help="what to tell apart, two at least")

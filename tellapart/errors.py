@@ -26,8 +26,8 @@ def need(
 )->None: # Raises `MissingExtra` where one is missing
     "Check that `modules` are installed, without importing them"
     missing = [m for m in modules if find_spec(m) is None]
-    if missing: raise MissingExtra(f"This part of tellapart needs {' and '.join(missing)}: run pip install 'tellapart[{extra}]' "
-                                   f"(in a checkout: pip install -e '.[{extra}]').")
+    if missing: raise MissingExtra(f'This part of tellapart needs {" and ".join(missing)}: run pip install "tellapart[{extra}]" '
+                                   f'(in a checkout: pip install -e ".[{extra}]").')
 
 # %% ../notebooks/library/00_errors.ipynb #0000000c
 @contextmanager

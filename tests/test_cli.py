@@ -1,5 +1,5 @@
 "The command line and the Makefile, as a person meets them"
-import os, re, shutil, subprocess, sys, venv
+import json, os, re, shutil, socket, subprocess, sys, venv, zipfile
 from pathlib import Path
 import pytest
 
@@ -26,7 +26,7 @@ def test_starting_loads_the_standard_library_alone():
 
 def test_help_names_every_command(tmp_path):
     done = tellapart('--help', cwd=tmp_path)
-    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install new run serve classify sort undo review export lab test bench'.split()
+    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install course new run serve classify sort undo review export lab test bench'.split()
 
 
 def test_new_project_is_read_again_and_never_overwritten(tmp_path):
@@ -46,10 +46,43 @@ def test_mistakes_are_told_in_a_sentence(tmp_path):
     refused(tellapart('bench', 'speed', cwd=tmp_path), "'speed'", 'answer')
 
 
+def remade(export, new, made, project):
+    "A copy of an export, made at another time by another project"
+    new.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(export) as z, zipfile.ZipFile(new, 'w') as out:
+        for o in z.infolist():
+            data = z.read(o)
+            if o.filename.endswith('/meta.json'):
+                meta = json.loads(data)
+                data = json.dumps(meta | dict(made=made, card=meta['card'] | dict(project=project)))
+            out.writestr(o, data)
+
+
+def test_says_which_export_answers_and_what_is_newer(export_pkl, tmp_path):
+    "Beside the answers, so that they can be read by a program; in a sentence with what to type"
+    photo = next(export_pkl.parent.glob('photos/tennis/*'))
+    def told(*args):
+        done = tellapart('classify', '--json', str(photo), *args, cwd=tmp_path, TELLAPART_PROJECT='', TELLAPART_EXPORT='')
+        assert done.returncode == 0 and json.loads(done.stdout)['label'] == 'tennis'
+        return done.stderr.splitlines()
+    (tmp_path/'projects').mkdir()
+    (tmp_path/'projects/pets.toml').write_text('name = "pets"\ndata = "../data"\n[labels]\ncat = "cat"\ndog = "dog"\n')
+    own = Path('data', 'pets', 'export.pkl')
+    remade(export_pkl, tmp_path/'export.pkl', '2026-01-01T12:00:00+00:00', 'pets')
+    assert told() == ['export.pkl answers.'] and told('--export', 'export.pkl') == []
+    remade(export_pkl, tmp_path/own, '2026-01-02T12:00:00+00:00', 'pets')
+    assert told() == ['export.pkl answers.', f'{own} is newer: --export {own} answers by that one.'] and told('--export', own) == []
+    (tmp_path/'data/pets/trained.pkl').touch()
+    assert told('--export', own) == [f"{own.with_name('trained.pkl')} was trained since: to export it, tellapart export --project {Path('projects', 'pets.toml')}."]
+    with socket.create_server(('127.0.0.1', 0)) as s:
+        done = tellapart('serve', '--export', own, '--port', str(s.getsockname()[1]), cwd=tmp_path, TELLAPART_PROJECT='')
+    assert 'trained since' in done.stderr and 'is taken' in done.stderr
+
+
 def test_what_is_not_installed_names_the_extra(tmp_path):
     venv.create(tmp_path/'env')
     python = next((tmp_path/'env').glob('[bS]*/python*'))
-    refused(tellapart('run', cwd=tmp_path, python=python, PYTHONPATH=str(ROOT)), 'fastai', "pip install 'tellapart[learn]'")
+    refused(tellapart('run', cwd=tmp_path, python=python, PYTHONPATH=str(ROOT)), 'fastai', 'pip install "tellapart[learn]"')
     refused(tellapart('test', cwd=tmp_path, python=python, PYTHONPATH=str(ROOT)), 'pytest', "tellapart[test]")
 
 
@@ -79,3 +112,16 @@ def test_make_says_which_python_it_needs(tmp_path):
     done = subprocess.run(['make', 'course', 'PYTHON=false'], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode and 'Python 3.10 or newer' in done.stderr and 'make course PYTHON=' in done.stderr
     assert not (tmp_path/'.venv').exists()
+
+
+@needs_make
+def test_make_removes_nothing_that_it_did_not_make(tmp_path):
+    "A Python that can't make the environment leaves one that is there, and isn't taken for done"
+    shutil.copy(ROOT/'Makefile', tmp_path)
+    (tmp_path/'python').write_text(f'#!/bin/sh\n[ "$1" = -c ] && exec {sys.executable} "$@"\ntouch .venv/pyvenv.cfg; exit 1\n')
+    (tmp_path/'python').chmod(0o755)
+    (tmp_path/'.venv').mkdir()
+    (tmp_path/'.venv/mine').touch()
+    done = subprocess.run(['make', 'app', 'PYTHON=./python'], cwd=tmp_path, capture_output=True, text=True)
+    assert done.returncode and 'python3-venv' in done.stderr
+    assert [o.name for o in (tmp_path/'.venv').iterdir()] == ['mine']

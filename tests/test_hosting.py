@@ -2,6 +2,7 @@
 import json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
+from fresh import environment, install, programs, tracked
 from webapp import ask, served
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -10,11 +11,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope='module')
 def copy(tmp_path_factory, export_pkl):
     "What a host is given: the files that git tracks, and an export.pkl"
-    folder = tmp_path_factory.mktemp('host')/'repo'
-    for o in subprocess.run(['git', 'ls-files', '-z'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split('\0'):
-        if o and (ROOT/o).exists():
-            (folder/o).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy(ROOT/o, folder/o)
+    folder = tracked(tmp_path_factory.mktemp('host')/'repo')
     shutil.copy(export_pkl, folder)
     return folder
 
@@ -24,21 +21,7 @@ def venv(copy):
     "A fresh environment with requirements.txt in it, and nothing else"
     hosted = re.search(r'\d+\.\d+', (ROOT/'runtime.txt').read_text())[0]
     if sys.version_info < tuple(map(int, hosted.split('.'))): pytest.skip(f"requirements.txt is pinned for Python {hosted}, which hosts run")
-    folder = copy.parent/'venv'
-    subprocess.run([sys.executable, '-m', 'venv', *(['--without-pip'] if shutil.which('uv') else []), folder], check=True)
-    install(folder, '-r', copy/'requirements.txt')
-    return folder
-
-
-def programs(venv): return venv/('Scripts' if os.name == 'nt' else 'bin')
-
-
-def install(venv, *what):
-    "Install into `venv`, with uv where it is at hand"
-    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])
-    python = programs(venv)/'python'
-    uv = shutil.which('uv', path=path)
-    subprocess.run([uv, 'pip', 'install', '--quiet', '--python', python, *what] if uv else [python, '-m', 'pip', 'install', '--quiet', *what], check=True)
+    return environment(copy.parent/'venv', '-r', copy/'requirements.txt')
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")

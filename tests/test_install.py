@@ -66,7 +66,20 @@ def test_refuses_torch_and_torchvision_that_do_not_fit(checkout):
         assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("tellapart: torch and torchvision don't fit each other (RuntimeError: operator")
 
 
-def test_an_installed_package_has_nothing_to_install_from(checkout):
+def test_tests_and_benchmarks_come_with_a_checkout(checkout):
     (checkout/'notebooks').rmdir()
-    done = install(checkout, 'learn')
-    assert done.returncode == 1 and 'git clone' in done.stderr and done.stderr.count('\n') == 1
+    for part in 'test', 'bench':
+        done = install(checkout, part)
+        assert done.returncode == 1 and 'git clone' in done.stderr and done.stderr.count('\n') == 1
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="no apt-get and no sudo there")
+def test_nothing_runs_as_root_unasked(tmp_path):
+    "Who isn't root is told what to type, even where sudo would ask for no password"
+    for o in 'sudo', 'apt-get':
+        (tmp_path/o).write_text(f'#!/bin/sh\necho {o} "$@" >> {tmp_path}/called\n')
+        (tmp_path/o).chmod(0o755)
+    code = 'import os; os.geteuid = lambda: 1000; from tellapart import install; install.chromium = lambda: None; install._install_chromium()'
+    done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=os.environ | dict(PATH=str(tmp_path)), capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, '') and 'sudo apt-get install chromium' in done.stdout
+    assert not (tmp_path/'called').exists()

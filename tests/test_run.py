@@ -1,6 +1,7 @@
 "Running notebooks: what is told, what is kept, and what is left alone"
-import json, os, signal, subprocess, sys
+import json, os, shutil, signal, subprocess, sys
 from pathlib import Path
+from sysconfig import get_path
 import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
@@ -45,6 +46,13 @@ def test_tells_what_happens_and_leaves_the_notebook_alone(folder):
                                     f'  {folder/"tellapart.toml"} 1 None']
     assert (folder/'a.ipynb').read_bytes() == before
     assert '42' in (folder/'data/pets/runs/notebooks/a.ipynb').read_text()
+
+
+def test_notebooks_find_the_command(folder):
+    "Also where the environment isn't activated"
+    notebook(folder/'a.ipynb', 'import shutil\nprint("It is", shutil.which("tellapart"))')
+    code,out,err = run(folder, 'a.ipynb', PATH=os.defpath)
+    assert (code, err) == (0, '') and f"It is {shutil.which('tellapart', path=get_path('scripts'))}" in out
 
 
 def test_rehearsal_and_summary(folder):

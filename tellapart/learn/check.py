@@ -14,6 +14,7 @@ from tqdm.auto import tqdm
 from ..errors import TellapartError, writing
 from .credits import credits
 from .examine import working_copy
+from .gather import keep_to_labels
 from .ledger import BROUGHT_BACK, Ledger
 from .near import confirmed, linked, near_pairs
 from .project import Project
@@ -114,6 +115,7 @@ def check(
 )->pd.DataFrame: # The conflicts, a row a pair of photos that look alike under two labels. Raises `TellapartError` if more than half of a label would go, or another step is at work
     "Make working copies, set aside what is broken or there twice, and choose each photo's side"
     with Ledger(p.folder, step=True) as ledger:
+        keep_to_labels(p, ledger)
         if by_hand := reconcile(p, ledger, accept_missing): print(by_hand)
         conflicts = _check(p, ledger)
         credits(p)

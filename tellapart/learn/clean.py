@@ -192,7 +192,7 @@ def stand_in(
     cleaner:PhotoCleaner, # To look through
     share:float=.2, # The part of the photos that is looked at
 )->str: # What was found, in a sentence
-    "Mark what is wrong among the photos that come first, and apply the marks, if nobody else does"
+    "Mark what is wrong among the photos that come first, if nobody else does"
     if os.environ.get('TELLAPART_UNATTENDED') != '1': return 'Mark what is wrong above, on as many pages as you like, then apply the marks.'
     if not p.truth.exists(): return 'Nobody is here to look at the photos, and their truth is not known, so all were kept.'
     truth,df = load_truth(p.truth),cleaner.photos
@@ -201,6 +201,5 @@ def stand_in(
     looked = df.file[:ceil(share * len(df))]
     found = [o for o in looked if o in wrong]
     for o in found: cleaner.mark(o, wrong[o])
-    cleaner.apply()
     return (f"Nobody is here, so a stand-in who knows the truth looked at the first {share:.0%} in the cleaner's order, "
-            f"{len(looked)} of {len(df)} photos, and put right or set aside {len(found)} of the {len(wrong)} wrong ones.")
+            f"{len(looked)} of {len(df)} photos, and marked {len(found)} of the {len(wrong)} wrong ones.")

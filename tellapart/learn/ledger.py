@@ -31,6 +31,7 @@ create table if not exists history (
 create index if not exists history_decision on history (decision);
 create table if not exists moves (id integer primary key, src text not null, dst text not null);
 create table if not exists marks (photo integer primary key references photos, what text not null, time text);
+create table if not exists labels (label text primary key);
 create table if not exists refused (url text, label text, query text, reason text, time text, step text, passing integer, primary key (url, label));
 """
 # What may be known of a photo when it comes in
@@ -330,6 +331,20 @@ def bring_back(self:Ledger,
         decision = _decision(self.db)
         for row in _rows(self.db, files): _apply(self.db, decision, 'bring back', row, dict(status='ok', reason=BROUGHT_BACK))
 
+# %% ../../notebooks/library/learn/02_ledger.ipynb #b0000001
+_OF_PROJECT = '(label in (select label from labels) or not exists (select 1 from labels))' # all of them as long as nobody has said
+
+@patch
+def set_labels(self:Ledger,
+    labels:list[str], # Those that the project has now
+)->dict: # Labels that it has no more, each with its photos in use
+    "Tell of photos of these labels alone from now on; those of others stay as they are"
+    if {o[0] for o in self.db.execute('select label from labels')} != set(labels):
+        with writing(self.folder), _transaction(self.db):
+            self.db.execute('delete from labels')
+            self.db.executemany('insert into labels values (?)', [(o,) for o in labels])
+    return dict(map(tuple, self.db.execute(f"select label, count(*) from photos where status='ok' and not {_OF_PROJECT} group by label")))
+
 # %% ../../notebooks/library/learn/02_ledger.ipynb #a0000001
 def _mark(db, id, what): db.execute('insert or replace into marks (photo, what, time) values (?, ?, ?)', (id, what, _now()))
 
@@ -347,7 +362,7 @@ def mark(self:Ledger,
 @patch
 def marks(self:Ledger)->dict: # Names of photos in use, each with what is to become of it
     "What is marked and not yet done"
-    return dict(map(tuple, self.db.execute("select file, what from marks join photos on photo = photos.id where status='ok' order by time")))
+    return dict(map(tuple, self.db.execute(f"select file, what from marks join photos on photo = photos.id where status='ok' and {_OF_PROJECT} order by time")))
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000025
 @patch
@@ -355,16 +370,21 @@ def frame(self:Ledger,
     status:str='ok', # 'ok', 'aside', or 'all'
 )->pd.DataFrame: # A row a photo, ordered by name; `path` is where it lies and `working` where its working copy does
     "The photos as a table"
-    df = pd.read_sql_query(f"select * from photos {'' if status == 'all' else 'where status=?'} order by file", self.db,
+    df = pd.read_sql_query(f"select * from photos where {_OF_PROJECT} {'' if status == 'all' else 'and status=?'} order by file", self.db,
                            params=None if status == 'all' else (status,))
     places = df[['status', 'label', 'file']].to_dict('records')
     for col,place in ('path', _place), ('working', _working): df[col] = [self.folder/place(o) for o in places]
     return df
 
 @patch
+def places(self:Ledger)->set: # From the project's folder, with `/`
+    "Where all photos lie, those of labels that the project has no more among them"
+    return {_place(o) for o in self.db.execute('select status, label, file from photos')}
+
+@patch
 def refused(self:Ledger)->pd.DataFrame: # Columns url, label, query, reason, time, step, passing
     "The candidates that were of no use"
-    return pd.read_sql_query('select * from refused order by time', self.db)
+    return pd.read_sql_query(f'select * from refused where {_OF_PROJECT} order by time', self.db)
 
 @patch
 def count(self:Ledger,
@@ -378,5 +398,5 @@ def history(self:Ledger,
     file:str|None=None, # The present name of one photo; all of them if `None`
 )->pd.DataFrame: # Columns time, what, file, old, new, undone, the oldest first
     "What was decided, when, and what it was before"
-    where,args = ('where file=?', (file,)) if file else ('', None)
-    return pd.read_sql_query(f"select time, what, file, old, new, undone from history join photos on photo = photos.id {where} order by history.id", self.db, params=args)
+    where,args = ('and file=?', (file,)) if file else ('', None)
+    return pd.read_sql_query(f"select time, what, file, old, new, undone from history join photos on photo = photos.id where {_OF_PROJECT} {where} order by history.id", self.db, params=args)

@@ -194,7 +194,8 @@ def read_project(
     return p
 
 # %% ../../notebooks/library/learn/01_project.ipynb #00000018
-_NEW = '''# What is to be told apart. Every key is explained in notebooks/library/learn/01_project.ipynb.
+_NEW = '''# What is to be told apart. Every key is explained in
+# https://github.com/tellapart/tellapart/blob/main/notebooks/library/learn/01_project.ipynb
 name = {name}
 source = "duckduckgo"  # or "folder" for photos of your own, "jmd", "demo"; several as ["folder", "duckduckgo"]
 per_label = 150

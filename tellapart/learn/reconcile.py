@@ -40,12 +40,12 @@ def _by_content(folder, places):
 def _labels(p): return {alike(o): o for o in p.labels}
 
 # %% ../../notebooks/library/learn/06b_reconcile.ipynb #2d48dfcf
-def _compare(p, df):
-    "Rows of `df` whose file isn't where they say, and the places of files that no row speaks of"
+def _compare(p, ledger, df):
+    "Rows of `df` whose file isn't where they say, and the places of files that no row speaks of, not even one of a label that the project has no more"
     at = [str(o)[len(f'{p.folder}/'):].replace(os.sep, '/') for o in df.path]
     there = set(_files(p.folder, 'photos', 'aside'))
     gone = [place not in there and not path.exists() for place,path in zip(at, df.path)]
-    known = {*at, *(alike(place) for place,is_gone in zip(at, gone) if not is_gone)} # a file system may spell a name in its own way
+    known = {*ledger.places(), *(alike(place) for place,is_gone in zip(at, gone) if not is_gone)} # a file system may spell a name in its own way
     return df[np.array(gone, bool)], {o for o in there if o not in known and alike(o) not in known}
 
 def _label_at(place, labels):
@@ -135,7 +135,7 @@ def reconcile(
 )->str: # What was done, in a sentence; empty if nothing was. Raises `TellapartError` where more than a fifth of a label has vanished, and then changes nothing
     "Take into the ledger what a person did to the files"
     df = ledger.frame('all')
-    missing,strays = _compare(p, df)
+    missing,strays = _compare(p, ledger, df)
     strays = _by_content(p.folder, strays)
     found = dict(_moved_or_deleted(p, missing, strays))
     own,moved = _own(p, df[~df.file.isin(found)])

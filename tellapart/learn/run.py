@@ -13,8 +13,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbdev.clean import nbdev_clean
 from tqdm import tqdm
+from ..course import PACKED, course
 from ..errors import TellapartError
-from ..install import checkout
+from ..install import find_programs
 from ..photo import open_photo
 from .project import read_project
 
@@ -188,12 +189,14 @@ def run(
     save:bool=False, # Whether to write the outputs into the notebooks
 )->None: # Raises `TellapartError` at the first cell that fails
     "Run notebooks top to bottom, a fresh kernel each, and tell what was found"
-    root = checkout()
-    course = root/'notebooks'
-    files = [_find(o, course) for o in notebooks] or sorted(course.glob('0[1-5]_*.ipynb'))
-    sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
     if rehearse: os.environ['TELLAPART_REHEARSE'] = '1'
     p = read_project(project)
+    root = course(p.file.parent, Path.cwd())
+    files = [_find(o, root/'notebooks') for o in notebooks] or sorted((root/'notebooks').glob('0[1-5]_*.ipynb'))
+    if save and any(o.is_relative_to(PACKED) for o in files):
+        raise TellapartError("--save writes into the course's notebooks, and those inside the package stay as they are: copy them by tellapart course DIR, and run it there.")
+    sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
+    find_programs()
     os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
     for file in files:
         nb = _run_one(file, p.runs/'notebooks'/file.name)

@@ -4,8 +4,8 @@ from pathlib import Path
 from jupyter_client.kernelspec import KernelSpecManager
 from tornado.web import HTTPError
 from voila.app import Voila
+from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
-from tellapart.install import checkout
 from tellapart.use.model import read_meta
 
 
@@ -34,6 +34,12 @@ def _check_free(port):
             raise TellapartError(f"Port {port} is taken by another program: stop that one, or choose another port: tellapart serve --port {port + 1}")
 
 
+def _app_folder():
+    "Where app.ipynb and voila.json are: in the course at hand, which may have changed them, else in the package"
+    folder = course(Path.cwd())
+    return folder if (folder/'app.ipynb').exists() else shipped()
+
+
 def serve(
     export:str|Path='export.pkl', # The export that answers. Raises `ExportError` where it can't be used
     port:int=8866, # Voilà's usual one
@@ -42,7 +48,7 @@ def serve(
     read_meta(export)
     _check_free(port)
     os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
-    os.chdir(checkout()) # Where voila.json and app.ipynb are
+    os.chdir(_app_folder())
     print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
     logging.getLogger('tornado.general').setLevel(logging.ERROR) # it finds fault with Jupyter's own ping settings
     App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', '--Voila.port_retries=0', '--Voila.log_level=ERROR',

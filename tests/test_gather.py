@@ -1,7 +1,7 @@
 "Gathering and checking over real HTTP: the demo web, a kill in the middle, no network, no disk"
 import multiprocessing, os, random, time
 from hashlib import sha256
-import filelock, pytest
+import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
 from tellapart.learn.check import check
@@ -158,8 +158,7 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
 
 def test_two_at_once_are_told_apart(tmp_path):
     p = project(tmp_path)
-    p.folder.mkdir(parents=True)
-    with filelock.FileLock(p.folder/'gather.lock'), pytest.raises(TellapartError, match='is under way; wait for it'): gather(p)
+    with Ledger(p.folder, step=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
 
 
 def test_no_network(tmp_path, free_port, monkeypatch):

@@ -9,7 +9,8 @@ from tellapart.cli import main
 from tellapart.use import sort as module
 from tellapart.use.journal import CSV, Journal
 from tellapart.use.model import Classifier
-from tellapart.use.places import SHAPES, alike, folder_for, label_folders, safe_name
+from tellapart.paths import alike, safe_name
+from tellapart.use.places import SHAPES, folder_for, label_folders
 
 posix = pytest.mark.skipif(os.name == 'nt', reason="Windows has no such thing")
 SHM = Path('/dev/shm')

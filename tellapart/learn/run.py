@@ -16,7 +16,7 @@ from tqdm import tqdm
 from ..errors import TellapartError
 from ..install import checkout
 from ..photo import open_photo
-from .project import read_project
+from .project import read_project, summary, tell_anew
 
 
 def _headings(nb):
@@ -195,8 +195,8 @@ def run(
     if rehearse: os.environ['TELLAPART_REHEARSE'] = '1'
     p = read_project(project)
     os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
+    tell_anew(p)
     for file in files:
         nb = _run_one(file, p.runs/'notebooks'/file.name)
         if save: _save(nb, file, root)
-    story = p.folder/'summary.json'
-    if story.exists(): print('', *json.loads(story.read_text('utf-8')).values(), sep='\n')
+    if told := summary(p): print('', *told.values(), sep='\n')

@@ -6,13 +6,12 @@
 __all__ = ['sides', 'moved', 'photos_of', 'LedgerSplitter', 'leaks']
 
 # %% ../../notebooks/library/learn/08d_split.ipynb #00000002
-import re
+import os
 from functools import partial
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
-from urllib.request import url2pathname
 import numpy as np, pandas as pd
-from ..errors import TellapartError
+from ..errors import listed, TellapartError
+from ..paths import alike, file_at, sought
 from .ledger import Ledger
 from .near import confirmed, near_pairs
 from .project import Project, Train
@@ -20,14 +19,25 @@ from .project import Project, Train
 # %% ../../notebooks/library/learn/08d_split.ipynb #00000005
 _GOLDEN = (5**.5 - 1)/2
 
-def _chosen(df):
+def _below(url, own):
+    "Where a photo of one's own lies below the folder `own`, wherever that was when the photo came in; nothing for one that lay elsewhere"
+    here = file_at(url)
+    if here.is_relative_to(own): return here.relative_to(own).parts
+    at = [i for i,o in enumerate(here.parts) if alike(o) == alike(own.name)] # the project has been moved since
+    return here.parts[at[-1]+1:] if at else ()
+
+def _chosen(df, own):
     "The sides that people chose by the folder in which they put their photos; `None` for other photos"
-    folder = re.compile(f"/(train|valid)/(?:{'|'.join(map(re.escape, df.label.unique()))})/")
-    return df.url.where(df.source == 'own').map(lambda o: m[1] if (m := folder.search(unquote(o))) else None, na_action='ignore')
+    labels = {alike(o) for o in df.label}
+    def chosen(url):
+        side,label,*_ = *map(alike, _below(url, own)[:-1]), '', ''
+        return side if side in ('train', 'valid') and label in labels else None
+    return df.url.where(df.source == 'own').map(chosen, na_action='ignore')
 
 def sides(
     df:pd.DataFrame, # Photos, as `Ledger.frame('all')` gives them: those set aside still count for what came first
     train:Train, # How the project trains: its `split`, `valid` and `seed`
+    own:Path|None=None, # For the split by folder: where photos of one's own lie, absolute
 )->pd.Series: # 'train' or 'valid' for each
     "The side of the split that each photo belongs to"
     name = df.sha256 if train.split == 'photo' else df.grp.fillna(df.sha256)
@@ -36,22 +46,25 @@ def sides(
     share = first(df.source).map(train.valid).fillna(Train().valid) if isinstance(train.valid, dict) else train.valid
     side = pd.Series(np.where(place < share, 'valid', 'train'), df.index)
     if train.split != 'folder': return side
-    chosen = _chosen(df)
+    chosen = _chosen(df, own)
     return chosen.fillna(first(chosen)).fillna(side)
 
 # %% ../../notebooks/library/learn/08d_split.ipynb #0000000d
+def _places(within):
+    "Where a photo that lay at `within`, below one's own photos, may lie now"
+    bare = [within[1:]] if len(within) > 2 and alike(within[0]) in ('train', 'valid') else []
+    return [within, *((side, *o) for o in (within, *bare) for side in ('train', 'valid')), *bare]
+
 def moved(
     p:Project, # The project at hand
     df:pd.DataFrame, # Photos, as `Ledger.frame` gives them
 )->dict: # Names of photos that aren't where they came from, each with its new address, as `Ledger.describe` wants it
-    "Find photos of your own that were moved into the folders `train` and `valid`, or from one to the other"
+    "Find photos of your own that were moved into the folders `train` and `valid`, or from one to the other, or with the whole project"
     own,found = p.own_photos.absolute(),{}
     for o in df[df.source == 'own'].itertuples():
-        here = Path(url2pathname(urlsplit(o.url).path))
-        if here.exists() or not here.is_relative_to(own): continue
-        within = here.relative_to(own).parts
-        places = [own.joinpath(side, *within[within[0] in ('train', 'valid'):]) for side in ('train', 'valid')]
-        found |= {o.file: dict(url=place.as_uri()) for place in places if place.exists()}
+        if os.path.exists(file_at(o.url)) or not (within := _below(o.url, own)): continue
+        places = (sought(own.joinpath(*o)) for o in _places(within))
+        found |= {o.file: dict(url=place.as_uri()) for place in places if os.path.exists(place)}
     return found
 
 # %% ../../notebooks/library/learn/08d_split.ipynb #0000000f
@@ -71,7 +84,7 @@ def _stop_if_too_few(df, p):
             raise TellapartError(f"All {len(have)} photos of {short.index[0]!r} are of one group, which is never on both sides; "
                                  'gather photos of other ones and run 02_check again.')
         cure = f'put some into {p.own_photos/side} and run 01_gather' if p.train.split == 'folder' else 'gather more, or change train.valid or train.seed'
-        raise TellapartError(f"There are too few photos to {purpose} ({', '.join(f'{v} of {k!r}' for k,v in short.items())}), "
+        raise TellapartError(f"There are too few photos to {purpose} ({listed((f'{v} of {k!r}' for k,v in short.items()), 4)}), "
                              f"and each label needs two; {cure}, then run 02_check again.")
 
 # %% ../../notebooks/library/learn/08d_split.ipynb #00000010

@@ -82,9 +82,11 @@ def _spread(
 )->list: # The same, in an order whose beginning is a fair sample
     "Candidates of all things in turn, from all over the list"
     things = defaultdict(list)
-    for i,o in enumerate(candidates): things[o.thing or i].append(o) # a photo of no thing is a thing of its own
+    for o in candidates: things[o.thing].append(o)
     def far(o): return [o[i] for i in sorted(range(len(o)), key=lambda i: i*_GOLDEN % 1)]
-    return [o for turn in zip_longest(*map(far, far(list(things.values())))) for o in turn if o]
+    alone = far(things.pop('', [])) # each is as good as a thing of its own
+    first,*turns = zip_longest(*map(far, far(list(things.values())))) if things else [()]
+    return [o for turn in (first, alone, *turns) for o in turn if o]
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #0000000c
 class _Stream:

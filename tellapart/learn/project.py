@@ -17,7 +17,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
 from ..errors import TellapartError, writing
-from ..paths import alike, composed, safe_name
+from ..paths import alike, as_text, composed, safe_name
 from ..photo import Limits
 from .sources import SOURCES
 if sys.version_info >= (3, 11): import tomllib
@@ -203,7 +203,7 @@ _CURES = { # What a line looks like that isn't TOML → what to do
     r'=\s*(True|False)\b': 'write true and false in lower case',
     r'=\s*\w*[^\W\d][^"\'\[{=]*$': 'put what is a word in quotes',
     r'=\s*\.\d': 'put a 0 before the point',
-    r'[\[{]$': 'close the bracket',
+    r'[\[{]$|[\[{].*,$': 'close the bracket',
     r'=\s*$': 'put a value behind the ='}
 _REASONS = { # What the parser says → what to do
     'Unclosed|Unterminated|Illegal character|initial character': 'a quote or a bracket that is opened has to be closed, a quote and a { on the same line',
@@ -310,9 +310,10 @@ def tell(
     **sentences:str, # What each step found, by the step's name
 )->None:
     "Print the sentences and keep them for the summary at the end of a run"
+    sentences = {k: as_text(v) for k,v in sentences.items()}
     with writing(file := p.folder/'summary.json'):
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(summary(p) | sentences, indent=1, ensure_ascii=False), 'utf-8', 'backslashreplace')
+        file.write_text(json.dumps(summary(p) | sentences, indent=1, ensure_ascii=False), 'utf-8')
     for o in sentences.values(): print(fill(o, 110))
 
 def tell_anew(

@@ -20,7 +20,7 @@ from threading import Thread
 from urllib.request import getproxies
 import tellapart
 from ..errors import listed, TellapartError
-from ..paths import alike, file_at, hidden, names_in, sought
+from ..paths import alike, as_text, file_at, hidden, names_in, sought
 from ..photo import begins_as_photo, maybe_photo
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000005
@@ -347,13 +347,9 @@ def csv(
     if alike(label) in labels: return said
     return [f"{file} has no row for {label!r}; its labels are {listed(_shown(o) for o in sorted(labels.values()) if o) or 'none'}", *said]
 
-def _as_text(name):
-    "A name as text, also where it isn't text to Python"
-    return name.encode('utf-8', 'backslashreplace').decode()
-
 def _shown(name):
     "A name as a sentence has it, on one line and short"
-    name = ' '.join(''.join(o if o.isprintable() else ' ' for o in _as_text(name)).split())
+    name = ' '.join(''.join(o if o.isprintable() else ' ' for o in as_text(name)).split())
     return name if len(name) <= 40 else name[:39] + '…'
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000027
@@ -394,7 +390,7 @@ def folder(
         passed = defaultdict(list)
         for file in _files(place, passed):
             within = file.relative_to(place).parts[:-1]
-            yield Candidate(file.absolute().as_uri(), thing=_as_text(within[0]) if within else '', kind='own')
+            yield Candidate(file.absolute().as_uri(), thing=as_text(within[0]) if within else '', kind='own')
         left = [f"{len(files):,} {kind} ({listed((_shown(o.name) for o in files), 3)})" for kind,files in passed.items() if files]
         if left: said.append(f"left alone in {place}: {listed(left)}")
     return said

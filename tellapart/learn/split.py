@@ -8,6 +8,7 @@ __all__ = ['sides', 'moved', 'photos_of', 'LedgerSplitter', 'leaks']
 # %% ../../notebooks/library/learn/08d_split.ipynb #00000002
 import os
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 import numpy as np, pandas as pd
 from ..errors import listed, TellapartError
@@ -63,8 +64,10 @@ def moved(
     own,found = p.own_photos.absolute(),{}
     for o in df[df.source == 'own'].itertuples():
         if os.path.exists(file_at(o.url)) or not (within := _below(o.url, own)): continue
-        places = (sought(own.joinpath(*o)) for o in _places(within))
-        found |= {o.file: dict(url=place.as_uri()) for place in places if os.path.exists(place)}
+        for place in (sought(own.joinpath(*there)) for there in _places(within)):
+            if os.path.isfile(place) and sha256(place.read_bytes()).hexdigest() == o.sha256: # and not another one of the same name
+                found[o.file] = dict(url=place.as_uri())
+                break
     return found
 
 # %% ../../notebooks/library/learn/08d_split.ipynb #0000000f

@@ -82,7 +82,8 @@ def test_copies_go_by_label(export_pkl, folder, tmp_path, capsys):
 def test_small_copies_of_photo_servers_are_left_alone(tmp_path):
     for o in '@eaDir', '.thumbnails', '#recycle', '__MACOSX', 'album': (tmp_path/o).mkdir()
     for o in tmp_path.iterdir(): (o/'a.jpg').touch()
-    assert [Path(o.path).parent.name for o in module.photos(str(tmp_path), '', met := Counter())] == ['album'] and met == dict(hidden=4)
+    met = Counter()
+    assert [Path(o.path).parent.name for o in module.photos(str(tmp_path), '', met)] == ['album'] and met == dict(hidden=4)
 
 
 def test_one_name_in_many_folders(export_pkl, folder, tmp_path):

@@ -59,6 +59,7 @@ def test_fuzz_csv(data):
 
 @fuzz
 @given(st.lists(st.tuples(st.text(st.characters(codec='utf-8', exclude_characters='\0\r\n'), min_size=1, max_size=30), st.sampled_from(['cat', 'dog', 'cow'])), max_size=20))
+@example([(' ', 'cat')])
 def test_fuzz_a_written_table_is_read_whole(rows):
     import csv
     with tempfile.TemporaryDirectory() as folder:

@@ -301,7 +301,7 @@ def _rows(file, lost):
             at += len(lines)
             lines.clear()
             for row in table:
-                if _closed(lines): yield {k: v.strip() for k,v in row.items() if k and v}
+                if _closed(lines): yield {k: text for k,v in row.items() if k and v and (text := v.strip())}
                 else: lost[at + 1] = len(lines)
                 at += len(lines)
                 lines.clear()

@@ -138,6 +138,18 @@ def test_all_of_ones_own_photos_are_taken_unless_the_file_says_how_many(tmp_path
     assert list(gather(p).total) == [161, 160]
 
 
+def test_a_photo_that_was_given_another_label_does_not_come_back(tmp_path):
+    "Not from where it was, and not as a copy"
+    for label in 'squash', 'tennis': noise(tmp_path/'own'/label, 5)
+    gather(p := project(tmp_path, MINE))
+    with Ledger(p.folder) as ledger:
+        row = next(ledger.frame().query("label == 'squash'").itertuples())
+        (tmp_path/'own'/'squash'/'copy.png').write_bytes(row.path.read_bytes())
+        ledger.decide(labels={row.file: 'tennis'})
+    met = gather(p)
+    assert list(met.total) == [4, 6] and met['exact duplicate'].sum() == 1 and in_step(p)
+
+
 def test_the_web_fills_up_what_ones_own_photos_leave(tmp_path, demo_process):
     noise(tmp_path/'own'/'squash', 10)
     noise(tmp_path/'own'/'tennis', 3)

@@ -98,12 +98,11 @@ class _Stream:
         self.every = term is None and p.takes_all # whether all of it is taken, however many are wanted
 
     def search(self):
-        for o in self.sources:
-            try: yield from self.ask(o) if self.term or self.every else _spread(self.ask(o))
-            except TellapartError as e: self.troubles.append(str(e))
+        for found in map(self.ask, self.sources): yield from found if self.term or self.every else _spread(found)
 
     def ask(self, source):
-        self.notes += (yield from SOURCES[source](self.term, self.p, self.label)) or []
+        try: self.notes += (yield from SOURCES[source](self.term, self.p, self.label)) or []
+        except TellapartError as e: self.troubles.append(str(e))
 
     async def next(self):
         "The next candidate, or `None` if there are no more"

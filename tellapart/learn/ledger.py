@@ -175,20 +175,23 @@ def add(self:Ledger,
     return self.take([dict(facts, label=label, suffix=suffix, sha256=sha256(data).hexdigest(), file=self.put(data))])[0]
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000016
+_RELABELLED = "id in (select photo from history where json_extract(old, '$.label')=:label)" # photos that once had a label
+
 @patch
 def met(self:Ledger,
     label:str, # A label
 )->set: # Addresses
     "What has been offered as `label` and needn't be fetched again, for better or worse"
-    return {o[0] for o in self.db.execute('select url from photos where label=:label and url is not null '
+    return {o[0] for o in self.db.execute(f'select url from photos where (label=:label or {_RELABELLED}) and url is not null '
                                           'union select url from refused where label=:label and not coalesce(passing, 0)', dict(label=label))}
 
 @patch
 def known(self:Ledger,
     label:str, # A label
-)->list: # Tuples (sha256, phash, status, query), the oldest first
+)->list: # Tuples (sha256, phash, status, query), the oldest first; the status of one that has another label now is `relabelled`
     "What gathering has to know of the photos that a label has had"
-    return [tuple(o) for o in self.db.execute('select sha256, phash, status, query from photos where label=? order by id', (label,))]
+    return [tuple(o) for o in self.db.execute("select sha256, phash, case when label=:label then status else 'relabelled' end, query "
+                                              f"from photos where label=:label or {_RELABELLED} order by id", dict(label=label))]
 
 @patch
 def look(self:Ledger,

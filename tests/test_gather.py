@@ -4,10 +4,12 @@ from hashlib import sha256
 import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.learn.check import check
+from tellapart.learn.check import check, contact_sheet
+from tellapart.learn.credits import credits
 from tellapart.learn.demo.draw import draw
 from tellapart.learn.demo.score import score
 from tellapart.learn.demo.web import demo_apart
+from tellapart.learn.funnel import funnel
 from tellapart.learn.gather import gather, gathered as gathered_sentence
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import read_project
@@ -104,6 +106,94 @@ def test_copies_do_not_count(tmp_path):
         assert ledger.count('tennis') == 12
         small = ledger.frame('aside').query("source == 'own'")
     assert len(small) == 8 and all(o.endswith('small.jpg') for o in small.url) and set(small.reason.str[:17]) == {'near duplicate of'}
+
+
+def noise(folder, n, size=(40, 40)):
+    "Save photos that don't look alike"
+    folder.mkdir(parents=True, exist_ok=True)
+    for i in range(n): Image.effect_noise(size, 80).save(folder/f'{i:03}.png')
+
+
+MINE = 'name = "mine"\nsource = "folder"\n[labels]\nsquash = "squash"\ntennis = "tennis"\n'
+
+def test_all_of_ones_own_photos_are_taken_unless_the_file_says_how_many(tmp_path):
+    for label in 'squash', 'tennis':
+        for thing in range(8): noise(tmp_path/'own'/label/f'thing {thing}', 15)
+        noise(tmp_path/'own'/label, 40)
+    some = project(tmp_path, MINE.replace('"folder"', '"folder"\nper_label = 30'))
+    met = gather(some)
+    assert list(met.total) == [30, 30]
+    for _ in range(2):
+        assert 'squash has 30 of the 160 that you gave, since per_label is 30; tennis has 30 of the 160' in gathered_sentence(some, met)
+        met = gather(some)
+    with Ledger(some.folder) as ledger: df = ledger.frame()
+    assert set(df.groupby('label').thing.nunique()) == {8} # some of each thing, and of those of no thing from the beginning to the end
+    loose = sorted(int(o[-7:-4]) for o in df.url[(df.label == 'squash') & df.thing.isna()])
+    assert len(loose) > 12 and max(b - a for a,b in zip([0, *loose], [*loose, 40])) <= 8
+    p = project(tmp_path, MINE)
+    met = gather(p)
+    assert list(met.total) == [160, 160] and in_step(p)
+    assert gathered_sentence(p, met) == 'Gathered 320 photos (160 squash, 160 tennis); 0 candidates were of no use.'
+    noise(tmp_path/'own'/'squash'/'new', 1)
+    assert list(gather(p).total) == [161, 160]
+
+
+def test_a_photo_that_was_given_another_label_does_not_come_back(tmp_path):
+    "Not from where it was, and not as a copy"
+    for label in 'squash', 'tennis': noise(tmp_path/'own'/label, 5)
+    gather(p := project(tmp_path, MINE))
+    with Ledger(p.folder) as ledger:
+        row = next(ledger.frame().query("label == 'squash'").itertuples())
+        (tmp_path/'own'/'squash'/'copy.png').write_bytes(row.path.read_bytes())
+        ledger.decide(labels={row.file: 'tennis'})
+    met = gather(p)
+    assert list(met.total) == [4, 6] and met['exact duplicate'].sum() == 1 and in_step(p)
+
+
+def test_the_web_fills_up_what_ones_own_photos_leave(tmp_path, demo_process):
+    noise(tmp_path/'own'/'squash', 10)
+    noise(tmp_path/'own'/'tennis', 3)
+    (tmp_path/'photos.csv').write_text('URL,Label\n' + ''.join(f'own/squash/{i:03}.png,tennis\n' for i in range(10)) + 'none.png,tennis\nown/squash/000.png,golf\n')
+    p = project(tmp_path, PATIENT.replace('"demo"', '["folder", "csv", "demo"]').replace('per_label = 30\n', '').replace('squash = "squash racket"', 'squash = {"squash racket" = 8}')
+                .replace('["tennis racket", "tennis racket on court"]', '{"tennis racket" = 20}'))
+    met = gather(p)
+    assert list(met.total) == [10, 20] and in_step(p)
+    with Ledger(p.folder) as ledger: assert ledger.frame().groupby(['label', 'source']).size().to_dict() == {('squash', 'own'): 10, ('tennis', 'own'): 13, ('tennis', 'demo'): 7}
+    said = gathered_sentence(p, met)
+    assert "has no row for 'squash'" in said and 'rows of photos.csv that were left out: 1 of other labels (golf)' in said and '1 No such file or directory' in said
+
+
+def test_what_a_hundred_labels_come_to_is_one_sentence(tmp_path):
+    labels = [f'label number {i:03}' for i in range(120)]
+    for o in labels: noise(tmp_path/'own'/o, 2)
+    text = MINE.partition('[labels]')[0] + '[labels]\n' + ''.join(f'"{o}" = "{o}"\n' for o in labels)
+    p = project(tmp_path, text)
+    said = gathered_sentence(p, gather(p))
+    assert said.startswith('Gathered 240 photos (2 label number 000, ') and 'and 112 more); 0 candidates were of no use' in said and len(said) < 400
+    p = project(tmp_path, text.replace('"folder"', '"folder"\nper_label = 5'))
+    said = gathered_sentence(p, gather(p))
+    assert 'label number 000 has 2 of 5, its sources have no more' in said and len(said) < 700
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="Windows' names are text")
+def test_photos_under_names_that_are_no_text(tmp_path):
+    "They are gathered, their thing is known, and the catalog can be read ever after"
+    noise(tmp_path/'own'/'squash'/os.fsdecode(b'caf\xe9'), 3)
+    noise(tmp_path/'own'/'tennis', 2)
+    (tmp_path/'own'/'tennis'/'001.png').rename(tmp_path/'own'/'tennis'/os.fsdecode(b'\xff #1?%41.png'))
+    p = project(tmp_path, MINE)
+    assert list(gather(p).total) == [3, 2] and 'usable' not in gather(p)
+    with Ledger(p.folder) as ledger: assert set(ledger.frame().thing.dropna()) == {r'caf\udce9'}
+
+
+def test_nothing_at_all_is_told(tmp_path):
+    "In a sentence each, by whoever is asked"
+    (tmp_path/'photos.csv').write_text('URL,Label\n/no/a.jpg,squash\nC:\\b.jpg,tennis\n')
+    p = project(tmp_path, MINE.replace('"folder"', '"csv"'))
+    assert gathered_sentence(p, gather(p)).startswith('Gathered 0 photos (0 squash, 0 tennis); 2 candidates were of no use (2 No such file or directory); squash has none; tennis has none')
+    assert 'nothing was offered' in funnel(project(tmp_path, MINE.replace('"mine"', '"other"'))).axes[0].get_title(loc='left')
+    assert funnel(p) and credits(p).exists() and contact_sheet([]).width
+    with pytest.raises(TellapartError, match="There is no photo of 'squash'; run 01_gather"): check(p)
 
 
 @pytest.fixture

@@ -2,7 +2,8 @@
 import os, subprocess, sys
 from pathlib import Path
 import pytest
-from tellapart.learn.project import read_project
+from tellapart.errors import TellapartError
+from tellapart.learn.project import new_project, read_project, summary, tell, tell_anew
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -31,3 +32,73 @@ def test_a_run_stops_with_a_sentence_and_makes_nothing(tmp_path, text, told):
     assert run.returncode == 1 and run.stdout == ''
     assert run.stderr.startswith(f'tellapart: {file}') and told in run.stderr and run.stderr.count('\n') == 1
     assert [o.name for o in tmp_path.iterdir()] == (['mine.toml'] if text is not None else [])
+
+
+FRUITS = 'name = "fruits"\n[labels]\napple = "apple"\npear = "pear"\n'
+
+@pytest.mark.parametrize('text, told', [
+    ('name = "x"\ncafé = "a"\n', 'in line 2 (café = "a"): put the name in quotes'),
+    ('[café]\n', 'in line 1 ([café]): put the name in quotes'),
+    ('two seat sofa = "a"\n', 'in line 1 (two seat sofa = "a"): put the name in quotes'),
+    ('name = fruits\n', 'in line 1 (name = fruits): put what is a word in quotes'),
+    ('name = “fruits”\n', 'in line 1 (name = “fruits”): use straight quotes'),
+    ('name: "fruits"\n', 'put = in the place of the colon'),
+    ('name = "fruits\n', 'a quote or a bracket that is opened has to be closed'),
+    ('labels = ["a",\n', 'close'),
+    ('honour_noai = True\n', 'write true and false in lower case'),
+    ('name = "a"\nname = "b"\n', 'in line 2 (name = "b"): it is there already'),
+    ('own = "C:\\Users\\me"\n', 'in line 1 (own = "C:\\Users\\me"): a backslash has a meaning in double quotes; use single quotes, or forward slashes'),
+    ('own = "C:\\temp"\n' + FRUITS, "'own' is 'C:\\temp'; a backslash has a meaning in double quotes"),
+    ('labels = ["apple", "pear"]\nname = "x"\n', "'labels' is ['apple', 'pear']; it should be a table: [labels] on a line of its own, and below it a line for each label"),
+    ('labels = "apple"\nname = "x"\n', "it should be a table: [labels] on a line of its own"),
+    ('train = 3\n' + FRUITS, "'train' is 3; it should be a table"),
+    (FRUITS + 'per_label = 9\n', "'per_label' stands in [labels]; move it above the first line in brackets"),
+    (FRUITS + 'source = "folder"\n', "'source' stands in [labels]; move it above the first line in brackets"),
+    (FRUITS + 'csv = "my photos.csv"\n', "'csv' stands in [labels]; move it above the first line in brackets"),
+    (FRUITS + '[train]\nper_label = 9\n', "'per_label' stands in [train]; move it above the first line in brackets"),
+    ('epochs = 9\n' + FRUITS, "'epochs' stands outside of all tables; move it below [train]"),
+    (FRUITS.partition('\n')[2] + 'name = "x"\n', "'name' stands in [labels]; move it above"),
+    (FRUITS + 'Apple = "red apple"\n', "the labels 'apple' and 'Apple' are one name to some systems"),
+    (FRUITS + '"caf\u00e9" = "a"\n"cafe\u0301" = "b"\n', 'are one name to some systems'),
+    (FRUITS + '"aux.txt" = "a"\n', "the label 'aux.txt' can't be a folder's name"),
+    (FRUITS + '"CONIN$" = "a"\n', "the label 'CONIN$' can't be a folder's name"),
+    (FRUITS + '"COM¹" = "a"\n', "the label 'COM¹' can't be a folder's name")])
+def test_slips_are_told_with_their_cure(tmp_path, text, told):
+    (file := tmp_path/'fruits.toml').write_text(text, 'utf-8')
+    with pytest.raises(TellapartError) as e: read_project(file)
+    assert told in str(e.value) and str(e.value).startswith(str(file)) and '\n' not in str(e.value)
+
+
+def test_labels_may_be_called_like_keys_and_a_byte_order_mark_does_no_harm(tmp_path):
+    (file := tmp_path/'bridges.toml').write_text('\ufeff' + FRUITS + 'arch = "arch bridge"\ndata = "data"\nsource = "spring"\n', 'utf-8')
+    assert list(read_project(file).labels) == ['apple', 'arch', 'data', 'pear', 'source']
+
+
+def test_a_file_in_another_encoding_is_told(tmp_path):
+    (file := tmp_path/'fruits.toml').write_text(FRUITS, 'utf-16')
+    with pytest.raises(TellapartError, match="isn't text in UTF-8; save it again in UTF-8"): read_project(file)
+
+
+def test_new_files_hold_any_letters(tmp_path):
+    "Those that JSON would write as two, and an accent that a Mac's terminal has made two"
+    p = read_project(new_project('picnic', ['🍎', '犬', 'cafe\u0301', "it's"], tmp_path/'projects'))
+    assert list(p.labels) == ['caf\u00e9', "it's", '犬', '🍎'] and p.takes_all
+
+
+def test_new_leaves_no_file_that_can_not_be_read(tmp_path):
+    for labels in (['a', '\udce9'], ['a', 'A'], ['a', 'aux.txt']):
+        with pytest.raises(TellapartError): new_project('x', labels, tmp_path)
+    (tmp_path/'file').touch()
+    with pytest.raises(TellapartError, match="can't be written"): new_project('x', ['a', 'b'], tmp_path/'file')
+    assert [o.name for o in tmp_path.iterdir()] == ['file']
+
+
+def test_what_is_told_may_hold_names_that_are_no_text(tmp_path, capsys):
+    p = read_project(new_project('fruits', ['apple', 'pear'], tmp_path/'projects'))
+    tell(p, gather='There is no folder caf\udce9.' if os.name != 'nt' else 'There is no folder.')
+    tell(p, check='Nothing.')
+    assert list(summary(p)) == ['gather', 'check']
+    (p.folder/'summary.json').write_text('{"gather": "cut sho')
+    assert summary(p) == {}
+    tell_anew(p)
+    tell_anew(p)

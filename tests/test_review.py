@@ -76,6 +76,15 @@ def test_dragged_photos_are_learned_from(to, p, capsys):
     assert ledger(p).equals(before)
 
 
+def test_a_label_may_be_written_otherwise(to, p, capsys):
+    "As a folder that went through another system may be"
+    a = next(o for o,_ in rows(to/CSV) if o.to)
+    (to/other(a.label)).rename(to/other(a.label).upper()) if (to/other(a.label)).exists() else (to/other(a.label).upper()).mkdir()
+    (to/a.to).rename(to/other(a.label).upper()/'a.png')
+    assert 'Moved to another label: 1 of 8' in review(capsys, to, p)
+    assert dict(ledger(p).query("source == 'feedback'").set_index('sha256').label) == {a.sha256: other(a.label)}
+
+
 def test_a_photo_that_the_model_has_learned_from_changes_its_label(to, p, capsys):
     "It is no second photo; and what is decided about it later on stands"
     a = next(o for o,_ in rows(to/CSV) if o.to)

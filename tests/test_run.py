@@ -60,6 +60,9 @@ def test_rehearsal_and_summary(folder):
     code,out,err = run(folder, 'a.ipynb', '--rehearse')
     assert (code, err) == (0, '') and out.endswith('\nFound 7 photos.\nWrong on 3 % of them.\n')
     assert (folder/'data/pets-rehearsal/summary.json').exists() and not (folder/'data/pets').exists()
+    notebook(folder/'b.ipynb', 'from tellapart.learn.project import read_project, tell\ntell(read_project(), clean="Nothing to do.")')
+    code,out,err = run(folder, 'b.ipynb', '--rehearse')
+    assert (code, err) == (0, '') and out.count('Nothing to do.') == 2 and 'Found 7' not in out # which an older run has found
 
 
 @pytest.mark.parametrize('cell, words', [('1/0', 'ZeroDivisionError: division by zero'), ('import os; os._exit(1)', 'memory'),

@@ -9,7 +9,8 @@ from tellapart.cli import main
 from tellapart.use import sort as module
 from tellapart.use.journal import CSV, Journal
 from tellapart.use.model import Classifier
-from tellapart.use.places import SHAPES, alike, folder_for, label_folders, safe_name
+from tellapart.paths import alike, safe_name
+from tellapart.use.places import SHAPES, folder_for, label_folders
 
 posix = pytest.mark.skipif(os.name == 'nt', reason="Windows has no such thing")
 SHM = Path('/dev/shm')
@@ -76,6 +77,13 @@ def test_copies_go_by_label(export_pkl, folder, tmp_path, capsys):
     assert same['reason'].startswith('Its content is in ')
     broken, = [o for o in rows if not o['label']]
     assert broken['path'].endswith('broken.jpg') and 'broken' in broken['reason']
+
+
+def test_small_copies_of_photo_servers_are_left_alone(tmp_path):
+    for o in '@eaDir', '.thumbnails', '#recycle', '__MACOSX', 'album': (tmp_path/o).mkdir()
+    for o in tmp_path.iterdir(): (o/'a.jpg').touch()
+    met = Counter()
+    assert [Path(o.path).parent.name for o in module.photos(str(tmp_path), '', met)] == ['album'] and met == dict(hidden=4)
 
 
 def test_one_name_in_many_folders(export_pkl, folder, tmp_path):

@@ -14,6 +14,7 @@ from tellapart.learn.credits import COLUMNS
 from tellapart.learn.demo.web import DemoWeb
 from tellapart.learn.project import Project
 from tellapart.learn.sources import Candidate, SOURCES, Unsearched
+from tellapart.paths import file_at
 from proxy import Proxy
 
 Asked = namedtuple('Asked', 'path query headers')
@@ -348,9 +349,18 @@ def test_what_commons_leaves_out(engine):
 
 # Tables, folders, and the demo web
 
+def named(file): return SimpleNamespace(csv_file=file, labels=['squash', 'tennis'])
+
 def table(folder, text, encoding='utf-8'):
     (folder/'photos.csv').write_bytes(text.encode(encoding))
-    return SimpleNamespace(csv_file=folder/'photos.csv')
+    return named(folder/'photos.csv')
+
+def taken(found):
+    "The candidates of a source, and what it says at its end"
+    candidates = []
+    while True:
+        try: candidates.append(next(found))
+        except StopIteration as end: return candidates, end.value or []
 
 
 def own(folder, split='group'): return SimpleNamespace(own_photos=folder, train=SimpleNamespace(split=split))
@@ -359,7 +369,7 @@ def own(folder, split='group'): return SimpleNamespace(own_photos=folder, train=
 def test_a_table_of_jmd_imagescraper(web, tmp_path):
     from jmd_imagescraper.core import ImgSize, save_urls_to_csv
     for label in 'tennis', 'squash': save_urls_to_csv(tmp_path/'photos.csv', label, 'tennis racket', 10, ImgSize.Medium)
-    p = SimpleNamespace(csv_file=tmp_path/'photos.csv')
+    p = named(tmp_path/'photos.csv')
     assert [o.url for o in SOURCES['csv'](None, p, 'tennis')] == [web.address(o) for o in list(web.truth.values())[:10]]
 
 
@@ -367,31 +377,62 @@ def test_credits_can_be_gathered_again(tmp_path):
     known = dict(title='A racket, "new"', creator='Ada', licence='CC0', licence_url='https://cc/0', page='https://x/1', url='https://x/1.jpg')
     row = known | dict(file='tennis-1.jpg', label='tennis', source='web')
     pd.DataFrame([row, row | dict(url='', source='own')])[COLUMNS].to_csv(tmp_path/'CREDITS.csv', index=False, encoding='utf-8-sig')
-    assert list(SOURCES['csv'](None, SimpleNamespace(csv_file=tmp_path/'CREDITS.csv'), 'tennis')) == [Candidate(**known)]
+    assert list(SOURCES['csv'](None, named(tmp_path/'CREDITS.csv'), 'tennis')) == [Candidate(**known)]
 
 
-def test_odd_rows_of_a_table(tmp_path, capsys):
+def test_odd_rows_of_a_table_are_counted(tmp_path):
     p = table(tmp_path, 'URL,Label\r\n\r\nhttps://x/1.jpg\r\nhttps://x/2.jpg, Tennis ,more,and more\r\n,tennis\r\n"https://x/3\n.jpg",golf\r\n', 'utf-8-sig')
-    assert [o.url for o in SOURCES['csv'](None, p, 'tennis')] == ['https://x/2.jpg'] and not capsys.readouterr().out
-    assert list(SOURCES['csv'](None, p, 'squash')) == [] and "has no row for 'squash'; its labels are" in capsys.readouterr().out
+    found,said = taken(SOURCES['csv'](None, p, 'tennis'))
+    assert [o.url for o in found] == ['https://x/2.jpg'] and said == ['rows of photos.csv that were left out: 2 of other labels (none, golf), 1 without an address']
+    found,said = taken(SOURCES['csv'](None, p, 'squash'))
+    assert not found and said[0].endswith("has no row for 'squash'; its labels are Tennis, golf")
+
+
+@pytest.mark.parametrize('lost, at, n', [('"https://x/2.jpg,tennis\n', 3, 4), ('https://x/2.jpg,tennis,"A racket\n', 3, 4), ('https://x/2.jpg,tennis,"A racket\nhttps://x/2b.jpg,tennis,"B"\n', 3, 2)])
+def test_what_an_unclosed_quote_swallows_is_counted(tmp_path, lost, at, n):
+    rest = ''.join(f'https://x/{i}.jpg,tennis\n' for i in range(3, 6))
+    found,said = taken(SOURCES['csv'](None, table(tmp_path, 'URL,Label,Title\nhttps://x/1.jpg,tennis\n' + lost + rest), 'tennis'))
+    assert said == [f"rows of photos.csv that were left out: {n} from line {at} on, where a quote isn't closed"]
+    assert len(found) + n == 1 + lost.count('\n') + 3
+
+
+def test_columns_may_hold_whole_pages(tmp_path):
+    page = 'x\n'*200_000
+    found,said = taken(SOURCES['csv'](None, table(tmp_path, f'URL,Label,Title\nhttps://x/1.jpg,tennis,"{page}"\nhttps://x/2.jpg,tennis\n'), 'tennis'))
+    assert numbers(found) == [1, 2] and not said
+
+
+def test_a_table_of_ones_own_files(tmp_path):
+    "Paths from the root and from the table's folder, as Linux, macOS and Windows write them, and as addresses"
+    (tmp_path/'mine'/'cafe\u0301').mkdir(parents=True)
+    files = [tmp_path/'mine'/o for o in ('1.jpg', '2 #1?.jpg', 'cafe\u0301/3.jpg', '4%41.jpg')]
+    for o in files: o.touch()
+    one,two,three,four = files
+    rows = [one, 'mine/1.jpg', 'mine\\1.jpg', './mine/../mine/1.jpg', one.as_uri(), f'file://localhost{one.as_uri()[7:]}', two, 'mine/2 #1?.jpg', two.as_uri(), 'Mine/Caf\u00e9/3.JPG', three.as_uri(), 'mine/4%41.jpg']
+    p = table(tmp_path, 'URL,Label\n' + ''.join(f'{o},tennis\n' for o in rows))
+    found,said = taken(SOURCES['csv'](None, p, 'tennis'))
+    assert [file_at(o.url).resolve() for o in found] == [one]*6 + [two]*3 + [three]*2 + [four] and not said
+    assert {o.kind for o in found} == {'own'} and all(o.url.isascii() for o in found)
+    p = table(tmp_path, 'URL,Label\nC:\\photos\\a.jpg,tennis\nnone.jpg,tennis\nHTTPS://x/1.jpg,tennis\ndata:image/png;base64,tennis\nfile://[x,tennis\na\0b,tennis\n')
+    assert [o.kind for o in SOURCES['csv'](None, p, 'tennis')][:3] == ['own', 'own', 'web']
 
 
 @pytest.mark.parametrize('text, encoding, told', [
     ('url;label\nhttps://x/1.jpg;tennis\n', 'utf-8', 'has no column URL'), ('', 'utf-8', 'has no column URL'), ('URL,Name\n', 'utf-8', 'has no column Label'),
     ('URL,Label\nhttps://x/ü.jpg,tennis\n', 'latin-1', 'is no table in UTF-8'), ('URL,Label\n', 'utf-16', 'is no table in UTF-8'),
-    ('URL,Label\n' + 'x'*200_000, 'utf-8', 'is no table')])
+    ('URL,Label\nhttps://x/1.jpg,tennis\n"' + 'x'*2**24 + '"y', 'utf-8', r"can't be read beyond line 3 \(field larger than")])
 def test_what_is_no_table_is_told(tmp_path, text, encoding, told):
     with pytest.raises(TellapartError, match=told): list(SOURCES['csv'](None, table(tmp_path, text, encoding), 'tennis'))
 
 
 def test_no_table_is_told(tmp_path):
-    p = SimpleNamespace(csv_file=tmp_path/'photos.csv')
+    p = named(tmp_path/'photos.csv')
     with pytest.raises(TellapartError, match="photos.csv can't be read"): list(SOURCES['csv'](None, p, 'tennis'))
 
 
 def test_a_long_table_is_read_row_by_row(tmp_path):
     (tmp_path/'photos.csv').write_bytes(b'URL,Label\n' + b'https://x/1.jpg,tennis\n'*100_000 + b'\xff')
-    first = SOURCES['csv'](None, SimpleNamespace(csv_file=tmp_path/'photos.csv'), 'tennis')
+    first = SOURCES['csv'](None, named(tmp_path/'photos.csv'), 'tennis')
     assert next(first).url == 'https://x/1.jpg' # before anybody has seen its end
 
 
@@ -406,6 +447,51 @@ def test_a_folder_with_loops_and_pipes(tmp_path):
     os.mkfifo(label/'pipe.jpg')
     got = [(o.url.rpartition('/')[2], o.thing, o.kind) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
     assert got == [('a.jpg', '', 'own'), ('b.JPG', 'mine', 'own'), ('photo.jpg%3Fv%3D1', 'mine', 'own')]
+    assert taken(SOURCES['folder'](None, own(tmp_path), 'tennis'))[1] == [f'left alone in {label}: 2 linked folder(s) (loop, back), 1 link(s) to nothing (gone.jpg)']
+
+
+def test_small_copies_of_photo_servers_are_no_photos(tmp_path):
+    for o in '@eaDir', '.thumbnails', '.picasaoriginals', '#recycle', '__MACOSX', 'album':
+        (tmp_path/'tennis'/o).mkdir(parents=True)
+        (tmp_path/'tennis'/o/'a.jpg').touch()
+    assert [o.thing for o in SOURCES['folder'](None, own(tmp_path), 'tennis')] == ['album']
+
+
+def test_photos_under_other_names_are_told(tmp_path):
+    (tmp_path/'tennis').mkdir()
+    for name,start in ('photo.bin', b'\xff\xd8\xff\xe0'), ('b.txt', b'\x89PNG\r\n'), ('notes.txt', b'bought in May'), ('film.mp4', b'\0\0\0 ftypisom'): (tmp_path/'tennis'/name).write_bytes(start)
+    assert taken(SOURCES['folder'](None, own(tmp_path), 'tennis')) == ([], [f"left alone in {tmp_path/'tennis'}: 2 photo(s) called something else (b.txt, photo.bin)"])
+
+
+NFC,NFD = 'caf\u00e9 cat', 'cafe\u0301 cat'
+
+@pytest.mark.parametrize('label, there', [(NFC, NFD), (NFD, NFC), (NFC, NFC.upper())])
+def test_a_label_is_found_however_its_name_is_written(tmp_path, label, there):
+    (tmp_path/there).mkdir()
+    (tmp_path/there/'a.jpg').touch()
+    assert len(list(SOURCES['folder'](None, own(tmp_path), label))) == 1
+    (tmp_path/'Train').mkdir()
+    (tmp_path/there).rename(tmp_path/'Train'/there)
+    assert len(list(SOURCES['folder'](None, own(tmp_path, 'folder'), label))) == 1
+    p = table(tmp_path, f'URL,Label\nhttps://x/1.jpg,{there}\n')
+    p.labels = [label, 'dog']
+    found,said = taken(SOURCES['csv'](None, p, label))
+    assert numbers(found) == [1] and not said
+
+
+def test_a_folder_that_is_missing_is_told_with_those_that_are_there(tmp_path):
+    for o in 'tennis rackets', 'squash', '.git': (tmp_path/o).mkdir()
+    with pytest.raises(TellapartError, match="There is no folder .*tennis racket; make it and put photos of 'tennis racket' into it, or give its name to one of those there: tennis rackets."):
+        list(SOURCES['folder'](None, own(tmp_path), 'tennis racket'))
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="Windows' names are text")
+def test_names_that_are_no_text(tmp_path):
+    name = os.fsdecode(b'caf\xe9')
+    (tmp_path/'tennis'/name).mkdir(parents=True)
+    (file := tmp_path/'tennis'/name/f'{name} #?%.jpg').touch()
+    o, = SOURCES['folder'](None, own(tmp_path), 'tennis')
+    assert o.url.isascii() and file_at(o.url) == file and o.thing == r'caf\udce9'
 
 
 def test_a_label_may_be_a_link_to_a_folder(tmp_path):

@@ -163,6 +163,22 @@ def test_photos_that_are_moved_to_the_other_folder_change_sides(tmp_path, drawn)
     assert (checked(p) == 'valid').sum() == 6 and photos_of(p).valid.sum() == 6
 
 
+def test_only_folders_below_ones_own_photos_say_on_which_side(tmp_path, drawn):
+    "The project lies in a folder called valid, below one called as a label, and then somewhere else"
+    home = tmp_path/'valid'/LABELS[0]/'rackets'
+    home.mkdir(parents=True)
+    own(home, each(drawn, slice(6)), 'Train')
+    own(home, each(drawn, slice(6, 10)), 'valid')
+    before = checked(project(home, 'split = "folder"'))
+    assert before.value_counts().to_dict() == dict(train=12, valid=8)
+    (tmp_path/'train').mkdir()
+    home.rename(tmp_path/'train'/'rackets')
+    p = read_project(tmp_path/'train'/'rackets'/'tellapart.toml')
+    check(p)
+    with Ledger(p.folder) as ledger: df = ledger.frame().set_index('file')
+    assert df.split.equals(before) and all(str(tmp_path/'train') in o for o in df.url)
+
+
 def test_leaks_are_shown(tmp_path, drawn):
     own(tmp_path, each(drawn))
     own(tmp_path, [(LABELS[1], o.crop((2, 1, 94, 71))) for o in drawn[LABELS[0]]])

@@ -19,7 +19,7 @@ from .ledger import BROUGHT_BACK, Ledger
 from .near import confirmed, linked, near_pairs
 from .project import Project
 from .reconcile import reconcile
-from .split import moved, sides
+from .split import sides
 from ..photo import NotAPhoto, open_photo
 
 # %% ../../notebooks/library/learn/08_check.ipynb #00000007
@@ -92,7 +92,6 @@ def _stop_if_too_many(df, aside):
 # %% ../../notebooks/library/learn/08_check.ipynb #00000016
 def _check(p, ledger):
     "Write into the ledger what the photos show; the conflicts"
-    if p.train.split == 'folder': ledger.describe(moved(p, ledger.frame('all')))
     every = ledger.frame('all')
     df = every[every.status == 'ok']
     for label in p.labels:
@@ -103,7 +102,7 @@ def _check(p, ledger):
     aside,conflicts = duplicates(fine, pairs)
     _stop_if_too_many(df, aside := aside | broken)
     every['grp'] = groups(fine, pairs).combine_first(every.grp)
-    now = fine.assign(grp=every.grp, split=sides(every, p.train))[['file', 'grp', 'split']]
+    now = fine.assign(grp=every.grp, split=sides(every, p.train, p.own_photos.absolute()))[['file', 'grp', 'split']]
     news = now[(fine.grp != now.grp) | (fine.split != now.split)]
     ledger.describe(news.set_index('file').to_dict('index'))
     ledger.decide(aside=aside)
@@ -135,6 +134,7 @@ def contact_sheet(
     rows = -(-len(photos)//columns) or 1
     sheet = Image.new('RGB', (columns*(side+6)+6, rows*(side+below+6)+6), 'white')
     draw,font = ImageDraw.Draw(sheet),ImageFont.load_default(12)
+    if not photos: draw.text((12, side//2), 'There are no photos to show.', 'black', font)
     for i,(photo,caption) in enumerate(zip(photos, captions)):
         x,y = 6+(i%columns)*(side+6),6+(i//columns)*(side+below+6)
         try: sheet.paste(ImageOps.fit(open_photo(photo, size=side), (side, side)), (x, y))

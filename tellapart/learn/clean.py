@@ -15,7 +15,7 @@ from fastcore.basics import patch
 from fastcore.foundation import L
 from IPython.display import display
 from traitlets import Bool, Dict, Int, List, Unicode
-from ..errors import TellapartError
+from ..errors import listed, TellapartError
 from . import doubt
 from .aside import data_url
 from .check import contact_sheet
@@ -141,7 +141,7 @@ def mark(self:PhotoCleaner,
 )->str: # What is noted, in a sentence. Raises `TellapartError` for what is no label
     "Note what should become of a photo"
     if what not in (None, DELETE, *self.p.labels):
-        raise TellapartError(f"{what!r} is no label of {self.p.name}; choose {', '.join(self.p.labels)}, or {DELETE}.")
+        raise TellapartError(f"{what!r} is no label of {self.p.name}; choose {listed(self.p.labels)}, or {DELETE}.")
     with Ledger(self.p.folder) as ledger:
         ledger.mark(file, what)
         self.widget.marks = marks = ledger.marks()

@@ -32,6 +32,7 @@ from .square import Square
 from .sure import Seen, fitted
 from .train import loaders
 from ..photo import NotAPhoto, open_photo
+from ..errors import listed
 from ..use.model import Classifier, ExportError, FORMAT, enough, prepare, read_meta
 from ..use.none import NEIGHBOURS, Known
 
@@ -279,7 +280,7 @@ def _fit(graph, dls, meta, strangers, int8):
     learned = _seen(answering, _photos(dls.train_ds, meta, 'training', KNOWN))
     known = Known(learned.described, meta['early']) if learned and learned.described is not None and len(learned.truth) > NEIGHBOURS else None
     others = _seen(answering, _strangers(strangers, meta)) if strangers else None
-    if strangers and not others: raise ExportError(f"There are no photos in {strangers}: name a folder with photos of anything but {', '.join(meta['labels'])}.")
+    if strangers and not others: raise ExportError(f"There are no photos in {strangers}: name a folder with photos of anything but {listed(meta['labels'])}.")
     found = fitted(valid, known, others)
     known = learned.described if found['none'] and found['none']['score'] == 'nearness' else None
     graphs = dict(graph=graph) | ({} if answering is graph else dict(int8=answering)) | (dict(head=_head(graph)) if len(graph.graph.output) > 1 else {})

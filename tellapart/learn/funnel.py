@@ -76,9 +76,10 @@ def funnel(
 )->Figure: # 8 inches wide, and higher than 3.5 where there are many labels
     "Draw what became of all candidates, together and by label"
     lost,used = _counted(p)
+    every = 'all labels' if len(lost) or used.any() else 'nothing was offered: see what 01_gather says'
     with plt.rc_context({'font.size': 8.5, 'text.parse_math': False}): # a label may have a dollar in it
         fig,axs = plt.subplots(1, 2, figsize=(8, max(3.5, .5 + .22*len(used))), width_ratios=(3, 2), layout='constrained')
-        for ax,draw,title in zip(axs, (_together, _apart), ('all labels', 'in use, by label')):
+        for ax,draw,title in zip(axs, (_together, _apart), (every, 'in use, by label')):
             draw(ax, lost, used)
             ax.set_title(title, loc='left', size=8.5, color=_GREY)
             ax.invert_yaxis()

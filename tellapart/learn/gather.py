@@ -7,16 +7,15 @@ __all__ = ['keep_to_labels', 'gather', 'gathered']
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000002
 import asyncio, os, shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
+from itertools import islice, zip_longest
 from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 import numpy as np, pandas as pd
 from anyio.from_thread import start_blocking_portal
 from tqdm.auto import tqdm
-from ..errors import TellapartError
+from ..errors import listed, TellapartError
+from ..paths import file_at
 from .credits import credits
 from .examine import examine
 from .fetch import Fetcher, Unfetched
@@ -52,18 +51,35 @@ class _Looks:
         self.n += 1 - len(groups)
         return not groups
 
+# %% ../../notebooks/library/learn/07_gather.ipynb #0000001a
+_GOLDEN = (5**.5 - 1)/2
+
+def _spread(
+    candidates, # Any number of them
+)->list: # The same, in an order whose beginning is a fair sample
+    "Candidates of all things in turn, from all over the list"
+    things = defaultdict(list)
+    for o in candidates: things[o.thing].append(o)
+    def far(o): return [o[i] for i in sorted(range(len(o)), key=lambda i: i*_GOLDEN % 1)]
+    alone = far(things.pop('', [])) # each is as good as a thing of its own
+    first,*turns = zip_longest(*map(far, far(list(things.values())))) if things else [()]
+    return [o for turn in (first, alone, *turns) for o in turn if o]
+
 # %% ../../notebooks/library/learn/07_gather.ipynb #0000000c
 class _Stream:
     "The candidates of one search term"
     def __init__(self, p, label, sources, term, want, have, troubles):
         self.p,self.label,self.sources,self.troubles = p,label,sources,troubles
         self.term,self.want,self.have,self.under_way,self.dry = term,want,have,0,False
-        self.left,self.ready,self.lock = self.search(),[],asyncio.Lock()
+        self.left,self.ready,self.lock,self.notes = self.search(),[],asyncio.Lock(),[]
+        self.every = term is None and p.takes_all # whether all of it is taken, however many are wanted
 
     def search(self):
-        for o in self.sources:
-            try: yield from SOURCES[o](self.term, self.p, self.label)
-            except TellapartError as e: self.troubles.append(str(e))
+        for found in map(self.ask, self.sources): yield from found if self.term or self.every else _spread(found)
+
+    def ask(self, source):
+        try: self.notes += (yield from SOURCES[source](self.term, self.p, self.label)) or []
+        except TellapartError as e: self.troubles.append(str(e))
 
     async def next(self):
         "The next candidate, or `None` if there are no more"
@@ -99,7 +115,7 @@ class _Label:
     @property
     def have(self): return self.looks.n
     @property
-    def enough(self): return self.have >= self.want
+    def enough(self): return self.have >= self.want and not any(o.every and (not o.dry or o.under_way) for o in self.streams)
 
     async def run(self, workers):
         "Gather until there are enough or no more; what is still on its way then is let go"
@@ -114,7 +130,6 @@ class _Label:
 
     async def work(self):
         while not self.enough:
-            if sum(o.under_way for o in self.streams) >= 2*(self.want - self.have): await asyncio.sleep(.02); continue # so near the end, those are enough
             if not (o := await self.next()): return
             stream,candidate = o
             stream.under_way += 1
@@ -126,6 +141,10 @@ class _Label:
         "The next stream and a candidate of it that hasn't been met, or `None`"
         while left := [o for o in self.streams if not o.dry]:
             stream = left[0] if left[0].term is None else min(left, key=lambda o: (o.have + o.under_way)/max(1, o.want))
+            if not stream.every and sum(o.under_way for o in self.streams) >= 2*(self.want - self.have): # so near the end, those are enough
+                if self.enough: return
+                await asyncio.sleep(.02)
+                continue
             if (o := await stream.next()) and o.url not in self.urls:
                 self.urls.add(o.url)
                 self.met['found'] += 1
@@ -141,13 +160,14 @@ class _Label:
         except NotAPhoto as e: return self.refuse(stream, candidate, e.reason, 'open')
         if photo['sha256'] in self.shas: return self.refuse(stream, candidate, 'exact duplicate', 'duplicate')
         async with self.counting:
-            if self.enough: return
+            if self.have >= self.want and not stream.every: return
             self.shas.add(photo['sha256'])
             self.batch.photos.append(photo | dict(query=stream.term))
             new = self.looks.add(photo['phash'], await self.same(photo))
             self.order.append(photo['sha256'])
         self.met['usable' if new else 'near duplicate'] += 1
         stream.have += new
+        self.bar.total = max(self.want, self.have)
         self.bar.update(new)
 
     async def same(self, photo):
@@ -161,9 +181,8 @@ class _Label:
     async def content(self, candidate):
         "The bytes of a candidate, from the network or from a file of one's own"
         if candidate.kind != 'own': return await self.fetch(candidate.url)
-        file = Path(url2pathname(urlsplit(candidate.url).path))
-        try: return await asyncio.to_thread(photo_bytes, file, self.p.limits, file.name)
-        except OSError as e: raise Unfetched(e.strerror, passing=True) from None
+        try: return await asyncio.to_thread(photo_bytes, file := file_at(candidate.url), self.p.limits, file.name)
+        except (OSError, ValueError) as e: raise Unfetched(getattr(e, 'strerror', None) or 'no such file', passing=True) from None # a NUL in a name is a ValueError
 
     def bring(self, data, o):
         "Lay down a photo and its working copy; its row"
@@ -201,9 +220,8 @@ def keep_to_labels(
 )->None:
     "Leave photos of labels that the project has no more alone, and say so"
     others = ledger.set_labels(p.labels)
-    named = [f'{n} {label}' for label,n in others.items()]
-    if named: print(f"{p.folder} also has photos of labels that {p.file.name} names no more ({', '.join(named[:5])}{f' and {len(named) - 5} more' * (len(named) > 5)}): "
-                    'they stay there, unused. A new name = "…" in that file gives other things a folder of their own.')
+    if others: print(f"{p.folder} also has photos of labels that {p.file.name} names no more ({listed(f'{n} {label}' for label,n in others.items())}): "
+                     'they stay there, unused. A new name = "…" in that file gives other things a folder of their own.')
     if 'demo' in p.source: return
     drawn = ledger.db.execute("select count(*) from photos where status='ok' and source='demo' and label in (select label from labels)").fetchone()[0]
     if not drawn: return p.truth.unlink(missing_ok=True) # else whatever asks for the truth would take these photos for drawn ones
@@ -240,6 +258,15 @@ async def _gather(p):
     return labels
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000014
+def _given(p, labels):
+    "Of labels whose photos somebody gives, and more than are wanted: how many are in, and how many there are"
+    given = {}
+    with Ledger(p.folder) as ledger: urls = ledger.frame('all').groupby('label').url.agg(set)
+    for label,stream in ((o.label, s) for o in labels for s in o.streams if s.term is None and not s.every and not s.dry):
+        offered = {o.url for o in stream.search()}
+        given[label] = len(offered & urls.get(label, set())), len(offered)
+    return {label: (n, of) for label,(n,of) in given.items() if n < of}
+
 def gather(
     p:Project, # The project at hand
 )->pd.DataFrame: # A row a label, a column for each thing that was met, `total` for the distinct photos there are now; raises `TellapartError` if a label can't be searched for at all, or another step is at work
@@ -250,19 +277,24 @@ def gather(
         if o.troubles and not o.have: raise TellapartError(o.troubles[0])
     met = pd.DataFrame([o.met for o in labels], [o.label for o in labels]).fillna(0).astype(int).rename_axis('label')
     met = met[sorted(met, key=lambda o: (o != 'found', o != 'usable', -met[o].sum()))].assign(total=[o.have for o in labels])
-    met.attrs.update(dry={o.label: [s.term for s in o.streams if s.dry and s.term] for o in labels}, troubles=sorted({t for o in labels for t in o.troubles}))
+    met.attrs.update(dry={o.label: [s.term for s in o.streams if s.dry and s.term] for o in labels}, troubles=sorted({t for o in labels for t in o.troubles}),
+                     notes=sorted({note for o in labels for s in o.streams for note in s.notes}), given=_given(p, labels))
     return met
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000015
 def gathered(
     p:Project, # The project at hand
     met:pd.DataFrame, # As `gather` returns it
-)->str: # A sentence
+)->str: # A sentence, however many labels there are
     "Say what gathering came to"
-    total = met['total']
-    refused = met.drop(columns=['found', 'usable', 'total'], errors='ignore').sum().sort_values(ascending=False)
-    short = [f"{label} has {n} of {sum(p.wanted(label).values())}, its sources have no more" for label,n in total.items() if n < sum(p.wanted(label).values())]
-    dry = [f"{label} has all it can get for {' and '.join(map(repr, terms))}" for label,terms in met.attrs['dry'].items() if 0 < len(terms) < len(p.labels[label])]
-    return (f"Gathered {total.sum()} photos ({', '.join(f'{n} {label}' for label,n in total.items())}); "
-            f"{refused.sum()} candidates were of no use" + (f" ({', '.join(f'{n} {o}' for o,n in refused.items())})" if len(refused) else '')
-            + ''.join(f'; {o}' for o in (*short, *dry, *(t.rstrip('.') for t in met.attrs['troubles']))) + '.')
+    total,wanted = met['total'],{o: sum(p.wanted(o).values()) for o in p.labels}
+    refused = met.drop(columns=['found', 'usable', 'total'], errors='ignore').sum().astype(int).sort_values(ascending=False)
+    n,endless = int(refused.sum()),p.takes_all and not any(SOURCES[o].by_term for o in p.source) # where nobody has said how many
+    short = [f"{label} has {n} of {wanted[label]}, its sources have no more" for label,n in total.items() if n < wanted[label] and not endless]
+    none = [f"{label} has none" for label,n in total.items() if not n and endless]
+    given = [f"{label} has {n} of the {of} that you gave, since per_label is {p.per_label}" for label,(n,of) in met.attrs['given'].items()]
+    dry = [f"{label} has all it can get for {listed(map(repr, terms))}" for label,terms in met.attrs['dry'].items() if 0 < len(terms) < len(p.labels[label])]
+    more = (listed(o, 3, '; ') for o in (short, none, given, dry, met.attrs['notes'], [t.rstrip('.') for t in met.attrs['troubles']]) if o)
+    return (f"Gathered {total.sum()} photo{'' if total.sum() == 1 else 's'} ({listed(f'{n} {label}' for label,n in total.items())}); "
+            f"{n} candidate{'s were' if n != 1 else ' was'} of no use" + f" ({listed((f'{n} {o}' for o,n in refused.items()), 12)})"*bool(n)
+            + ''.join(f'; {o}' for o in more) + '.')

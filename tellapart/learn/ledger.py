@@ -15,7 +15,7 @@ from pathlib import Path
 import filelock, pandas as pd
 from fastcore.basics import patch
 from ..errors import writing, TellapartError
-from ..text import sanitize
+from ..paths import as_text
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000005
 _SCHEMA = """
@@ -168,7 +168,7 @@ def _insert(db, table, rows, verb='insert'):
     "Write `rows` in one statement: at each one Python lets other threads run first"
     if not rows: return
     values = ', '.join(f"json_extract(value, '$.{o}')" for o in rows[0])
-    db.execute(f"{verb} into {table} ({', '.join(rows[0])}) select {values} from json_each(?)", (json.dumps([{k: sanitize(v) if isinstance(v, str) else v for k,v in o.items()} for o in rows]),))
+    db.execute(f"{verb} into {table} ({', '.join(rows[0])}) select {values} from json_each(?)", (json.dumps([{k: as_text(v) if isinstance(v, str) else v for k,v in o.items()} for o in rows]),))
 
 # The labels that each photo has or had: one that was moved to another label doesn't come in again under the old one
 _HAD = "select id as photo, label from photos union select photo, json_extract(old, '$.label') from history where what != 'add' and json_extract(old, '$.label') is not null"
@@ -220,6 +220,8 @@ def add(self:Ledger,
     return self.take([dict(facts, label=label, suffix=suffix, sha256=sha256(data).hexdigest(), file=self.put(data))])[0]
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000016
+_RELABELLED = "id in (select photo from history where json_extract(old, '$.label')=:label)" # photos that once had a label
+
 @patch
 def met(self:Ledger,
     label:str, # A label
@@ -249,7 +251,7 @@ def look(self:Ledger,
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000019
 def _rows(db, files):
     "The rows of `files`; raises `TellapartError` for one that isn't known"
-    rows = [db.execute('select * from photos where file=?', (sanitize(o),)).fetchone() for o in files]
+    rows = [db.execute('select * from photos where file=?', (as_text(o),)).fetchone() for o in files]
     if None in rows: raise TellapartError(f"The ledger knows no photo called {list(files)[rows.index(None)]!r}; look at ledger.frame('all') for those it knows.")
     return [dict(o) for o in rows]
 

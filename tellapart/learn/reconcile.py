@@ -8,24 +8,21 @@ __all__ = ['DELETED', 'ORIGINAL', 'reconcile']
 # %% ../../notebooks/library/learn/06b_reconcile.ipynb #28452fdb
 import os
 from collections import Counter, defaultdict
-from pathlib import Path
-from urllib.parse import urlsplit
-from urllib.request import url2pathname
 import numpy as np
 from ..errors import TellapartError
 from .examine import examine
 from .ledger import BROUGHT_BACK, Ledger
 from .project import Project
+from ..paths import alike, below, file_at, hidden
 from ..photo import maybe_photo, NotAPhoto, photo_bytes
 from ..use.journal import digest
-from ..use.places import alike
 
 # %% ../../notebooks/library/learn/06b_reconcile.ipynb #d2156b91
 def _files(folder, *tops):
     "Files that may be photos below `tops` in `folder`: their places, from `folder` and with `/`"
     for top in tops:
         for at,folders,names in os.walk(folder/top):
-            folders[:] = [o for o in folders if not o.startswith('.')]
+            folders[:] = [o for o in folders if not hidden(o)]
             within = os.path.relpath(at, folder).replace(os.sep, '/')
             yield from (f'{within}/{o}'.removeprefix('./') for o in names if maybe_photo(o))
 
@@ -71,31 +68,29 @@ def _moved_or_deleted(p, missing, strays):
 # %% ../../notebooks/library/learn/06b_reconcile.ipynb #4ec69a07
 ORIGINAL = 'its original was deleted' # The reason of a photo that isn't among your own any more
 
-def _original(url): return Path(url2pathname(urlsplit(url).path))
-
-def _own_label(p, file):
-    "The label in whose folder an original lies, and the object that its subfolder stands for"
-    label,*within = file.relative_to(p.own_photos.absolute()).parts
-    if p.train.split == 'folder' and label in ('train', 'valid') and within: label,*within = within
-    return (_labels(p).get(alike(label)), within[0] if len(within) > 1 else None) if within else (None, None)
+def _own_label(p, within):
+    "The label in whose folder an original lies `within` the folder of one's own photos, and the object that its subfolder stands for"
+    if p.train.split == 'folder' and alike(within[0]) in ('train', 'valid'): within = within[1:]
+    if len(within) < 2: return None,None
+    return _labels(p).get(alike(within[0])), within[1] if len(within) > 2 else None
 
 def _own(p, df):
     "The same for photos whose original isn't where it was, or is there again; and the new address of those that were moved"
-    if 'folder' not in p.source: return {},{}
-    own,found,moved = p.own_photos.absolute(),{},{}
-    df = df[(df.source == 'own') & df.url.notna() & (df.reason.fillna('') != BROUGHT_BACK)]
-    df = df.assign(original=df.url.map(_original))
-    df = df[np.array([o.is_relative_to(own) for o in df.original], bool)]
-    there = np.array([o.exists() for o in df.original], bool)
-    found |= {o.file: (None, 'brought back', dict(status='ok', reason=None)) for o in df[there & (df.reason == ORIGINAL)].itertuples()}
-    missing = df[~there & (df.status == 'ok')]
-    strays = _by_content(own, set(_files(own, '.')) - {o.relative_to(own).as_posix() for o in df.original}) if len(missing) else {}
-    for o in missing.itertuples():
-        file = own/strays[o.sha256].pop(0) if strays[o.sha256] else None
-        label,thing = _own_label(p, file) if file else (None, None)
+    found,moved,missing,known,own = {},{},[],set(),p.own_photos.absolute()
+    for o in df[(df.source == 'own') & df.url.notna()].itertuples() if 'folder' in p.source else ():
+        if not (within := below(o.url, own)): continue
+        if not (there := file_at(o.url).exists()) and (there := (file := own.joinpath(*within)).is_file() and digest(file) == o.sha256): # the whole project was moved
+            moved[o.file] = dict(url=file.as_uri())
+        if there: known.add('/'.join(within))
+        elif o.status == 'ok' and o.reason != BROUGHT_BACK: missing.append((o, within))
+        if there and o.reason == ORIGINAL: found[o.file] = None, 'brought back', dict(status='ok', reason=None)
+    strays = _by_content(own, set(_files(own, '.')) - known) if missing else {}
+    for o,before in missing:
+        place = strays[o.sha256].pop(0) if strays[o.sha256] else ''
+        label,thing = _own_label(p, place.split('/'))
         if not label: found[o.file] = None, 'deleted', dict(status='aside', reason=ORIGINAL); continue
-        moved[o.file] = dict(url=file.as_uri(), thing=thing)
-        if label != _own_label(p, o.original)[0]: found[o.file] = None, 'moved to another label', dict(label=label) # else it may have been relabelled since
+        moved[o.file] = dict(url=(own/place).as_uri(), thing=thing)
+        if label != _own_label(p, before)[0]: found[o.file] = None, 'moved to another label', dict(label=label) # else it may have been relabelled since
     return found,moved
 
 # %% ../../notebooks/library/learn/06b_reconcile.ipynb #ca3146ca
@@ -110,7 +105,7 @@ def _stop_if_vanished(p, df, found):
         first = vanished.iloc[0]
         own = gone[first.file] == ORIGINAL
         cure = f'take "folder" out of source in {p.file.name} if the copies in the project are to be used without them' if own else 'bring them back from a copy'
-        raise TellapartError(f"{len(vanished)} of the {len(rows)} photos of {label!r} have vanished, such as {_original(first.url) if own else first.path}, so nothing was changed: "
+        raise TellapartError(f"{len(vanished)} of the {len(rows)} photos of {label!r} have vanished, such as {file_at(first.url) if own else first.path}, so nothing was changed: "
                              f"see to it that their disk and folder are there, or {cure}; if you have deleted them, run check(p, accept_missing=True) once.")
 
 # %% ../../notebooks/library/learn/06b_reconcile.ipynb #37921bfe

@@ -14,10 +14,11 @@ from .examine import examine
 from .ledger import Ledger
 from .project import Project
 from .reconcile import reconcile
+from ..paths import alike, system_path
 from ..photo import NotAPhoto, photo_bytes
 from ..use.classify import printable
 from ..use.journal import find_table, Row, whereabouts
-from ..use.places import alike, label_folders, label_in, system_path, UNSURE
+from ..use.places import label_folders, label_in, UNSURE
 from ..use.sort import counted
 
 # %% ../../notebooks/library/learn/12_review.ipynb #00000005

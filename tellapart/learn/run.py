@@ -17,7 +17,7 @@ from ..course import PACKED, course
 from ..errors import TellapartError
 from ..install import find_programs
 from ..photo import open_photo
-from .project import read_project
+from .project import read_project, summary, tell_anew
 
 
 def _headings(nb):
@@ -198,8 +198,8 @@ def run(
     sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
     find_programs()
     os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
+    tell_anew(p)
     for file in files:
         nb = _run_one(file, p.runs/'notebooks'/file.name)
         if save: _save(nb, file, root)
-    story = p.folder/'summary.json'
-    if story.exists(): print('', *json.loads(story.read_text('utf-8')).values(), sep='\n')
+    if told := summary(p): print('', *told.values(), sep='\n')

@@ -7,10 +7,11 @@ __all__ = ['SOURCES', 'AGENT', 'PAUSES', 'LONGEST', 'Candidate', 'source', 'Unse
            'wikimedia', 'csv', 'folder', 'demo_web', 'demo_hosts', 'demo']
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000002
-import math, os, re, time
+import csv as _csv, math, os, re, time
+from collections import Counter, defaultdict, deque
 from collections.abc import Iterator
-from csv import DictReader, Error as NotATable
 from dataclasses import dataclass, fields
+from difflib import get_close_matches
 from functools import cache, partial
 from html import unescape
 from itertools import count, islice
@@ -18,9 +19,9 @@ from pathlib import Path
 from threading import Thread
 from urllib.request import getproxies
 import tellapart
-from ..errors import TellapartError
-from ..photo import maybe_photo
-from ..text import sanitize
+from ..errors import listed, TellapartError
+from ..paths import alike, as_text, file_at, hidden, names_in, sought
+from ..photo import begins_as_photo, maybe_photo
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000005
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ class Candidate:
     def __post_init__(self): # what a search engine answers may be of any type, and may have halves of characters in it
         for o in fields(self):
             said = getattr(self, o.name)
-            if o.type is str: object.__setattr__(self, o.name, sanitize(said) if isinstance(said, str) else '')
+            if o.type is str: object.__setattr__(self, o.name, as_text(said) if isinstance(said, str) else '')
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000007
 SOURCES = {}
@@ -105,9 +106,17 @@ def _found(term, p, pages):
             if not any(_has(o.title, word) for word in without): yield o
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000013
+def _dicts(o):
+    "What of an answer is a table with keys, where that should be a list of them"
+    return [row for row in o if isinstance(row, dict)] if isinstance(o, list) else []
+
+def _text(o):
+    "What of an answer should be text"
+    return o if isinstance(o, str) else ''
+
 def _plain(html):
-    "The text of a scrap of HTML, without what isn't shown; nothing for `None`"
-    return ' '.join(unescape(re.sub(r'<span style="display: ?none;?">.*?</span>|<[^>]*>', '', html or '', flags=re.S)).split())
+    "The text of a scrap of HTML, without what isn't shown; nothing for what is no text"
+    return ' '.join(unescape(re.sub(r'<span style="display: ?none;?">.*?</span>|<[^>]*>', '', _text(html), flags=re.S)).split())
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #0000002e
 def _pixels(said):
@@ -145,7 +154,7 @@ def _ddgs(engine, term, p):
         except Unsearched as e:
             if e.reason == 'no results': return
             raise
-        yield [Candidate(o['image'], o.get('url') or '', o.get('title') or '', **_size(o)) for o in results]
+        yield [Candidate(_text(o.get('image')), _text(o.get('url')), _text(o.get('title')), **_size(o)) for o in _dicts(results)]
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000018
 @source
@@ -206,11 +215,11 @@ def _json(engine, term, client, url, params):
     except httpx.HTTPError: raise Unsearched(engine, term, 'no connection') from None
     if r.status_code != 200:
         after,passing = r.headers.get('Retry-After', ''), r.status_code == 429 or r.status_code >= 500
-        raise Unsearched(engine, term, f'HTTP {r.status_code}', int(after) if after.isdigit() else 0 if passing else math.inf)
+        raise Unsearched(engine, term, f'HTTP {r.status_code}', int(after[:9]) if after.isdecimal() else 0 if passing else math.inf)
     try: answer = r.json()
-    except ValueError: answer = None
+    except (ValueError, RecursionError): answer = None
     if not isinstance(answer, dict): raise Unsearched(engine, term, 'unreadable answer')
-    if 'error' in answer: raise Unsearched(engine, term, answer['error']['code'])
+    if 'error' in answer: raise Unsearched(engine, term, _text(answer['error'].get('code')) if isinstance(answer['error'], dict) else 'an error')
     return answer
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #0000001e
@@ -221,10 +230,10 @@ _NAMES = dict(cc0='CC0', pdm='Public Domain Mark') # the others are called by th
 
 def _of_openverse(o):
     "A candidate from one result of Openverse"
-    licence = o.get('license') or ''
+    licence = _text(o.get('license'))
     name = _NAMES.get(licence, f'CC {licence.upper()}')
-    return Candidate(o.get('url') or '', o.get('foreign_landing_url') or '', _plain(o.get('title')), _plain(o.get('creator')),
-                     f"{name} {o.get('license_version') or ''}".strip() if licence else '', o.get('license_url') or '', **_size(o))
+    return Candidate(_text(o.get('url')), _text(o.get('foreign_landing_url')), _plain(o.get('title')), _plain(o.get('creator')),
+                     f"{name} {_text(o.get('license_version'))}".strip() if licence else '', _text(o.get('license_url')), **_size(o))
 
 @source
 def openverse(
@@ -240,8 +249,8 @@ def openverse(
         def pages():
             for page in count(1):
                 answer = _patiently(_json, 'Openverse', term, client, 'https://api.openverse.org/v1/images/', params | dict(page=page))
-                yield [_of_openverse(o) for o in answer.get('results', [])]
-                if page >= answer.get('page_count', 0): return
+                yield [_of_openverse(o) for o in _dicts(answer.get('results'))]
+                if page >= _pixels(answer.get('page_count')): return
         yield from _found(term, p, pages())
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000021
@@ -249,12 +258,12 @@ _COMMONS_SIZES = dict(small=' fileres:<500', medium=' fileres:500,1000', large='
 
 def _of_commons(o):
     "A candidate from one page of Commons"
-    info = o['imageinfo'][0]
-    about = {k: v.get('value') for k,v in (info.get('extmetadata') or {}).items()}
-    title = o.get('title', '').removeprefix('File:').rpartition('.')[0]
+    info = next(iter(_dicts(o.get('imageinfo'))), {})
+    about = {k: v.get('value') for k,v in info['extmetadata'].items() if isinstance(v, dict)} if isinstance(info.get('extmetadata'), dict) else {}
+    title = _text(o.get('title')).removeprefix('File:').rpartition('.')[0]
     copy = 'thumb'*bool(info.get('thumburl'))
-    return Candidate(info.get(f'{copy}url') or '', info.get('descriptionurl') or '', title,
-                     _plain(about.get('Artist')), _plain(about.get('LicenseShortName')), about.get('LicenseUrl') or '', **_size(info, copy))
+    return Candidate(_text(info.get(f'{copy}url')), _text(info.get('descriptionurl')), title,
+                     _plain(about.get('Artist')), _plain(about.get('LicenseShortName')), _text(about.get('LicenseUrl')), **_size(info, copy))
 
 @source
 def wikimedia(
@@ -271,25 +280,54 @@ def wikimedia(
         def pages(more={}):
             while more is not None:
                 answer = _patiently(_json, 'Wikimedia Commons', term, client, 'https://commons.wikimedia.org/w/api.php', params | more)
-                files = sorted(answer.get('query', {}).get('pages', []), key=lambda o: o.get('index', 0)) # they come in no order
-                yield [_of_commons(o) for o in files if o.get('imageinfo')]
-                more = answer.get('continue')
+                found = answer.get('query')
+                files = sorted(_dicts(found.get('pages') if isinstance(found, dict) else None), key=lambda o: _pixels(o.get('index'))) # they come in no order
+                yield [_of_commons(o) for o in files]
+                more = answer['continue'] if isinstance(answer.get('continue'), dict) else None
         yield from _found(term, p, pages())
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000024
-def _rows(file):
-    "The rows of a table, by column in lower case; raises `TellapartError` if it is no table or lacks a column"
+_csv.field_size_limit(2**24) # Characters: 128 times Python's own limit, which a page's text in a column may exceed
+
+def _rows(file, lost):
+    "The rows of a table, by column in lower case; `lost` gets the lines that unclosed quotes have swallowed. Raises `TellapartError` if it is no table or lacks a column"
+    lines,at = [],0 # those of the row that is read, and how many came before
+    def noted(f):
+        for o in f:
+            lines.append(o)
+            yield o
     try:
         with open(file, newline='', encoding='utf-8-sig') as f:
-            table = DictReader(f)
-            table.fieldnames = [o.strip().lower() for o in table.fieldnames or []]
+            table = _csv.DictReader(noted(f))
+            table.fieldnames = [alike(o.strip()) for o in table.fieldnames or []]
             for o in 'URL','Label':
-                if o.lower() not in table.fieldnames:
+                if alike(o) not in table.fieldnames:
                     raise TellapartError(f"{file} has no column {o}; its first line should name the columns URL and Label, with a comma between.")
-            for row in table: yield {k: v.strip() for k,v in row.items() if k and v}
+            at += len(lines)
+            lines.clear()
+            for row in table:
+                if _closed(lines): yield {k: text for k,v in row.items() if k and v and (text := v.strip())}
+                else: lost[at + 1] = len(lines)
+                at += len(lines)
+                lines.clear()
     except OSError as e:
         raise TellapartError(f"{file} can't be read ({e.strerror}); put a table of addresses there, with the columns URL and Label.") from None
-    except (UnicodeDecodeError, NotATable): raise TellapartError(f"{file} is no table in UTF-8; save it again, as CSV in UTF-8.") from None
+    except UnicodeDecodeError: raise TellapartError(f"{file} is no table in UTF-8; save it again, as CSV in UTF-8.") from None
+    except _csv.Error as e: raise TellapartError(f"{file} can't be read beyond line {at + 1} ({e}); most often a quote isn't closed there.") from None
+
+def _closed(lines):
+    "Whether each quote is closed in the lines of one row"
+    try: deque(_csv.reader(lines, strict=True), 0)
+    except _csv.Error as e: return len(lines) == 1 and 'end of data' not in str(e) # one line can be read all the same
+    return True
+
+def _place(text, folder, names):
+    "The address that a row means, and how the catalog calls its origin; paths count from `folder`"
+    if re.match(r'[a-z][a-z0-9+.-]+://|data:', text, re.I) and not re.match('file:', text, re.I): return text, 'web'
+    try: file = folder/(file_at(text) if re.match('file:', text, re.I) else text)
+    except ValueError: return text, 'web' # an address that nothing can be made of is told by who fetches it
+    if not os.path.exists(file) and os.path.exists(slashed := sought(folder/text.replace('\\', '/'), names)): file = slashed
+    return sought(file, names).absolute().as_uri(), 'own'
 
 @source(by_term=False)
 def csv(
@@ -298,21 +336,49 @@ def csv(
     label:str, # The label whose rows count
 )->Iterator[Candidate]: # Raises `TellapartError` if there is no such table
     "Photos whose addresses stand in a table, with the columns URL and Label"
-    labels = set()
-    for row in _rows(p.csv_file):
-        labels.add(row.get('label', ''))
-        if row.get('url') and row.get('label', '').casefold() == label.casefold():
-            yield Candidate(row['url'], **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'thing') if k in row},
-                            **_size(row))
-    if label.casefold() not in {o.casefold() for o in labels}:
-        print(f"{p.csv_file} has no row for {label!r}; its labels are {', '.join(sorted(labels - {''})[:10]) or 'none'}.")
+    file,known,names = p.csv_file,{alike(o) for o in p.labels},cache(names_in)
+    labels,strange,empty,lost = {},Counter(),0,{}
+    for row in _rows(file, lost):
+        called = row.get('label', '')
+        labels.setdefault(alike(called), called)
+        if 'url' not in row: empty += 1
+        elif alike(called) not in known: strange[called] += 1
+        elif alike(called) == alike(label):
+            url,kind = _place(row['url'], file.parent, names)
+            yield Candidate(url, kind=kind, **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'thing') if k in row}, **_size(row))
+    out = [f"{n:,} of other labels ({listed(_shown(o) or 'none' for o in strange)})" for n in [strange.total()] if n] + [f"{empty:,} without an address"]*bool(empty)
+    out += [f"{n:,} from line {at:,} on, where a quote isn't closed" for at,n in lost.items()]
+    said = [f"rows of {file.name} that were left out: {listed(out, 4)}"] if out else []
+    if alike(label) in labels: return said
+    return [f"{file} has no row for {label!r}; its labels are {listed(_shown(o) for o in sorted(labels.values()) if o) or 'none'}", *said]
+
+def _shown(name):
+    "A name as a sentence has it, on one line and short"
+    name = ' '.join(''.join(o if o.isprintable() else ' ' for o in as_text(name)).split())
+    return name if len(name) <= 40 else name[:39] + '…'
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000027
-def _files(place):
-    "All files in a folder, in order; links to folders aren't followed, for they may go in circles"
-    for folder,folders,files in os.walk(place):
-        folders[:] = sorted(o for o in folders if not o.startswith('.'))
-        yield from (Path(folder, o) for o in sorted(files))
+def _files(place, passed):
+    "All files in a folder that may be photos, in order; `passed` gets those that were passed over, by kind"
+    shut = lambda e: passed["folder(s) that can't be opened"].append(Path(e.filename))
+    for folder,folders,files in os.walk(place, onerror=shut):
+        folders[:] = sorted(o for o in folders if not hidden(o))
+        passed['linked folder(s)'] += [o for o in (Path(folder, o) for o in folders) if o.is_symlink()]
+        for file in (Path(folder, o) for o in sorted(files) if not hidden(o)):
+            if not os.path.isfile(file): passed['link(s) to nothing'] += [file]*file.is_symlink()
+            elif maybe_photo(file.name): yield file
+            elif begins_as_photo(file): passed['photo(s) called something else'].append(file)
+
+def _named(folder, name):
+    "The folders in `folder` that some system takes for one called `name`"
+    return [o for o in (folder/o for o in names_in(folder).get(alike(name), [])) if os.path.isdir(o)]
+
+def _no_folder(p, label, sides):
+    "The error that says which folder is missing, and which ones there are"
+    there = [_shown(o) for names in names_in(p.own_photos).values() for o in names if not hidden(o) and os.path.isdir(p.own_photos/o)]
+    near = get_close_matches(label, there, 3) or there
+    return TellapartError(f"There is no folder {' or '.join(str(p.own_photos/o/label) for o in sides)}; make it and put photos of {label!r} into it"
+                          + (f", or give its name to one of those there: {listed(near)}." if near else '.'))
 
 @source(by_term=False)
 def folder(
@@ -321,13 +387,18 @@ def folder(
     label:str, # The label, and the name of the folder in there
 )->Iterator[Candidate]: # Raises `TellapartError` if there is no such folder
     "Photos of your own, in a folder per label; a folder in there holds photos of one thing"
-    sides = 'valid','train' # those to measure with come first, so that they aren't the ones that are too many
-    places = [p.own_photos/o/label for o in sides] if p.train.split == 'folder' else [p.own_photos/label]
-    if not any(o.is_dir() for o in places): raise TellapartError(f"There is no folder {' or '.join(map(str, places))}; make it and put photos of {label!r} into it.")
+    sides = ('valid', 'train') if p.train.split == 'folder' else ('',)
+    places = [o for side in sides for above in (_named(p.own_photos, side) if side else [p.own_photos]) for o in _named(above, label)]
+    if not places: raise _no_folder(p, label, sides)
+    said = []
     for place in places:
-        for file in (o for o in _files(place) if maybe_photo(o.name) and o.is_file()):
+        passed = defaultdict(list)
+        for file in _files(place, passed):
             within = file.relative_to(place).parts[:-1]
-            yield Candidate(file.absolute().as_uri(), thing=within[0] if within else '', kind='own')
+            yield Candidate(file.absolute().as_uri(), thing=as_text(within[0]) if within else '', kind='own')
+        left = [f"{len(files):,} {kind} ({listed((_shown(o.name) for o in files), 3)})" for kind,files in passed.items() if files]
+        if left: said.append(f"left alone in {place}: {listed(left)}")
+    return said
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #0000002a
 @cache

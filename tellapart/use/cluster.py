@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from tqdm.auto import tqdm
 from ..errors import TellapartError, need, writing
+from ..paths import hidden
 from ..photo import Limits, maybe_photo
 from .journal import Row
 from .model import Classifier, GPU
@@ -56,9 +57,9 @@ def _listed(folder, met):
             else: met["with a name that is no text"] += 1
         return
     for _,folders,files in fs.walk(path, detail=True):
-        for name in [o for o in folders if o.startswith('.')]: met['hidden'] += bool(folders.pop(name))
+        for name in [o for o in folders if hidden(o)]: met['hidden'] += bool(folders.pop(name))
         for name,file in files.items():
-            if name.startswith('.'): met['hidden'] += 1
+            if hidden(name): met['hidden'] += 1
             elif file['size'] > Limits.max_bytes or not maybe_photo(name): met['of another kind'] += 1
             else: yield fs.unstrip_protocol(file['name'])
 

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 import filelock
 from ..errors import TellapartError
+from ..paths import alike, hidden, safe_name, system_path
+from ..paths import alike, hidden, safe_name, system_path
 from ..photo import maybe_photo
-from .places import alike, safe_name, system_path
 
 # %% ../../notebooks/library/use/04b_journal.ipynb #00000005
 CSV = 'sorted.csv'
@@ -234,7 +235,7 @@ def whereabouts(
 def _files(folder):
     "Every file in `folder` that may be a photo: its place, its size, and what the system calls it"
     for at,folders,names in os.walk(system_path(folder)):
-        folders[:] = [o for o in folders if not o.startswith('.')]
+        folders[:] = [o for o in folders if not hidden(o)]
         for path in (os.path.join(at, o) for o in names if maybe_photo(o)):
             try: yield os.path.relpath(path, system_path(folder)).replace(os.sep, '/'), str(os.stat(path).st_size), path
             except OSError: pass # a link to what is gone

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from PIL import Image
-from ..errors import TellapartError
+from ..errors import listed, TellapartError
 from ..photo import open_photo
 from .none import Known, energy, softmax
 from .why import heat, lit
@@ -333,7 +333,7 @@ class Classifier:
         return lit(_picture(prepared, self.meta), self._heat(prepared, label))
 
     def _heat(self, prepared, label):
-        if label not in (None, *self.labels): raise TellapartError(f"There is no label {label!r}; there are {', '.join(self.labels)}.")
+        if label not in (None, *self.labels): raise TellapartError(f"There is no label {label!r}; there are {listed(self.labels)}.")
         head = self._head
         outputs,maps = self.session.run(['outputs', 'map'], {'photos': prepared[None]})
         return heat(maps, head, outputs[0].argmax() if label is None else self.labels.index(label))

@@ -15,10 +15,11 @@ from html import escape
 from pathlib import Path
 from urllib.parse import quote
 from ..errors import TellapartError
+from ..paths import safe_name
 from ..photo import as_url, open_photo
 from .classify import printable
 from .journal import Row, rows
-from .places import label_in, safe_name, SHEETS
+from .places import label_in, SHEETS
 
 # %% ../../notebooks/library/use/04c_sheets.ipynb #00000005
 def least_sure(

@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from tqdm.auto import tqdm
-from ..errors import TellapartError, writing
+from ..errors import listed, TellapartError, writing
+from ..paths import hidden, system_path
 from ..photo import maybe_photo
 from .classify import printable
 from .journal import CSV, digest, Done, find_place, find_table, Journal, Row, rows, unchanged, whereabouts
 from .model import Classifier
-from .places import folder_for, label_folders, label_in, SHEETS, system_path, UNSURE
+from .places import folder_for, label_folders, label_in, SHEETS, UNSURE
 from .sheets import remove_sheets, sheets
 
 # %% ../../notebooks/library/use/04_sort.ipynb #00000005
@@ -26,7 +27,7 @@ _JUNCTION = getattr(stat, 'IO_REPARSE_TAG_MOUNT_POINT', None) # Windows' links t
 
 def _kind(name, s):
     "What a file is to us, by its name and its `lstat`"
-    if name.startswith('.') or getattr(s, 'st_file_attributes', 0) & stat.FILE_ATTRIBUTE_HIDDEN: return 'hidden'
+    if hidden(name) or getattr(s, 'st_file_attributes', 0) & stat.FILE_ATTRIBUTE_HIDDEN: return 'hidden'
     if stat.S_ISLNK(s.st_mode) or getattr(s, 'st_reparse_tag', 0) == _JUNCTION: return 'only linked'
     if stat.S_ISDIR(s.st_mode): return 'folder'
     return 'photo' if stat.S_ISREG(s.st_mode) and maybe_photo(name) else 'of another kind'
@@ -72,7 +73,7 @@ def counted(
     after:str='', # and after them
 )->str: # Empty where nothing was counted
     "Counts in words, the largest first"
-    return f"{before}{', '.join(f'{n:,} {printable(o)}' for o,n in counts.most_common())}{after}" if counts else ''
+    return f"{before}{listed((f'{n:,} {printable(o)}' for o,n in counts.most_common()), 12)}{after}" if counts else ''
 
 # %% ../../notebooks/library/use/04_sort.ipynb #0000000b
 def _rename(src, dst):

@@ -1,0 +1,153 @@
+"Made-up tables, answers of search engines and names of files: a source gives candidates that the catalog can keep, or says in a sentence why not"
+import json, os, tempfile
+from pathlib import Path
+from types import SimpleNamespace
+import pytest
+from hypothesis import example, given, strategies as st
+from fuzzing import fuzz
+from proxy import Proxy
+from test_sources import HOSTS, Engine, commons, hit, taken, work
+from tellapart.errors import TellapartError
+from tellapart.learn import sources
+from tellapart.learn.project import Project
+from tellapart.learn.sources import SOURCES
+from tellapart.paths import alike, file_at, safe_name, sought
+
+P = Project(name='x', labels=dict(cat='cat', dog='dog'), timeout=5, search=dict(without=['toy']))
+
+
+def sound(candidates):
+    "Check that candidates are made of what they should be made of, and each has an address"
+    for o in candidates:
+        assert o.url and all(isinstance(getattr(o, k), str) for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing')), o
+        assert o.kind in ('web', 'own') and all(type(k) is int and k >= 0 for k in (o.width, o.height)), o
+        if o.kind == 'own': assert o.url.isascii() and file_at(o.url).is_absolute()
+
+
+def tried(found):
+    "The candidates of a source, and what it says, as far as it goes"
+    got = []
+    try:
+        for _ in range(300): got.append(next(found))
+    except StopIteration as end: return got, end.value or []
+    except TellapartError as e: return got, [str(e)]
+    return got, []
+
+
+def one_line(said): assert all(o and len(o) < 2000 and o.isprintable() for o in said), said
+
+
+# Tables
+
+CELL = st.one_of(st.sampled_from(['cat', 'Cat', 'dog', 'cow', '', 'https://x/1.jpg', '/a/b.jpg', r'C:\b.jpg', 'a/b.jpg', 'file:///a%20b.jpg', 'file://[x', '"', '"a', 'a"b', '""', '\0']), st.text(max_size=20))
+ROW = st.lists(CELL, max_size=5).map(','.join)
+TABLE = st.builds(lambda head, rows, end: (head + end + end.join(rows)).encode('utf-8', 'surrogatepass'),
+                  st.sampled_from(['URL,Label', 'url, LABEL ,title,width', '\ufefflabel,URL,thing', 'URL,Label,URL', '"URL",Label']), st.lists(ROW, max_size=12), st.sampled_from(['\n', '\r\n', '\r', '\n\n']))
+
+@fuzz
+@given(st.one_of(TABLE, st.binary(max_size=200)))
+@example(b'URL,Label\nfile://[x,cat\n')
+@example(b'URL,Label\na\0b,cat\n')
+def test_fuzz_csv(data):
+    with tempfile.TemporaryDirectory() as folder:
+        (file := Path(folder)/'photos.csv').write_bytes(data)
+        for label in P.labels:
+            got,said = tried(SOURCES['csv'](None, SimpleNamespace(csv_file=file, labels=P.labels), label))
+            sound(got)
+            one_line(said)
+
+
+@fuzz
+@given(st.lists(st.tuples(st.text(st.characters(codec='utf-8', exclude_characters='\0\r\n'), min_size=1, max_size=30), st.sampled_from(['cat', 'dog', 'cow'])), max_size=20))
+@example([(' ', 'cat')])
+def test_fuzz_a_written_table_is_read_whole(rows):
+    import csv
+    with tempfile.TemporaryDirectory() as folder:
+        with open(file := Path(folder)/'photos.csv', 'w', newline='', encoding='utf-8') as f: csv.writer(f).writerows([('URL', 'Label'), *rows])
+        got,said = taken(SOURCES['csv'](None, SimpleNamespace(csv_file=file, labels=P.labels), 'cat'))
+        assert len(got) == sum(label == 'cat' and bool(url.strip()) for url,label in rows), said
+        assert any('of other labels' in o for o in said) == any(label == 'cow' and url.strip() for url,label in rows)
+
+
+# Search engines
+
+@pytest.fixture(scope='module', autouse=True)
+def engines(tmp_path_factory):
+    "One engine in the place of all real ones; what it answers is in `ANSWER`"
+    with pytest.MonkeyPatch.context() as patch, Engine(lambda asked: ANSWER[0](asked)) as engine, \
+         Proxy(dict.fromkeys(HOSTS.values(), engine.server_address), tmp_path_factory.mktemp('proxy')) as proxy:
+        for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy'): patch.delenv(name, raising=False)
+        patch.setenv('HTTPS_PROXY', proxy.url)
+        patch.setenv('SSL_CERT_FILE', str(proxy.ca))
+        patch.setattr(sources, 'PAUSES', ())
+        yield
+
+ANSWER = [None]
+SCRAP = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=10), st.sampled_from(['http://x/1.jpg', '\ud83c', '<b>']))
+JSON = st.recursive(SCRAP, lambda o: st.lists(o, max_size=3) | st.dictionaries(st.text(max_size=5), o, max_size=3), max_leaves=8)
+
+
+@st.composite
+def mutated(draw, answer):
+    "`answer` with some of its values replaced"
+    answer = json.loads(json.dumps(answer))
+    for _ in range(draw(st.integers(1, 4))):
+        at = answer
+        while True:
+            key = draw(st.sampled_from(list(at) if isinstance(at, dict) else range(len(at))))
+            if isinstance(at[key], (dict, list)) and at[key] and draw(st.booleans()): at = at[key]
+            else: break
+        at[key] = draw(JSON)
+    return answer
+
+
+GOOD = dict(duckduckgo=dict(results=[hit(i, width=640, height=480) for i in range(2)]), wikimedia=commons(SimpleNamespace(query={})),
+            openverse=dict(result_count=2, page_count=1, page_size=20, page=1, results=[work(i) for i in range(2)]))
+
+@fuzz
+@given(st.data(), st.sampled_from(sorted(GOOD)))
+def test_fuzz_answers(data, name):
+    "The first answer has something odd in it; there is no more after it"
+    odd = json.dumps(data.draw(mutated(GOOD[name]) | JSON))
+    status,headers = data.draw(st.sampled_from([(200, {}), (429, {'Retry-After': '²'}), (503, {'Retry-After': '9'*5000}), (200, {'Content-Type': 'text/html; charset=no-such'})]))
+    answers = iter([(status, odd, headers)])
+    ANSWER[0] = lambda asked: 'vqd="4-1"' if name == 'duckduckgo' and asked.path == '/' else next(answers, '{}')
+    got,said = tried(SOURCES[name]('cat', P, 'cat'))
+    sound(got)
+    one_line(said)
+
+
+# Names
+
+NAME = st.one_of(st.binary(min_size=1, max_size=40).map(os.fsdecode), st.text(st.characters(codec='utf-8'), min_size=1, max_size=40)).filter(lambda o: not {'/', '\0'} & set(o) and o not in ('.', '..'))
+
+@pytest.mark.skipif(os.name == 'nt', reason="Windows' names are text")
+@fuzz
+@given(NAME)
+def test_fuzz_a_file_is_found_by_its_address(name):
+    file = Path('/photos')/name
+    assert file_at(file.as_uri()) == file and file.as_uri().isascii()
+
+
+@fuzz
+@given(NAME)
+def test_fuzz_safe_names(name):
+    safe = safe_name(name)
+    assert safe_name(safe) == safe and 0 < len(safe.encode()) <= 255 and not set('/\\:*?"<>|\0') & set(safe)
+    assert alike(alike(name)) == alike(name)
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="Windows' names are text")
+@fuzz
+@given(NAME)
+def test_fuzz_photos_are_found_whatever_they_are_called(name):
+    with tempfile.TemporaryDirectory() as folder:
+        place = Path(folder)/'cat'/safe_name(name)
+        place.mkdir(parents=True)
+        try: (file := place/name).touch()
+        except OSError: return # too long, or this system refuses it
+        p = SimpleNamespace(own_photos=Path(folder), train=SimpleNamespace(split='group'))
+        got,said = taken(SOURCES['folder'](None, p, 'cat'))
+        sound(got)
+        one_line(said)
+        assert [file_at(o.url) for o in got] in ([file], []) and sought(file) == file

@@ -6,7 +6,7 @@
 __all__ = ['working_copy', 'examine', 'gather', 'gathered']
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000002
-import asyncio, io, os, shutil
+import asyncio, io, shutil
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -18,7 +18,8 @@ import filelock, numpy as np, pandas as pd
 from anyio.from_thread import start_blocking_portal
 from PIL import Image
 from tqdm.auto import tqdm
-from ..errors import TellapartError
+from ..errors import os_reason, TellapartError
+from ..machine import cpu_count
 from .credits import credits
 from .fetch import Fetcher, Unfetched
 from .ledger import Ledger
@@ -186,7 +187,7 @@ class _Label:
         if candidate.kind != 'own': return await self.fetch(candidate.url)
         file = Path(url2pathname(urlsplit(candidate.url).path))
         try: return await asyncio.to_thread(photo_bytes, file, self.p.limits, file.name)
-        except OSError as e: raise Unfetched(e.strerror, passing=True) from None
+        except OSError as e: raise Unfetched(os_reason(e), passing=True) from None
 
     def bring(self, data, o):
         "Lay down a photo and its working copy; its row"
@@ -231,7 +232,7 @@ async def _gather(p):
     with Ledger(p.folder) as ledger:
         batch,incoming = _Batch(ledger),p.folder/'incoming'
         shutil.rmtree(incoming, ignore_errors=True) # what a killed run was just taking in
-        with ThreadPoolExecutor(os.cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
+        with ThreadPoolExecutor(cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
             async with Fetcher(timeout=p.timeout, max_bytes=p.limits.max_bytes, own=own, honour_noai=p.honour_noai) as fetch:
                 labels = [_Label(p, o, ledger, fetch, batch, pool) for o in p.labels]
                 running = [asyncio.create_task(o.run(max(2, 32//len(labels)))) for o in labels]

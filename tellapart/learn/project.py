@@ -15,7 +15,7 @@ from textwrap import fill
 from typing import Annotated, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
-from ..errors import TellapartError
+from ..errors import NoProject, os_reason, TellapartError
 from ..photo import Limits
 from .sources import SOURCES
 if sys.version_info >= (3, 11): import tomllib
@@ -168,7 +168,7 @@ def _find(folder):
     "The nearest `tellapart.toml` at or above `folder`"
     for o in (folder, *folder.parents):
         if (o/'tellapart.toml').exists(): return o/'tellapart.toml'
-    raise TellapartError(f"No tellapart.toml in {folder} or above it; go to a project's folder, or make one by: tellapart new NAME LABEL LABEL")
+    raise NoProject(f"No tellapart.toml in {folder} or above it; go to a project's folder, or make one by: tellapart new NAME LABEL LABEL")
 
 # %% ../../notebooks/library/learn/01_project.ipynb #00000011
 def _rehearsal(conf):
@@ -184,7 +184,7 @@ def read_project(
     try: conf = tomllib.loads(file.read_text('utf-8'))
     except FileNotFoundError: raise TellapartError(f"{file} doesn't exist; make a project by: tellapart new NAME LABEL LABEL") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as e: raise TellapartError(f"{file} isn't TOML: {e}; mend it there.") from None
-    except OSError as e: raise TellapartError(f"{file} can't be read: {e.strerror}.") from None
+    except OSError as e: raise TellapartError(f"{file} can't be read: {os_reason(e)}.") from None
     rehearse = os.environ.get('TELLAPART_REHEARSE') == '1'
     try:
         p = Project(**conf)

@@ -18,8 +18,9 @@ from pathlib import Path
 from threading import Thread
 from urllib.request import getproxies
 import tellapart
-from ..errors import TellapartError
+from ..errors import os_reason, TellapartError
 from ..photo import maybe_photo
+from ..use.journal import unescape_formula
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000005
 @dataclass(frozen=True)
@@ -280,9 +281,9 @@ def _rows(file):
             for o in 'URL','Label':
                 if o.lower() not in table.fieldnames:
                     raise TellapartError(f"{file} has no column {o}; its first line should name the columns URL and Label, with a comma between.")
-            for row in table: yield {k: v.strip() for k,v in row.items() if k and v}
+            for row in table: yield {k: unescape_formula(v.strip()) for k,v in row.items() if k and v}
     except OSError as e:
-        raise TellapartError(f"{file} can't be read ({e.strerror}); put a table of addresses there, with the columns URL and Label.") from None
+        raise TellapartError(f"{file} can't be read ({os_reason(e)}); put a table of addresses there, with the columns URL and Label.") from None
     except (UnicodeDecodeError, NotATable): raise TellapartError(f"{file} is no table in UTF-8; save it again, as CSV in UTF-8.") from None
 
 @source(by_term=False)

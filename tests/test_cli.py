@@ -46,6 +46,15 @@ def test_mistakes_are_told_in_a_sentence(tmp_path):
     refused(tellapart('bench', 'speed', cwd=tmp_path), "'speed'", 'answer')
 
 
+def test_a_broken_project_is_told_where_its_export_is_looked_for(tmp_path):
+    "Not that there is no export: only where there is no project at all that is what is wrong"
+    (tmp_path/'tellapart.toml').write_text('name = "x\n')
+    for command in ('classify', 'photo.jpg'), ('sort', '.', '--to', 'sorted'), ('serve',): refused(tellapart(*command, cwd=tmp_path), 'tellapart.toml')
+    refused(tellapart('classify', 'photo.jpg', cwd=tmp_path, TELLAPART_PROJECT='nowhere.toml'), 'nowhere.toml')
+    (tmp_path/'export.pkl').write_text('hello')
+    refused(tellapart('classify', 'photo.jpg', cwd=tmp_path), 'export.pkl is no archive')
+
+
 def test_what_is_not_installed_names_the_extra(tmp_path):
     venv.create(tmp_path/'env')
     python = next((tmp_path/'env').glob('[bS]*/python*'))

@@ -8,6 +8,7 @@ __all__ = ['UNSURE', 'SHEETS', 'UNOPENED', 'SHAPES', 'safe_name', 'alike', 'labe
 
 # %% ../../notebooks/library/use/04a_places.ipynb #00000002
 import os, re, unicodedata
+from itertools import chain, count
 
 # %% ../../notebooks/library/use/04a_places.ipynb #00000005
 _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
@@ -42,10 +43,9 @@ def label_folders(
     "A folder for each label"
     folders,taken = {},{UNSURE, SHEETS, UNOPENED}
     for label in labels:
-        name = safe_name(label)
-        while alike(name) in taken: name = safe_name(name, '_')
-        taken.add(alike(name))
-        folders[label] = name
+        names = (safe_name(label, mark) for mark in chain(('', '_'), (f'_{n}' for n in count(2))))
+        folders[label] = next(o for o in names if alike(o) not in taken)
+        taken.add(alike(folders[label]))
     return folders
 
 # %% ../../notebooks/library/use/04a_places.ipynb #0000000e

@@ -27,7 +27,7 @@ from tellapart.learn.square import square
 from tellapart.learn.train import loaders
 
 LABELS = sorted(['unsure', 'train', 'valid', 'none', 'all', 'total', 'aside', 'photos', 'incoming', 'true', 'nan', '0', '-x', 'sheets', "can't be opened",
-                 'None', 'found', 'usable', 'label', 'file', 'all photos', '1e5', 'items', 'yes', 'marked'])
+                 'found', 'usable', 'label', 'file', 'all photos', '1e5', 'items', 'yes', 'marked'])
 SIDES = dict(train=3, valid=2) # photos of each label
 
 
@@ -51,16 +51,21 @@ def p(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def learn(p, one_thread):
-    "What the course makes of it, up to a learner; and what gathering met"
+def met(p):
+    "What gathering met; the photos are checked, too"
     met = gather(p)
     check(p)
+    return met
+
+
+@pytest.fixture(scope='module')
+def learn(p, met, one_thread):
+    "A learner, as the course makes it"
     set_seed(1)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square('squish', 32),
                       batch_tfms=[Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(loaders(block, p.working, p), resnet18, metrics=error_rate, pretrained=False, cbs=Notes())
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
-    learn.met = met
     return learn
 
 
@@ -70,12 +75,12 @@ def export_pkl(learn, p):
     return p.export
 
 
-def test_from_photos_to_a_trained_model(p, learn):
+def test_from_photos_to_a_trained_model(p, met, learn):
     "Each label has its photos, on their sides, in every table"
     n,all_of = sum(SIDES.values()),len(LABELS)*sum(SIDES.values())
     assert list(p.labels) == LABELS == sorted(learn.dls.vocab)
-    assert dict(learn.met.total) == dict.fromkeys(LABELS, n) == dict(learn.met.usable)
-    said = gathered(p, learn.met)
+    assert dict(met.total) == dict.fromkeys(LABELS, n) == dict(met.usable)
+    said = gathered(p, met)
     assert f'Gathered {all_of} photos' in said and all(f'{n} {o}' in said for o in LABELS) and f'{len(LABELS)} candidates were of no use ({len(LABELS)} no photo)' in said
     table = reasons(p)
     assert list(table.columns) == LABELS and (table.sum() == 1).all()

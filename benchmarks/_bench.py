@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 from PIL import Image
+from tellapart.machine import cpu_count
 
 HERE = Path(__file__).resolve().parent
 
@@ -72,7 +73,7 @@ def memory():
 def _machine():
     "What the figures were measured on"
     model = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').exists() else None
-    return dict(cpu=model[1] if model else platform.processor(), cores=os.cpu_count(), memory_gb=round(psutil.virtual_memory().total/1e9),
+    return dict(cpu=model[1] if model else platform.processor(), cores=cpu_count(), memory_gb=round(psutil.virtual_memory().total/1e9),
                 system=platform.system(), python=platform.python_version())
 
 

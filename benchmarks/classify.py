@@ -4,6 +4,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from tellapart.machine import cpu_count
 
 LABELS = 'badminton', 'squash', 'tennis'
 LEARNED,MEASURED = 60, 134 # photos drawn of each label
@@ -67,7 +68,7 @@ def get_preds(export):
     "fastai, in batches, with as many workers as there are cores"
     learn = loaded(export)
     def labels(files):
-        dl = learn.dls.test_dl(files, bs=64, num_workers=min(os.cpu_count(), len(files)))
+        dl = learn.dls.test_dl(files, bs=64, num_workers=min(cpu_count(), len(files)))
         return [learn.dls.vocab[i] for i in learn.get_preds(dl=dl)[0].argmax(1)]
     return labels
 
@@ -125,7 +126,7 @@ def measure_ray(machines, export, files, said):
     import pyarrow.parquet as pq, ray
     from ray.cluster_utils import Cluster
     from tellapart.use.cluster import answer_all
-    machine,to = dict(num_cpus=os.cpu_count()//machines, object_store_memory=80*2**20),Path(said).with_suffix('')
+    machine,to = dict(num_cpus=cpu_count()//machines, object_store_memory=80*2**20),Path(said).with_suffix('')
     cluster = Cluster(initialize_head=True, head_node_args=machine)
     for _ in range(1, machines): cluster.add_node(**machine)
     os.environ['RAY_ADDRESS'] = cluster.address

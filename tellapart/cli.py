@@ -1,9 +1,10 @@
 "The command line: each command is one call into the package, imported when it is asked for"
 import argparse, os, subprocess, sys
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from .course import PACKED, course, nearest, write_course
-from .errors import TellapartError, need
+from .errors import MissingExtra, need, NoProject, TellapartError
 from .install import EXTRAS, checkout, find_programs, install
 
 
@@ -41,7 +42,7 @@ def _export_file(args):
     try:
         from .learn.project import read_project
         made = read_project().export
-    except TellapartError: made = None # no project at hand, or a machine that only answers
+    except (NoProject, MissingExtra): made = None # a machine that only answers
     if made and made.exists(): return made
     raise TellapartError("There is no export.pkl here: name one with --export FILE, or make one by: tellapart run")
 
@@ -134,9 +135,12 @@ def _bench(args):
     return max(subprocess.call([sys.executable, folder/f'{o}.py', *photos]) for o in ([args.name] if args.name else names))
 
 
+_STATUS = ("Exit status: 0 if it was done, also where some photos couldn't be opened, which their rows say; 1 if it couldn't be done, or there is no answer for any photo, with a "
+           "sentence that says why; 2 if the command isn't understood; 130 after Ctrl-C; 141 if the program that reads the output has ended.")
+
 def _parser():
     "What can be asked for, and how"
-    parser = argparse.ArgumentParser(prog='tellapart', description="Tell things apart from photos of them: from an idea to a web page that answers.")
+    parser = argparse.ArgumentParser(prog='tellapart', epilog=_STATUS, description="Tell things apart from photos of them: from an idea to a web page that answers.")
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
     def command(do):
         p = commands.add_parser(do.__name__[1:], help=do.__doc__, description=do.__doc__[0].upper() + do.__doc__[1:] + '.')
@@ -149,7 +153,7 @@ def _parser():
     arg('folder', metavar='DIR', type=Path, help="made where it is missing; what is there already stays as it is")
     arg = command(_new)
     arg('name', metavar='NAME', help="the project's name")
-    arg('labels', metavar='LABEL', nargs='+', help="what to tell apart, two at least")
+    arg('labels', metavar='LABEL', nargs='+', help="what to tell apart, two at least; after -- if one begins with -")
     arg = command(_run)
     arg('notebooks', metavar='NOTEBOOK', nargs='*', help="such as 03_train; 01 to 05 if none is named")
     arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
@@ -197,12 +201,30 @@ def _parser():
 
 def main(
     argv:list[str]|None=None, # Arguments; those of the process if `None`
-)->int: # What the process should exit with: 0 if all went well
+)->int: # What the process should exit with, as `_STATUS` says
     "Run one command; what a person can put right is told in one sentence"
-    args = _parser().parse_args(argv)
+    for o in sys.stdout, sys.stderr:
+        if hasattr(o, 'reconfigure'): o.reconfigure(errors='backslashreplace') # consoles and files that have no 犬 get \\u72ac
+    try:
+        try: return _do(_parser().parse_args(argv))
+        finally: print(end='', flush=True) # here, as what fails at the very end can't be caught
+    except BrokenPipeError:
+        _drop_output()
+        return 141
+
+
+def _do(args):
+    "Run the command of `args`; what `main` returns"
     try: return args.do(args) or 0
     except TellapartError as e: print(f"tellapart: {e}", file=sys.stderr)
     except KeyboardInterrupt:
         print("tellapart: Stopped.", file=sys.stderr)
         return 130
     return 1
+
+
+def _drop_output():
+    "Let what may still be said go nowhere, as there is nobody who reads it"
+    null = os.open(os.devnull, os.O_WRONLY)
+    for o in sys.stdout, sys.stderr:
+        with suppress(AttributeError, OSError): os.dup2(null, o.fileno())

@@ -1,5 +1,5 @@
 "What the tests share: a browser, free ports, and the README's pictures"
-import io, socket
+import io, signal, socket
 from pathlib import Path
 import numpy as np
 import pytest
@@ -24,6 +24,14 @@ def browser():
         b = p.chromium.launch(executable_path=path, args=FLAGS)
         yield b
         b.close()
+
+
+@pytest.fixture
+def ctrl_c():
+    "Ctrl-C is heard, here and in programs that are started from here, also where the tests run in the background and were told to ignore it"
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

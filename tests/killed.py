@@ -2,7 +2,7 @@
 import io, json, os, sys
 from tellapart.use.sort import sort
 
-STEPS = {'rename', 'unlink', 'link', 'symlink', 'mkdir', 'utime', 'sendfile', 'truncate', 'write'}
+STEPS = {'open', 'rename', 'unlink', 'link', 'symlink', 'mkdir', 'utime', 'sendfile', 'truncate', 'write'}
 
 
 def run(tell, stop, number, *args):
@@ -11,6 +11,7 @@ def run(tell, stop, number, *args):
     def watch(frame, event, call):
         nonlocal steps
         if event not in ('c_call', 'c_return') or call.__name__ not in STEPS: return
+        if call.__name__ == 'open' and call is not os.open: return
         if call.__name__ in ('write', 'truncate') and not isinstance(call.__self__, io.FileIO): return # other streams
         steps += 1
         os.write(tell, b'.')

@@ -141,7 +141,7 @@ def test_serve_on_a_port_that_is_taken(app, export_pkl):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="Windows has no SIGINT for one process")
-def test_ctrl_c_stops_the_server(export_pkl, free_port):
+def test_ctrl_c_stops_the_server(export_pkl, free_port, ctrl_c):
     with served(command(export_pkl, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=export_pkl.parent) as server:
         server.send_signal(signal.SIGINT)
         assert server.wait(20) == 0

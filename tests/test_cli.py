@@ -77,6 +77,13 @@ def test_says_which_export_answers_and_what_is_newer(export_pkl, tmp_path):
     with socket.create_server(('127.0.0.1', 0)) as s:
         done = tellapart('serve', '--export', own, '--port', str(s.getsockname()[1]), cwd=tmp_path, TELLAPART_PROJECT='')
     assert 'trained since' in done.stderr and 'is taken' in done.stderr
+def test_a_broken_project_is_told_where_its_export_is_looked_for(tmp_path):
+    "Not that there is no export: only where there is no project at all that is what is wrong"
+    (tmp_path/'tellapart.toml').write_text('name = "x\n')
+    for command in ('classify', 'photo.jpg'), ('sort', '.', '--to', 'sorted'), ('serve',): refused(tellapart(*command, cwd=tmp_path), 'tellapart.toml')
+    refused(tellapart('classify', 'photo.jpg', cwd=tmp_path, TELLAPART_PROJECT='nowhere.toml'), 'nowhere.toml')
+    (tmp_path/'export.pkl').write_text('hello')
+    refused(tellapart('classify', 'photo.jpg', cwd=tmp_path), 'export.pkl is no archive')
 
 
 def test_what_is_not_installed_names_the_extra(tmp_path):

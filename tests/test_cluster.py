@@ -8,6 +8,7 @@ from tellapart.use.model import Classifier
 
 ray = pytest.importorskip('ray', reason="the extra `ray` isn't installed")
 import fsspec, pyarrow.parquet as pq
+from fsspec.implementations.memory import MemoryFileSystem
 from tellapart.use.cluster import Answering, answer_all, missing, plan
 
 
@@ -71,6 +72,72 @@ def test_from_a_store_shard_by_shard(export_pkl, folder, store):
     with pytest.raises(TellapartError, match='has the answers for memory://photos'): plan('memory://others', to, export)
     with pytest.raises(TellapartError, match='has the answers of another export.pkl'): plan('memory://photos', to, b'another')
     with pytest.raises(TellapartError, match='There is no photo in memory://nothing'): plan('memory://nothing', 'memory://elsewhere', export)
+
+
+class Guarded(MemoryFileSystem):
+    "A store that forbids some of its objects, and is too busy for others"
+    protocol = 'guarded'
+    refused,asked = {},[] # the errors by name; what was asked for
+
+    @classmethod
+    def _strip_protocol(cls, path): return super()._strip_protocol(path.replace('guarded://', 'memory://'))
+
+    def cat_file(self, path, *args, **kwargs):
+        name = path.rpartition('/')[2]
+        if not name.endswith(('.parquet', '.pkl', '.json')): self.asked.append(name)
+        if name in self.refused: raise self.refused[name]
+        return super().cat_file(path, *args, **kwargs)
+
+fsspec.register_implementation('guarded', Guarded, clobber=True)
+
+
+@pytest.fixture
+def here(monkeypatch):
+    "No other machines: a store of ours is known in this process alone"
+    monkeypatch.setattr(cluster, '_spread', lambda to, shards: map(json.loads, Answering(to)(dict(shard=shards))['found']))
+
+
+def test_what_a_store_refuses_does_not_stop_a_run(export_pkl, store, here, monkeypatch, capsys):
+    "Each run ends; those photos have a reason, and the next run tries them again, and no others"
+    fs,photos = fsspec.filesystem('guarded'),sorted(o for o in store.find('/photos') if '/project' in o)
+    fs.mv(photos[0], odd := '/photos/what? [1] *.png') # no pattern, only a name
+    names = [o.rpartition('/')[2] for o in photos[1:3]]
+    monkeypatch.setattr(Guarded, 'refused', {names[0]: PermissionError('Forbidden'), names[1]: TimeoutError()})
+    def run():
+        Guarded.asked.clear()
+        assert main(['sort', 'guarded://photos/', '--to', 'guarded://sorted', '--ray', '--export', str(export_pkl)]) == 0
+        return capsys.readouterr().out,{o.rpartition('/')[2]: v for o,v in answers(fs, '/sorted').items()}
+    def reasons(): return sorted(o['reason'] for o in pq.read_table('/sorted/answers/000000.parquet', filesystem=store).to_pylist() if not o['label'])[:2]
+    said,first = run()
+    assert "In 1 of them are photos that couldn't be read; the same command tries those again." in said and len(Guarded.asked) == 13
+    assert {k for k,v in first.items() if not v[0]} == {*names, 'broken.jpg'}
+    assert reasons() == ["It can't be read: Forbidden.", "It can't be read: TimeoutError."] and first[odd.rpartition('/')[2]][0]
+    Guarded.refused.pop(names[1])
+    said,second = run()
+    assert sorted(Guarded.asked) == sorted(names) and 'Answered 2 photos' in said and '11 had been answered before' in said
+    assert second[names[1]][0] and second == first | {names[1]: second[names[1]]}
+    Guarded.refused.clear()
+    said,third = run()
+    assert Guarded.asked == [names[0]] and third[names[0]][0] and "couldn't be read" not in said
+    assert run()[1] == third and not Guarded.asked
+
+
+def test_where_nothing_can_be_read(export_pkl, store, here, monkeypatch, capsys):
+    "That is no success; but once it can be read, the same command does the rest"
+    names = {o.rpartition('/')[2] for o in store.find('/photos')}
+    monkeypatch.setattr(Guarded, 'refused', dict.fromkeys(names, PermissionError('Forbidden')))
+    command = ['sort', 'guarded://photos', '--to', 'guarded://sorted', '--ray', '--export', str(export_pkl)]
+    assert main(command) == 1
+    assert "There is no answer for any of 13 photos: the column reason of guarded://sorted/answers says why" in capsys.readouterr().err
+    monkeypatch.setattr(Guarded, 'refused', {})
+    assert main(command) == 0
+
+
+@pytest.mark.parametrize('to', ['{0}/', '{0}/sorted', '{0}/../photos/sorted/', 'file://{0}/sorted', 'local://{0}'])
+def test_answers_do_not_go_where_photos_are(export_pkl, folder, to, capsys):
+    for place in folder, f'{folder}/', f'file://{folder}/':
+        assert main(['sort', str(place), '--to', to.format(folder), '--ray', '--export', str(export_pkl)]) == 1
+        assert 'where photos are looked for' in capsys.readouterr().err
 
 
 def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):

@@ -3,6 +3,7 @@ import os, shutil, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest
+from tellapart.machine import cpu_count
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = sorted(o for o in (ROOT/'notebooks/library').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
@@ -16,7 +17,7 @@ def nbdev(command, *args, cwd=ROOT):
 @pytest.fixture(scope='module')
 def runs():
     "All notebooks, one for each core at a time"
-    with ThreadPoolExecutor(os.cpu_count()) as pool: yield {o: pool.submit(nbdev, 'test', o) for o in NOTEBOOKS}
+    with ThreadPoolExecutor(cpu_count()) as pool: yield {o: pool.submit(nbdev, 'test', o) for o in NOTEBOOKS}
 
 
 @pytest.mark.parametrize('notebook', NOTEBOOKS, ids=lambda o: o.stem)

@@ -116,6 +116,14 @@ def test_in_a_tree(export_pkl, p, tmp_path, shape, capsys):
     assert f"Came into the ledger of rackets: 1 (1 {other(row.label)})." in review(capsys, to, p)
 
 
+def test_where_nothing_is_left(to, p, capsys):
+    "That is no success"
+    for o,_ in rows(to/CSV):
+        if o.to: (to/o.to).unlink()
+    assert main(['review', str(to), '--project', str(p.file)]) == 1
+    assert 'None of the 8 photos' in capsys.readouterr().err and ledger(p).source.unique().tolist() == ['web']
+
+
 def test_mistakes_are_told_in_a_sentence(p, tmp_path, capsys):
     assert main(['review', str(tmp_path), '--project', str(p.file)]) == 1
     assert re.fullmatch(r'tellapart: There is no \S+sorted\.csv; name the folder that photos were sorted into\.\n', capsys.readouterr().err)

@@ -113,7 +113,7 @@ def test_saved_outputs_are_clean(folder):
 
 
 @pytest.mark.skipif(sys.platform == 'win32', reason="a process can't be sent Ctrl-C alone on Windows")
-def test_ctrl_c_stops_the_kernel_too(folder):
+def test_ctrl_c_stops_the_kernel_too(folder, ctrl_c):
     before = notebook(folder/'a.ipynb', 'import os, time\nprint(os.getpid())\ntime.sleep(600)')
     p = start(folder, 'a.ipynb', '--save')
     p.stdout.readline()

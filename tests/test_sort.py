@@ -1,5 +1,5 @@
 "Sorting a folder as its owner would: what goes where, what stays, what a kill leaves, and the way back"
-import csv, hashlib, json, ntpath, os, random, shutil, signal, subprocess, sys, tempfile
+import csv, hashlib, json, ntpath, os, random, shutil, signal, sqlite3, subprocess, sys, tempfile
 from collections import Counter
 from pathlib import Path, PureWindowsPath
 import pytest
@@ -7,13 +7,14 @@ from PIL import Image
 from test_use import change_meta, rewrite
 from tellapart.cli import main
 from tellapart.use import sort as module
-from tellapart.use.journal import CSV, Journal
+from tellapart.use.journal import CSV, Journal, rows
 from tellapart.use.model import Classifier
 from tellapart.paths import alike, safe_name
 from tellapart.use.places import SHAPES, folder_for, label_folders
 
 posix = pytest.mark.skipif(os.name == 'nt', reason="Windows has no such thing")
 SHM = Path('/dev/shm')
+EMPTY = hashlib.sha256().hexdigest() # a name that was taken for a photo that hadn't come yet
 
 
 @pytest.fixture
@@ -163,6 +164,72 @@ def test_to_another_file_system(export_pkl, folder, how, tmp_path, capsys):
         assert content(folder) == before and not placed(to)
 
 
+@pytest.mark.parametrize('how', ['copy', 'move', 'link'])
+def test_a_file_that_comes_at_the_same_moment(export_pkl, folder, tmp_path, monkeypatch, how):
+    "What another program puts where a photo is just going stays what it is, and the photo goes beside it"
+    before,find,theirs = content(folder),module.find_place,set()
+    def find_place(journal, *args):
+        to,there = find(journal, *args)
+        if not theirs: Path(journal.at(to)).write_text('theirs'); theirs.add(to)
+        return to,there
+    for o in Classifier(export_pkl).labels: (tmp_path/'sorted'/o).mkdir(parents=True)
+    monkeypatch.setattr(module, 'find_place', find_place)
+    module.sort(folder, tmp_path/'sorted', export_pkl, how)
+    went = placed(tmp_path/'sorted')
+    assert (tmp_path/'sorted'/theirs.pop()).read_text() == 'theirs' and len(went) == 10 and set(went.values()) > set(before.values()) - set(content(folder).values())
+    main(['undo', str(tmp_path/'sorted')])
+    assert content(folder) == before and len(placed(tmp_path/'sorted')) == 1
+
+
+def test_each_table_that_was_undone_is_kept(export_pkl, folder, tmp_path):
+    "Also where it takes less than a second"
+    sort(export_pkl, folder, to := tmp_path/'sorted')
+    one = (to/CSV).read_bytes()
+    for _ in range(3):
+        (to/CSV).write_bytes(one)
+        main(['undo', str(to)])
+    assert len(list(to.glob('undone-*.csv'))) == 3 and all(o.read_bytes() == one for o in to.glob('undone-*.csv'))
+
+
+@posix
+def test_undo_goes_on_after_a_kill(export_pkl, folder, tmp_path):
+    "The name that was taken for a photo on its way back is no file that is in its way"
+    before,to = content(folder),tmp_path/'sorted'
+    sort(export_pkl, folder, to, '--move')
+    Path(next(o['path'] for o in table(to) if o['to'])).touch()
+    main(['undo', str(to)])
+    assert content(folder) == before
+
+
+def test_nothing_that_is_left_is_open(export_pkl, tmp_path):
+    with Journal(str(tmp_path/CSV)) as journal: done = journal.done
+    with pytest.raises(sqlite3.ProgrammingError, match='closed'): done.taken('a.jpg')
+
+
+def test_what_a_spreadsheet_would_compute(export_pkl, folder, tmp_path):
+    "Whatever labels are called, no cell of the table begins like a formula; and what it says is read back as it was"
+    labels = ['=HYPERLINK("https://example.com")', '-x', "'=1"]
+    odd = rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(labels=labels))
+    before,to = content(folder),tmp_path/'sorted'
+    sort(odd, folder, to)
+    cells = [o for row in table(to) for o in row.values()]
+    assert any(o.startswith("'=HYPERLINK") or o.startswith("'-x") for o in cells) and not any(o.startswith(tuple('=+-@')) for o in cells)
+    assert {o.label for o,_ in rows(to/CSV)} <= {*labels, ''} and all((to/o.to).exists() for o,_ in rows(to/CSV) if o.to)
+    main(['undo', str(to)])
+    assert not placed(to) and content(folder) == before
+
+
+def test_where_no_photo_can_be_opened(export_pkl, tmp_path, capsys):
+    "That is no success; but with one more photo that can be, it is"
+    (folder := tmp_path/'photos').mkdir()
+    for o in 'ab': (folder/f'{o}.jpg').write_text('gone')
+    for more in ['--dry-run'], []:
+        assert sort(export_pkl, folder, tmp_path/'sorted', *more) == 1
+        refused(capsys, 'There is no answer for any of 2 photos')
+    shutil.copy(next(export_pkl.parent.glob('photos/*/*')), folder)
+    for more in ['--dry-run'], [], []: assert sort(export_pkl, folder, tmp_path/'sorted', *more) == 0
+
+
 def test_undo_removes_nothing_that_is_the_last_of_its_kind(export_pkl, folder, tmp_path, capsys):
     to = tmp_path/'sorted'
     sort(export_pkl, folder, to)
@@ -206,7 +273,7 @@ def test_once_more_takes_what_is_new(export_pkl, folder, tmp_path, capsys):
 
 
 @pytest.fixture
-def stopped():
+def stopped(ctrl_c):
     "Sort in a process that gets a signal at a given moment; how many moments there were"
     with subprocess.Popen([sys.executable, Path(__file__).parent/'killed.py'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
         def run(*args):
@@ -238,7 +305,7 @@ def test_a_kill_at_any_moment_loses_nothing(export_pkl, folder, tmp_path, stoppe
         for stop in random.Random(how).sample(range(1, steps), 5 if elsewhere or how == 'link' else 10):
             fresh()
             run(stop)
-            assert {*content(folder).values(), *content(to).values()} == set(content(was).values()), stop
+            assert {*content(folder).values(), *content(to).values()} - {EMPTY} == set(content(was).values()), stop
             done = (to/CSV).read_bytes() if (to/CSV).exists() else b''
             run()
             assert state() == expected, stop

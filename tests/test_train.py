@@ -111,7 +111,7 @@ def test_the_best_epoch_is_kept(photos, capsys):
 
 
 @pytest.mark.parametrize('epoch,said', [(1, 'Stopped: kept is epoch 0, the best so far'), (0, 'Stopped before the end of an epoch')])
-def test_ctrl_c_keeps_the_best_and_goes_on(photos, capsys, epoch, said):
+def test_ctrl_c_keeps_the_best_and_goes_on(photos, ctrl_c, capsys, epoch, said):
     "Also in the first half of fine_tune, whose second half isn't begun then; afterwards training can begin anew"
     learn = learner(data(photos), cbs=[stop := At(epoch, lambda: signal.raise_signal(signal.SIGINT))])
     learn.fine_tune(3, 1e-3, freeze_epochs=2)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from tellapart.cli import main
+from tellapart.machine import cpu_count
 from tellapart.photo import open_photo
 from tellapart.use.model import FORMAT, Classifier, ExportError, read_meta
 
@@ -23,7 +24,7 @@ def rewrite(export_pkl, path, change):
 def change_meta(**kw): return lambda name, content: json.dumps(json.loads(content) | kw).encode() if name.endswith('meta.json') else content
 
 
-@pytest.mark.parametrize('module', ['photo', 'errors', 'cli', 'use.model', 'use.classify', 'use.app', 'use.serve', 'use.places', 'use.journal', 'use.sheets', 'use.sort', 'use.cluster'])
+@pytest.mark.parametrize('module', ['photo', 'errors', 'machine', 'cli', 'use.model', 'use.classify', 'use.app', 'use.serve', 'use.places', 'use.journal', 'use.sheets', 'use.sort', 'use.cluster'])
 def test_importing_stays_light(module):
     "Nothing of the half that learns comes along"
     code = f'import sys, tellapart.{module}; print(*{{o.split(".")[0] for o in sys.modules}})'
@@ -133,7 +134,13 @@ def test_many_can_be_left_early(export_pkl):
     next(answers)
     assert threading.active_count() > before
     answers.close()
-    assert threading.active_count() == before and len(taken) <= 4*2*(os.cpu_count() + 1)
+    assert threading.active_count() == before and len(taken) <= 4*2*(cpu_count() + 1)
+
+
+@pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason="only Linux binds a process to cores")
+def test_no_more_threads_than_the_process_may_use(export_pkl):
+    code = f'import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from tellapart.use.model import Classifier; print(Classifier({str(export_pkl)!r}).threads)'
+    assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '1\n'
 
 
 def test_threads_share_a_classifier(export_pkl):

@@ -12,6 +12,7 @@ import numpy as np, pandas as pd
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm.auto import tqdm
 from ..errors import TellapartError, writing
+from ..machine import cpu_count
 from .credits import credits
 from .examine import working_copy
 from .gather import keep_to_labels
@@ -44,7 +45,7 @@ def working_copies(
 )->dict: # Name → reason, for photos that can't be opened any more
     "Make the working copies that are missing"
     broken,some = {},100 # photos that a thread sees to at once, so that few rows are unpacked at a time
-    with ThreadPoolExecutor(os.cpu_count()) as pool, tqdm(total=len(df), desc='working copies', unit='photo', leave=False) as bar:
+    with ThreadPoolExecutor(cpu_count()) as pool, tqdm(total=len(df), desc='working copies', unit='photo', leave=False) as bar:
         # Pillow decodes and resizes outside Python's lock
         for o in pool.map(lambda i: {row['file']: _copy(row, p) for row in df[i:i+some].to_dict('records')}, range(0, len(df), some)):
             broken |= {file: why for file,why in o.items() if why}

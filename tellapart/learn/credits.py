@@ -15,6 +15,7 @@ from jinja2 import Environment
 from ..errors import writing
 from .ledger import Ledger
 from .project import Project
+from ..use.journal import escape_formula
 
 # %% ../../notebooks/library/learn/07c_credits.ipynb #00000005
 def _address(text):
@@ -25,9 +26,8 @@ def _address(text):
 
 # %% ../../notebooks/library/learn/07c_credits.ipynb #00000008
 def _harmless(cell):
-    "`cell` as a spreadsheet will show it, and not run it"
-    cell = ''.join(c if c.isprintable() else ' ' for c in cell).strip()
-    return f"'{cell}" if cell.startswith(tuple('=+-@＝＋－＠')) else cell
+    "`cell` on one line, as a spreadsheet will show it, and not run it"
+    return escape_formula(''.join(c if c.isprintable() else ' ' for c in cell).strip())
 
 # %% ../../notebooks/library/learn/07c_credits.ipynb #0000000b
 COLUMNS = ['file', 'label', 'title', 'creator', 'licence', 'licence_url', 'page', 'url', 'source']

@@ -6,7 +6,7 @@
 __all__ = ['keep_to_labels', 'gather', 'gathered']
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000002
-import asyncio, os, shutil
+import asyncio, shutil
 from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from itertools import islice, zip_longest
@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np, pandas as pd
 from anyio.from_thread import start_blocking_portal
 from tqdm.auto import tqdm
-from ..errors import listed, TellapartError
+from ..errors import listed, os_reason, TellapartError
+from ..machine import cpu_count
 from ..paths import file_at
 from .credits import credits
 from .examine import examine
@@ -182,7 +183,7 @@ class _Label:
         "The bytes of a candidate, from the network or from a file of one's own"
         if candidate.kind != 'own': return await self.fetch(candidate.url)
         try: return await asyncio.to_thread(photo_bytes, file := file_at(candidate.url), self.p.limits, file.name)
-        except (OSError, ValueError) as e: raise Unfetched(getattr(e, 'strerror', None) or 'no such file', passing=True) from None # a NUL in a name is a ValueError
+        except (OSError, ValueError) as e: raise Unfetched(os_reason(e) if isinstance(e, OSError) else 'no such file', passing=True) from None # a NUL in a name is a ValueError
 
     def bring(self, data, o):
         "Lay down a photo and its working copy; its row"
@@ -243,7 +244,7 @@ async def _gather(p):
             own = demo_hosts(demo_web(p))
         batch,incoming = _Batch(ledger),p.folder/'incoming'
         shutil.rmtree(incoming, ignore_errors=True) # what a killed run was just taking in
-        with ThreadPoolExecutor(os.cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
+        with ThreadPoolExecutor(cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
             async with Fetcher(timeout=p.timeout, max_bytes=p.limits.max_bytes, own=own, honour_noai=p.honour_noai) as fetch:
                 labels = [_Label(p, o, ledger, fetch, batch, pool) for o in p.labels]
                 running = [asyncio.create_task(o.run(max(2, 32//len(labels)))) for o in labels]

@@ -6,7 +6,6 @@
 __all__ = ['NEAR', 'SIDE', 'SURE', 'SAME', 'phash', 'near_pairs', 'thumbnail', 'difference', 'alike', 'confirmed', 'linked']
 
 # %% ../../notebooks/library/learn/07a_near.ipynb #00000002
-import os
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -15,6 +14,7 @@ from PIL import Image, ImageFilter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
+from ..machine import cpu_count
 from ..photo import NotAPhoto, open_photo
 
 # %% ../../notebooks/library/learn/07a_near.ipynb #00000005
@@ -42,7 +42,7 @@ def near_pairs(
 )->np.ndarray: # (pairs, 3): two positions, the smaller first, and the bits in which they differ
     "Find the pairs of photos that may be the same picture"
     words = np.frombuffer(bytes.fromhex(''.join(hashes)), 'uint64').reshape(-1, 4).T.copy()
-    with ThreadPoolExecutor(os.cpu_count()) as pool: # NumPy counts bits outside Python's lock
+    with ThreadPoolExecutor(cpu_count()) as pool: # NumPy counts bits outside Python's lock
         found = list(pool.map(lambda i: _near(words, i, most), range(0, len(hashes), 64)))
     return np.concatenate([np.empty((0, 3), int), *found])
 

@@ -16,7 +16,7 @@ from textwrap import fill
 from typing import Annotated, Literal
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, field_validator
 from pydantic.dataclasses import dataclass
-from ..errors import TellapartError, writing
+from ..errors import NoProject, os_reason, TellapartError, writing
 from ..paths import alike, as_text, composed, safe_name
 from ..photo import Limits
 from .sources import SOURCES
@@ -229,7 +229,7 @@ def _find(folder):
     "The nearest `tellapart.toml` at or above `folder`"
     for o in (folder, *folder.parents):
         if (o/'tellapart.toml').exists(): return o/'tellapart.toml'
-    raise TellapartError(f"No tellapart.toml in {folder} or above it; go to a project's folder, or make one by: tellapart new NAME LABEL LABEL")
+    raise NoProject(f"No tellapart.toml in {folder} or above it; go to a project's folder, or make one by: tellapart new NAME LABEL LABEL")
 
 # %% ../../notebooks/library/learn/01_project.ipynb #00000011
 def _rehearsal(conf):
@@ -245,7 +245,7 @@ def read_project(
     try: conf = _parsed(file.read_text('utf-8-sig'), file) # Notepad writes a byte order mark
     except FileNotFoundError: raise TellapartError(f"{file} doesn't exist; make a project by: tellapart new NAME LABEL LABEL") from None
     except UnicodeDecodeError: raise TellapartError(f"{file} isn't text in UTF-8; save it again in UTF-8.") from None
-    except OSError as e: raise TellapartError(f"{file} can't be read: {e.strerror}.") from None
+    except OSError as e: raise TellapartError(f"{file} can't be read: {os_reason(e)}.") from None
     rehearse = os.environ.get('TELLAPART_REHEARSE') == '1'
     try:
         p = Project(**conf)

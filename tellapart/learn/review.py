@@ -10,6 +10,7 @@ import json, os
 from collections import Counter
 from pathlib import Path
 from tqdm.auto import tqdm
+from ..errors import TellapartError
 from .examine import examine
 from .ledger import Ledger
 from .project import Project
@@ -80,14 +81,15 @@ def _take(ledger, p, path, row, label):
 
 # %% ../../notebooks/library/learn/12_review.ipynb #0000000b
 def review(
-    folder:str|Path, # Where `tellapart sort` put photos. Raises `TellapartError` if it didn't
+    folder:str|Path, # Where `tellapart sort` put photos. Raises `TellapartError` if it didn't, or if none of them is there
     p:Project, # Whose next training learns from it
 ):
     "Learn from photos that were moved to the folder of another label"
     file = find_table(folder)
     found,others,odd = moved(file, p.labels)
-    new,rest = learn(p, os.path.dirname(file), found)
     every = len(found) + others.total() + odd.total()
+    if every and others['gone or changed'] == every: raise TellapartError(f"None of the {every:,} photos that were sorted into {folder} is there any more; name the folder that they are in now.")
+    new,rest = learn(p, os.path.dirname(file), found)
     print(f"Moved to another label: {len(found):,} of {every:,} sorted photos{counted(others, '; others: ')}.")
     for name,n in odd.items(): print(f"In {printable(name)!r}, which is no label of {p.name}: {n:,}; rename the folder if it should be one.")
     print(f"Came into the ledger of {p.name}: {new.total():,}{counted(new, ' (', ')')}{counted(rest, '; ')}.")

@@ -19,9 +19,10 @@ from pathlib import Path
 from threading import Thread
 from urllib.request import getproxies
 import tellapart
-from ..errors import listed, TellapartError
+from ..errors import listed, os_reason, TellapartError
 from ..paths import alike, as_text, file_at, hidden, names_in, sought
 from ..photo import begins_as_photo, maybe_photo
+from ..use.journal import unescape_formula
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #00000005
 @dataclass(frozen=True)
@@ -306,12 +307,12 @@ def _rows(file, lost):
             at += len(lines)
             lines.clear()
             for row in table:
-                if _closed(lines): yield {k: text for k,v in row.items() if k and v and (text := v.strip())}
+                if _closed(lines): yield {k: text for k,v in row.items() if k and v and (text := unescape_formula(v.strip()))}
                 else: lost[at + 1] = len(lines)
                 at += len(lines)
                 lines.clear()
     except OSError as e:
-        raise TellapartError(f"{file} can't be read ({e.strerror}); put a table of addresses there, with the columns URL and Label.") from None
+        raise TellapartError(f"{file} can't be read ({os_reason(e)}); put a table of addresses there, with the columns URL and Label.") from None
     except UnicodeDecodeError: raise TellapartError(f"{file} is no table in UTF-8; save it again, as CSV in UTF-8.") from None
     except _csv.Error as e: raise TellapartError(f"{file} can't be read beyond line {at + 1} ({e}); most often a quote isn't closed there.") from None
 

@@ -18,11 +18,12 @@ from types import SimpleNamespace
 from urllib.request import Request, urlopen
 import psutil, timm, torch
 from fastai.vision.all import (Adam, Callback, CancelFitException, DataBlock, DataLoader, DataLoaders, L, Learner, MixedPrecision,
-                               OptimWrapper, defaults, get_model, model_meta, no_random, params)
+                               OptimWrapper, get_model, model_meta, no_random, params)
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
 from torch.amp import GradScaler, autocast
 from torchvision.models import get_model_weights
 from ..errors import TellapartError
+from ..machine import cpu_count
 from .project import Project
 
 # %% ../../notebooks/library/learn/09_train.ipynb #00000005
@@ -96,7 +97,7 @@ _WORKER = 1e9 # bytes of memory that a worker may take
 def _workers(batch):
     "How many workers have room, if a batch takes as many bytes as `batch`"
     shm = shutil.disk_usage('/dev/shm').free if Path('/dev/shm').exists() else math.inf
-    return int(min(defaults.cpus, 8, psutil.virtual_memory().available//_WORKER, shm//(4*batch)))
+    return int(min(cpu_count(), 8, psutil.virtual_memory().available//_WORKER, shm//(4*batch)))
 
 def _batch_size(p, photos):
     "How many photos make a batch, of as many as there are; a line where that is less than the project wants"
@@ -207,7 +208,8 @@ def _in_a_sentence(learn):
         raise TellapartError(f"The loss isn't a number any more in epoch {learn.epoch}, most often because the learning rate is too high ({lr:.1g} then): "
                              "try a tenth of it, as train.lr in the project's file.") from None
     except FileNotFoundError as e: # a worker tells of it in its message alone
-        file = e.filename or re.search(r"No such file or directory: '(.*)'", str(e))[1]
+        told = re.search(r"No such file or directory: '(.*)'", str(e))
+        file = e.filename or (told[1] if told else 'A photo')
         raise TellapartError(f"{file} has gone since the check: run 02_check again, and then this notebook from the top.") from None
     except AssertionError as e: # timm's
         if not (only := re.search(r"Input \w+ \(\d+\) doesn't match model \((\d+)\)", str(e))): raise

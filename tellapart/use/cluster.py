@@ -6,28 +6,46 @@
 __all__ = ['SHARD', 'plan', 'missing', 'Answering', 'answer_all']
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000002
-import json, logging, os, tempfile
+import json, logging, os, posixpath, tempfile
 from collections import Counter
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from tqdm.auto import tqdm
-from ..errors import TellapartError, need, writing
+from ..errors import need, os_reason, TellapartError, writing
 from ..paths import hidden
 from ..photo import Limits, maybe_photo
+from .classify import check_some, printable
 from .journal import Row
 from .model import Classifier, GPU
-from .sort import answered, counted, photos, pile
+from .places import label_folders, UNOPENED
+from .sort import answered, counted, photos, pile, same_folder
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000005
 def _address(place):
     "A path or an address as every machine understands it"
-    return str(place) if '://' in str(place) else os.path.realpath(place)
+    if '://' not in str(place): return os.path.realpath(place)
+    fs,path = _store(str(place))
+    if 'file' in fs.protocol: return os.path.realpath(path)
+    return str(place).rstrip('/') if path.strip('/') else str(place)
 
 def _store(place):
     "The file system of an address, and the path on it"
     from fsspec.core import url_to_fs
     try: return url_to_fs(place)
     except (ImportError, ValueError) as e: raise TellapartError(f"{place} can't be reached: {e}.") from None
+
+def _holds(folder, place):
+    "Whether a place lies in a folder, or is that folder, however the two are written"
+    (fs,top),(other,path) = _store(folder),_store(place)
+    if 'file' in fs.protocol and 'file' in other.protocol: return any(same_folder(top, str(o)) for o in (path, *Path(path).parents))
+    top,path = (PurePosixPath(posixpath.normpath('/' + o.strip('/'))) for o in (top, path))
+    return fs == other and path.is_relative_to(top)
+
+def _names(fs, folder):
+    "The names in a folder; none where a store, to which folders are parts of names, knows nothing of it"
+    fs.invalidate_cache(folder)
+    try: return {os.path.basename(o) for o in fs.ls(folder, detail=False)}
+    except FileNotFoundError: return set()
 
 def _write(fs, path, data):
     "Write a file, whole or not at all"
@@ -60,7 +78,7 @@ def _listed(folder, met):
         for name in [o for o in folders if hidden(o)]: met['hidden'] += bool(folders.pop(name))
         for name,file in files.items():
             if hidden(name): met['hidden'] += 1
-            elif file['size'] > Limits.max_bytes or not maybe_photo(name): met['of another kind'] += 1
+            elif (file['size'] or 0) > Limits.max_bytes or not maybe_photo(name): met['of another kind'] += 1
             else: yield fs.unstrip_protocol(file['name'])
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #0000000a
@@ -74,10 +92,10 @@ def plan(
 )->dict: # `folder`, `photos`, `shards`; `met` counts what was left alone, by kind. Raises `TellapartError` where there are no photos
     "Deal the photos of a folder into shards, unless that has been done"
     fs,root = _store(to)
-    if f'{to}/'.startswith(f'{folder}/'):
+    if _holds(folder, to):
         raise TellapartError(f"{to} lies in {folder}, where photos are looked for; choose a place outside of it with --to.")
     if fs.exists(f'{root}/plan.json'): return _kept(fs, root, folder, to, export)
-    for o in 'plan','answers': fs.makedirs(f'{root}/{o}', exist_ok=True)
+    for o in 'plan','answers','unread': fs.makedirs(f'{root}/{o}', exist_ok=True)
     found,n,shards = _listed(folder, met := Counter()),0,0
     while some := list(islice(found, shard)):
         _write(fs, f'{root}/plan/{shards:06}.parquet', _parquet([dict(path=o) for o in some]))
@@ -101,21 +119,25 @@ def missing(
     to:str, # Where the plan is
     shards:int, # How many it has
 )->list[str]: # Their names
-    "The shards that haven't been answered yet"
+    "The shards that haven't been answered yet, or not for all of their photos"
     fs,root = _store(to)
-    there = {os.path.basename(o) for o in fs.ls(f'{root}/answers', detail=False)}
+    there = _names(fs, f'{root}/answers') - _names(fs, f'{root}/unread')
     return [o for o in (f'{i:06}.parquet' for i in range(shards)) if o not in there]
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #0000000e
-def _fetched(fs, rows, gone):
-    "Each of `rows` with its photo's content; those whose photo is gone go into `gone`"
+_UNREAD = "It can't be read: " # With this begins the reason of a photo that is tried again by the next run
+
+def _fetched(fs, rows, lost):
+    "Each of `rows` with its photo's content; those whose photo doesn't come go into `lost`"
     while some := list(islice(rows, 32)):
-        got = fs.cat([o.path for o in some], on_error='return')
-        for row in some:
-            match got[fs._strip_protocol(row.path)]:
-                case bytes() as data: yield row, data
-                case FileNotFoundError(): gone.append(row._replace(reason="It is gone."))
-                case error: raise error
+        for row,got in zip(some, fs.cat_ranges([fs._strip_protocol(o.path) for o in some], None, None)): # `cat` would take brackets in a name for a pattern
+            if isinstance(got, bytes): yield row, got
+            elif isinstance(got, FileNotFoundError): lost.append(row._replace(reason="It is gone."))
+            else: lost.append(row._replace(reason=f"{_UNREAD}{_told(got)}."))
+
+def _told(e):
+    "What is wrong, on one line"
+    return printable((os_reason(e) if isinstance(e, OSError) else str(e) or type(e).__name__).strip().partition('\n')[0].rstrip('.'))
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000010
 class Answering:
@@ -128,23 +150,34 @@ class Answering:
         with tempfile.TemporaryDirectory() as folder:
             (file := Path(folder)/'export.pkl').write_bytes(self.fs.cat_file(f'{self.root}/export.pkl'))
             self.model = Classifier(file, threads=threads)
+        self.folders = label_folders(self.model.labels)
 
     def __call__(self,
         batch:dict, # `shard`: names
-    )->dict: # `found`: for each, how many photos have which label, as JSON
+    )->dict: # `found`: for each, how many photos are on which pile, as JSON
         "Answer shards"
         return dict(found=[json.dumps(self.answer(str(o))) for o in batch['shard']])
 
     def answer(self,
         shard:str, # A name
-    )->Counter: # How many photos have which label
-        "Answer one shard"
-        rows,gone = [Row(o['path']) for o in _rows(self.fs, f'{self.root}/plan/{shard}')],[]
-        fs,_ = _store(rows[0].path)
-        opened = ((o, o.path) for o in rows) if 'file' in fs.protocol else _fetched(fs, iter(rows), gone)
-        rows = [*answered(self.model, opened), *gone]
-        _write(self.fs, f'{self.root}/answers/{shard}', _parquet(map(_answer, rows)))
-        return Counter(pile(o) for o in rows)
+    )->Counter: # How many photos, of those that hadn't been answered, are on which pile
+        "Answer one shard, or what of it couldn't be read before"
+        plan,answers,unread = (f'{self.root}/{o}/{shard}' for o in ('plan', 'answers', 'unread'))
+        before = _rows(self.fs, answers) if self.fs.exists(answers) else []
+        kept,todo = ([o for o in before if o['reason'].startswith(_UNREAD) == b] for b in (False, True))
+        rows = [*self._answered([Row(o['path']) for o in (todo if before else _rows(self.fs, plan))])]
+        left = any(o.reason.startswith(_UNREAD) for o in rows)
+        if left: self.fs.pipe_file(unread, b'') # first, so that a kill can't leave such answers without it
+        if rows: _write(self.fs, answers, _parquet([*kept, *map(_answer, rows)]))
+        if not left and self.fs.exists(unread): self.fs.rm_file(unread)
+        return Counter(pile(o, self.folders) for o in rows)
+
+    def _answered(self, rows):
+        "Rows with answers, or with the reason why there is none"
+        if not rows: return
+        (fs,_),lost = _store(rows[0].path),[]
+        yield from answered(self.model, ((o, o.path) for o in rows) if 'file' in fs.protocol else _fetched(fs, iter(rows), lost))
+        yield from lost
 
 def _answer(row):
     "A row as the table has it"
@@ -186,6 +219,9 @@ def answer_all(
     with tqdm(total=made['photos'], initial=max(0, made['photos'] - len(left)*shard), unit='photo', leave=False) as bar:
         for o in _spread(to, left) if left else ():
             found.update(o)
-            bar.update(sum(o.values()))
-    print(f"Answered {found.total():,} photos{counted(found, ': ')}; {made['photos'] - found.total():,} had been answered before."
-          f"{counted(Counter(made['met']), ' Left alone: ', '.')} The table is {to}/answers, {made['shards']:,} Parquet files.")
+            bar.update(min(shard, bar.total - bar.n))
+    before,unread = made['photos'] - found.total(),len(_names(*_store(f'{to}/unread')))
+    print(f"Answered {found.total():,} photos{counted(found, ': ')}; {before:,} had been answered before."
+          f"{counted(Counter(made['met']), ' Left alone: ', '.')} The table is {to}/answers, {made['shards']:,} Parquet files."
+          + f" In {unread:,} of them are photos that couldn't be read; the same command tries those again."*(unread > 0))
+    check_some(found[UNOPENED], found.total() - found[UNOPENED] + before, f"the column reason of {to}/answers says why")

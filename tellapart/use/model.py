@@ -18,7 +18,8 @@ from pathlib import Path
 import numpy as np
 import onnxruntime as ort
 from PIL import Image
-from ..errors import listed, TellapartError
+from ..errors import listed, os_reason, TellapartError
+from ..machine import cpu_count
 from ..photo import open_photo
 from .none import Known, energy, softmax
 from .why import heat, lit
@@ -140,7 +141,7 @@ def _archive(path):
     if not path.is_file():
         raise ExportError(f"{path} isn't there: make it with `tellapart run` (or notebooks/05_export.ipynb), or say where another one is.")
     try: z = zipfile.ZipFile(path)
-    except OSError as e: raise ExportError(f"{path} can't be read: {e.strerror}.") from None
+    except OSError as e: raise ExportError(f"{path} can't be read: {os_reason(e)}.") from None
     except zipfile.BadZipFile:
         with path.open('rb') as f: cut = f.read(4) == b'PK\3\4'
         why = "was cut short" if cut else "is no archive that `learn.export` made"
@@ -182,7 +183,8 @@ def _session(z, meta, graph, threads=0):
     if GPU: _load_cuda()
     weights = {k: ort.OrtValue.ortvalue_from_numpy(_weight(z, meta['folder'], *meta['weights'][k])) for k in meta['graphs'][graph]}
     options = ort.SessionOptions()
-    options.intra_op_num_threads = threads
+    # onnxruntime's own choice, 0, is one for each real core, but it doesn't ask what a container is given.
+    options.intra_op_num_threads = threads or (cpu_count() if cpu_count() < os.cpu_count() else 0)
     options.log_severity_level = 3 # Only errors: warnings here are about graph optimization and help nobody
     options.add_session_config_entry('session.intra_op.allow_spinning', '0') # Threads that wait busily take the time of those that decode
     options.add_external_initializers(list(weights), list(weights.values()))
@@ -236,9 +238,9 @@ class Classifier:
     def __init__(self,
         export:str|Path='export.pkl', # As tellapart exports it; it is never unpickled. Raises `ExportError` where that can't be used
         int8:bool=True, # Compute with 8 bits, where the export can
-        threads:int|None=None, # To compute with; as many as the machine has if `None`
+        threads:int|None=None, # To compute with; as many as this process may use if `None`
     ):
-        self.path,self.threads = Path(export),threads or os.cpu_count()
+        self.path,self.threads = Path(export),threads or cpu_count()
         with _reading(export) as (z, self.meta):
             eight = int8 and 'int8' in self.meta['graphs']
             for self.graph in ['graph']*(GPU or not eight) + ['int8']*eight: # on a GPU, 8 bits would be slower
@@ -289,7 +291,7 @@ class Classifier:
     def _seen(self, photo):
         "`photo` prepared, or the answer that there is none"
         try: return self._prepared(photo)
-        except (TellapartError, OSError) as e: return Answer(None, 0., [], False, _sentence(e))
+        except (TellapartError, OSError) as e: return Answer(None, 0., [], False, _sentence(e, photo))
 
     def _answers(self, prepared, session):
         "The answers for photos that are prepared"
@@ -338,4 +340,7 @@ class Classifier:
         outputs,maps = self.session.run(['outputs', 'map'], {'photos': prepared[None]})
         return heat(maps, head, outputs[0].argmax() if label is None else self.labels.index(label))
 
-def _sentence(e): return str(e) if isinstance(e, TellapartError) else f"{Path(e.filename).name} can't be read: {e.strerror}."
+def _sentence(e, photo):
+    "Why there is no answer for `photo`"
+    if isinstance(e, TellapartError): return str(e)
+    return f"{Path(photo).name if isinstance(photo, (str, Path)) else 'The photo'} can't be read: {os_reason(e)}."

@@ -10,6 +10,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
+from hashlib import sha256
 from heapq import heappush, heappushpop
 from html import escape
 from pathlib import Path
@@ -78,7 +79,10 @@ def _page(name, some, count, folder):
 </html>
 '''
 
-def _file(name): return safe_name(f'{name}.html')
+def _file(name):
+    "What the sheet of a folder is called; a long name, that would be cut, gets a mark from its hash"
+    page = f'{name}.html'
+    return page if safe_name(page) == page else safe_name(page, f'-{sha256(name.encode()).hexdigest()[:8]}')
 
 # %% ../../notebooks/library/use/04c_sheets.ipynb #00000009
 def sheets(

@@ -1,0 +1,105 @@
+"What is printed arrives, whatever the console is like, and whether or not anybody goes on reading"
+import io, json, os, shutil, subprocess, sys
+from pathlib import Path
+import pytest
+from test_use import change_meta, rewrite
+from tellapart.cli import main
+from tellapart.use.journal import CSV
+
+LABELS = ['犬', 'æble', '🍐'] # æ is in cp1252, the others aren't
+
+
+@pytest.fixture
+def odd(export_pkl, tmp_path):
+    "An export whose labels few consoles can show, and a folder of such photos"
+    folder = tmp_path/'写真'
+    folder.mkdir()
+    for i,o in enumerate(sorted(export_pkl.parent.glob('photos/*/*'))[:6]): shutil.copy(o, folder/f'鳥-{i}{o.suffix}')
+    (folder/'壊れ.jpg').write_text('gone')
+    return rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(labels=LABELS)),folder
+
+
+@pytest.fixture(params=['cp1252', 'ascii', 'utf-8'])
+def console(request, monkeypatch):
+    "Run a command on a console with this encoding; what it shows"
+    def run(*args, status=0):
+        out,err = (io.TextIOWrapper(io.BytesIO(), encoding=request.param, write_through=True) for _ in range(2))
+        with monkeypatch.context() as m:
+            m.setattr(sys, 'stdout', out)
+            m.setattr(sys, 'stderr', err)
+            assert main([str(o) for o in args]) == status
+        return out.buffer.getvalue().decode(request.param)
+    run.shown = lambda text: text.encode(request.param, 'backslashreplace').decode(request.param)
+    return run
+
+
+def test_characters_that_the_console_lacks(odd, console, tmp_path):
+    "Every command that prints names and labels goes through, and shows an escape for what can't be shown"
+    (export,folder),to = odd,tmp_path/'並べた'
+    photos = sorted(folder.iterdir())
+    out = console('classify', *photos, '--export', export)
+    assert console.shown('鳥-0') in out and any(console.shown(o) in out for o in LABELS) and out.count('\n') == 8
+    assert len([json.loads(o) for o in console('classify', '--json', *photos, '--export', export).splitlines()]) == 7
+    assert 'Nothing was done' in console('sort', folder, '--to', to, '--export', export, '--dry-run')
+    assert console.shown(f'into {to}') in console('sort', folder, '--to', to, '--export', export)
+    assert console.shown(str(to)) in console('undo', to)
+    console('undo', to, status=1)
+
+
+def test_new_labels(console, tmp_path, monkeypatch):
+    pytest.importorskip('fastai')
+    monkeypatch.chdir(tmp_path)
+    assert console.shown('projects/果物.toml'.replace('/', os.sep)) in console('new', '果物', '林檎', '梨')
+
+
+def test_a_console_of_its_own(odd):
+    "A program that is started with another encoding, as in Windows where the output goes to a file"
+    export,folder = odd
+    for encoding in 'cp1252', 'ascii':
+        done = subprocess.run([sys.executable, '-m', 'tellapart', 'classify', '--export', export, *folder.iterdir()], capture_output=True, env=os.environ | dict(PYTHONIOENCODING=encoding))
+        assert (done.returncode, done.stderr) == (0, b'') and rb'\u9ce5-0' in done.stdout
+
+
+def left(*args, lines, **kw):
+    "Run a command and read so many lines of what it says, then no more; its status and its errors"
+    with subprocess.Popen([sys.executable, '-m', 'tellapart', *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding='utf-8', **kw) as p:
+        for _ in range(lines): assert p.stdout.readline()
+        p.stdout.close()
+        return p.wait(60),p.stderr.read()
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="Windows tells of it otherwise")
+def test_a_reader_that_has_seen_enough(odd, tmp_path):
+    "As `tellapart classify *.jpg | head -2` does: it ends without a word"
+    export,folder = odd
+    assert left('classify', '--export', export, *folder.iterdir(), *[next(folder.glob('鳥*'))]*50, lines=2) == (141, '')
+    assert left('--help', lines=0) == (141, '')
+    status,said = left('sort', folder, '--to', tmp_path/'sorted', '--export', export, lines=0) # only its bar is left to see
+    assert status == 141 and not any(o in said for o in ('Traceback', 'Broken', 'Exception', 'tellapart:')), said
+    assert (tmp_path/'sorted'/CSV).exists() and not (tmp_path/'sorted/.sorted.part').exists()
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="Windows tells of it otherwise")
+def test_a_run_that_nobody_reads_ends(tmp_path):
+    "Its kernel, too"
+    pytest.importorskip('fastai')
+    from test_run import notebook
+    (tmp_path/'tellapart.toml').write_text('name = "pets"\nsource = "demo"\n[labels]\ncat = "cat"\ndog = "dog"\n')
+    notebook(tmp_path/'a.ipynb', 'import os, time\nprint("Python:", os.getpid())', 'for i in range(10**6): print("Line", i, flush=True); time.sleep(.01)')
+    with subprocess.Popen([sys.executable, '-m', 'tellapart', 'run', 'a.ipynb'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+        while 'Python:' not in (line := p.stdout.readline()): assert line
+        p.stdout.close()
+        assert p.wait(60) == 141
+        assert not any(o in (said := p.stderr.read()) for o in ('Traceback', 'Broken', 'Exception', 'tellapart:')), said
+    with pytest.raises(ProcessLookupError): os.kill(int(line.split()[-1]), 0)
+
+
+def test_status(odd, tmp_path, capsys):
+    "0 if there is an answer for some photo, 1 if for none"
+    export,folder = odd
+    good,bad = next(folder.glob('鳥*')),folder/'壊れ.jpg'
+    for photos,status in ([good], 0), ([bad, good], 0), ([bad], 1), ([bad, bad], 1):
+        for more in [], ['--json']:
+            assert main(['classify', *map(str, photos), '--export', str(export), *more]) == status
+            out,err = capsys.readouterr()
+            assert len(out.splitlines()) == len(photos) + (not more) and err.startswith('tellapart: There is no answer for any of') == status

@@ -1,0 +1,122 @@
+"Whatever files, folders and labels are called, they are sorted, told apart and brought back"
+import hashlib, io, ntpath, os, tempfile, unicodedata
+from collections import Counter
+from pathlib import Path, PureWindowsPath
+from unittest.mock import patch
+import numpy as np
+import pytest
+from hypothesis import assume, given, strategies as st
+from PIL import Image
+from fuzzing import fuzz
+from tellapart.photo import maybe_photo
+from tellapart.use import sort as module
+from tellapart.use.journal import _line, CSV, escape_formula, HEAD, Row, rows, unescape_formula
+from tellapart.use.model import Classifier
+from tellapart.use.places import SHAPES, UNSURE, alike, folder_for, label_folders, label_in, safe_name
+
+DEVICES = ['CON', 'con.txt', 'aux.jpg', 'COM1', 'lpt9.tar.gz', 'nul .x', 'CONIN$', 'com¹', 'CONOUT$.png', 'prn']
+ODD = [*DEVICES, '', '.', '..', '...', ' ', 'a.', 'a ', 'C:', r'..\x', r'\\srv\share', '<>:"|?*', 'ﬀ', 'ſ', 'İ', 'ß', 'é', 'e\u0301', 'Å', '\u212b', '가', '\u1100\u1161', '\ufeff', '\u200f', '=1+1', "'=1", '-x', '@',
+       'unsure', 'sheets', "can't be opened", 'x'*300, 'é'*200, '😀'*80, '\udce9', '\ud83d', 'a\nb', '.hidden', 'desktop.ini', '#', '%41', '&amp;', '*', '[1]', '~', '$HOME']
+SUFFIXES = ['', '.jpg', '.JPG', '.png', '.jpeg', '.txt', '.mp4', '.b'*90]
+
+texts = st.one_of(st.sampled_from(ODD), st.text(max_size=300), st.text(st.sampled_from('aA.éE\u0301\u0345 _-/\\:\0\n\udc80\ud800😀CONcon1$'), max_size=12))
+names = st.builds(str.__add__, st.builds(str.__add__, texts, texts), st.sampled_from(SUFFIXES))
+# names as file systems have them: bytes that may be no text
+files = st.one_of(st.binary(min_size=1, max_size=255), names.map(lambda o: o.encode('utf-8', 'surrogatepass')[:255]), names.map(lambda o: unicodedata.normalize('NFD', o).encode('utf-8', 'surrogatepass')[:255]))
+files = files.map(lambda o: o.replace(b'/', b'').replace(b'\0', b'')).filter(lambda o: o not in (b'', b'.', b'..'))
+
+photo = io.BytesIO()
+Image.fromarray(np.random.default_rng(0).integers(0, 256, (40, 40, 3), 'uint8')).save(photo, 'PNG')
+PHOTO = photo.getvalue() # what comes after it changes the file and not the picture
+
+
+@pytest.fixture(scope='module', autouse=True)
+def classify(export_pkl):
+    "One model for all examples"
+    model = Classifier(export_pkl)
+    with patch.object(module, 'Classifier', lambda export: model): yield
+
+
+def reserved(name): return getattr(ntpath, 'isreserved', lambda o: PureWindowsPath(o).is_reserved() or o.endswith(('.', ' ')))(name)
+
+
+@fuzz
+@given(names, st.sampled_from(['', '-3f9a21c0', '-' + '3f9a21c0'*8]))
+def test_fuzz_a_safe_name(name, mark):
+    "It is short enough, no device, has nothing in it that is forbidden anywhere, stays as it is, and has its mark"
+    safe = safe_name(name, mark)
+    assert safe == safe_name(safe) and mark in safe and len(safe.encode()) <= 255 and not reserved(safe)
+    assert safe not in ('', '.', '..') and not set(safe) & {*map(chr, range(32)), *'\x7f<>:"/\\|?*'}
+    for shape in SHAPES:
+        place = PureWindowsPath('D:/sorted')/folder_for([name], safe, shape)/safe
+        assert place.is_relative_to('D:/sorted') and '..' not in place.parts and len(place.parts) == (4 if shape == 'label' else 5)
+
+
+@fuzz
+@given(texts, st.sampled_from(['NFC', 'NFD', 'NFKC']), st.sampled_from([str, str.upper, str.lower, str.casefold, str.swapcase]))
+def test_fuzz_names_that_are_alike(name, form, case):
+    "A name is like itself in another form or case, whichever of the two a system keeps"
+    assert alike(alike(name)) == alike(name)
+    if form != 'NFKC': assert alike(unicodedata.normalize(form, name)) == alike(name)
+    if case(name).casefold() == name.casefold(): assert alike(case(name)) == alike(name)
+
+
+@fuzz
+@given(st.lists(texts, unique=True, max_size=8))
+def test_fuzz_folders_of_labels(labels):
+    "Each label has one of its own, that is never the one of photos that the model isn't sure of"
+    folders = label_folders(labels)
+    assert list(folders) == labels and len({alike(o) for o in folders.values()}) == len(labels)
+    assert all(safe_name(o) == o and alike(o) not in (UNSURE, 'sheets', "can't be opened") for o in folders.values())
+    for o in folders.values():
+        for shape in SHAPES: assert label_in(f'{folder_for(["x"], o, shape)}/a.jpg', shape) == o
+
+
+@fuzz
+@given(st.lists(st.one_of(texts, files.map(os.fsdecode)), min_size=12, max_size=12))
+def test_fuzz_rows_of_the_table(cells):
+    "They come back as they were, and none begins like a formula"
+    cells = [o.encode('utf-8', 'surrogatepass').decode('utf-8', 'surrogateescape') for o in cells] # surrogates are for bytes alone
+    assert all(unescape_formula(escape_formula(o)) == o and not escape_formula(o).startswith(('=', '+', '-', '@')) for o in cells)
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder)/CSV
+        file.write_bytes(HEAD + _line(Row(*cells)) + _line(Row('/a.jpg')))
+        assert [o for o,_ in rows(file)] == [Row(*cells), Row('/a.jpg')]
+
+
+def content(folder):
+    "Hashes by place, as bytes"
+    found = {}
+    for at,_,names in os.walk(os.fsencode(folder)):
+        for o in (os.path.join(at, o) for o in names):
+            with open(o, 'rb') as f: found[os.path.relpath(o, os.fsencode(folder))] = hashlib.sha256(f.read()).hexdigest()
+    return found
+
+
+@fuzz
+@given(st.lists(st.tuples(files, files), min_size=1, max_size=5), st.sampled_from(['copy', 'move', 'link']), st.sampled_from(SHAPES))
+def test_fuzz_sort_and_undo(places, how, shape):
+    "Every photo that isn't hidden goes to a place with a good name, or its row says why not; a second run finds nothing to do; undone, all is as it was"
+    with tempfile.TemporaryDirectory() as tmp:
+        source,to = os.path.join(tmp, 'photos'),os.path.join(tmp, 'sorted')
+        for i,(folder,name) in enumerate(places):
+            place = os.path.join(os.fsencode(source), folder)
+            try:
+                os.makedirs(place, exist_ok=True)
+                with open(os.path.join(place, name), 'xb') as f: f.write(PHOTO + bytes([i]))
+            except OSError: pass # this system has no room for such a name
+        before = content(source)
+        seen = [o for o in before if not any(part.startswith(b'.') for part in o.split(b'/')) and maybe_photo(os.fsdecode(o.rpartition(b'/')[2]))]
+        assume(seen)
+        module.sort(source, to, 'export.pkl', how, shape)
+        table = [o for o,_ in rows(os.path.join(to, CSV))]
+        went = {os.fsencode(o.to): o.sha256 for o in table if o.to}
+        assert Counter(os.fsencode(os.path.relpath(o.path, source)) for o in table) == Counter(seen) and len(went) == len(seen)
+        there = {k: v for k,v in content(to).items() if not k.startswith((b'sheets/', b'.sorted')) and k != CSV.encode()}
+        assert there == went and sorted(went.values()) == sorted(before[o] for o in seen)
+        assert all(safe_name(part) == part for o in table for part in o.to.split('/') if o.to) and len({alike(o.to) for o in table}) == len(seen)
+        now = content(tmp)
+        module.sort(source, to, 'export.pkl', how, shape)
+        assert content(tmp) == now
+        module.undo(to)
+        assert content(source) == before and [o for o in content(to) if b'/' in o] == []

@@ -1,0 +1,182 @@
+"Labels that are called like something else: a side, a folder, a column, a number, an option"
+import json, os, re, shutil, subprocess, sys
+from collections import Counter
+from pathlib import Path
+import numpy as np
+import pytest
+from PIL import Image
+from test_use import change_meta, rewrite
+from tellapart.cli import main
+from tellapart.use.classify import as_dict
+from tellapart.use.journal import CSV, rows
+from tellapart.use.model import Classifier
+
+pytest.importorskip('fastai')
+from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, error_rate, get_image_files, imagenet_stats, parent_label, resnet18, set_seed, vision_learner
+from tellapart.learn.check import check
+from tellapart.learn.clean import ALL, PhotoCleaner
+from tellapart.learn.doubt import Notes, doubts
+from tellapart.learn.export import export
+from tellapart.learn.funnel import funnel, reasons
+from tellapart.learn.gather import gather, gathered
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import read_project
+from tellapart.learn.report import report
+from tellapart.learn.split import LedgerSplitter, photos_of
+from tellapart.learn.square import square
+from tellapart.learn.train import loaders
+
+LABELS = sorted(['unsure', 'train', 'valid', 'none', 'all', 'total', 'aside', 'photos', 'incoming', 'true', 'nan', '0', '-x', 'sheets', "can't be opened",
+                 'found', 'usable', 'label', 'file', 'all photos', '1e5', 'items', 'yes', 'marked'])
+SIDES = dict(train=3, valid=2) # photos of each label
+
+
+@pytest.fixture(scope='module')
+def p(tmp_path_factory):
+    "A project with these labels, as `tellapart new` writes it, with a few photos of one's own for each"
+    folder = tmp_path_factory.mktemp('special')
+    done = subprocess.run([sys.executable, '-m', 'tellapart', 'new', 'nan', '--', *LABELS], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    file = folder/re.search(r'--project (\S+)', done.stdout)[1]
+    text = file.read_text('utf-8').replace('source = "duckduckgo"', 'source = "folder"').replace('size = 224', 'size = 32\nsplit = "folder"').replace('epochs = 4', 'epochs = 1')
+    file.write_text(text, 'utf-8')
+    p = read_project(file)
+    rng = np.random.default_rng(0)
+    for i,label in enumerate(LABELS):
+        for side,n in SIDES.items():
+            (place := p.own_photos/side/label).mkdir(parents=True)
+            for j in range(n): Image.fromarray(rng.integers(0, 256, (48, 60, 3), 'uint8') // (1 + i%5)).save(place/f'{j}.png')
+        (p.own_photos/'train'/label/'broken.jpg').write_text('gone')
+    return p
+
+
+@pytest.fixture(scope='module')
+def met(p):
+    "What gathering met; the photos are checked, too"
+    met = gather(p)
+    check(p)
+    return met
+
+
+@pytest.fixture(scope='module')
+def learn(p, met, one_thread):
+    "A learner, as the course makes it"
+    set_seed(1)
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square('squish', 32),
+                      batch_tfms=[Normalize.from_stats(*imagenet_stats)])
+    learn = vision_learner(loaders(block, p.working, p), resnet18, metrics=error_rate, pretrained=False, cbs=Notes())
+    with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
+    return learn
+
+
+@pytest.fixture(scope='module')
+def export_pkl(learn, p):
+    export(learn, p.export, int8=False)
+    return p.export
+
+
+def test_from_photos_to_a_trained_model(p, met, learn):
+    "Each label has its photos, on their sides, in every table"
+    n,all_of = sum(SIDES.values()),len(LABELS)*sum(SIDES.values())
+    assert list(p.labels) == LABELS == sorted(learn.dls.vocab)
+    assert dict(met.total) == dict.fromkeys(LABELS, n) == dict(met.usable)
+    said = gathered(p, met)
+    assert f'Gathered {all_of} photos' in said and all(f'{n} {o}' in said for o in LABELS) and f'{len(LABELS)} candidates were of no use ({len(LABELS)} no photo)' in said
+    table = reasons(p)
+    assert list(table.columns) == LABELS and (table.sum() == 1).all()
+    assert [o.get_text() for o in funnel(p).axes[1].get_yticklabels()] == LABELS
+    df = photos_of(p)
+    assert df.groupby(['label', 'valid']).size().to_dict() == {(o, side == 'valid'): SIDES[side] for o in LABELS for side in SIDES}
+    assert {o.name for o in p.photos.iterdir()} == set(LABELS) and all(len([*o.iterdir()]) == n for o in p.photos.iterdir())
+    names = (p.folder/'CREDITS.csv').read_text('utf-8-sig')
+    page = (p.folder/'credits.html').read_text('utf-8')
+    assert names.count('\n') == all_of + 1 and page.count('<h2') == len(LABELS)
+
+
+def test_report_and_cleaner(p, learn):
+    doubt = doubts(learn, p)
+    run = report(learn, p, doubt).run
+    assert run.labels == LABELS and {k: v.n for k,v in run.by_label.items()} == dict.fromkeys(LABELS, SIDES['valid'])
+    assert set(doubt.label) == set(LABELS) and set(doubt.predicted) <= set(LABELS)
+    cleaner = PhotoCleaner(learn, p, doubt)
+    for label in LABELS:
+        cleaner.show(f'labelled {label}')
+        assert set(cleaner.shown.label) == {label} and len(cleaner.shown) == sum(SIDES.values())
+    cleaner.show(ALL)
+    assert len(cleaner.shown) == len(LABELS)*sum(SIDES.values())
+    file,other = cleaner.shown.file.iloc[0],{o: LABELS[i-1] for i,o in enumerate(LABELS)}
+    label = cleaner.shown.label.iloc[0]
+    for what in LABELS:
+        cleaner.mark(file, what)
+        assert cleaner.widget.marks.get(file, label) == what
+    cleaner.mark(file, other[label])
+    cleaner.apply()
+    with Ledger(p.folder) as ledger: assert ledger.count(other[label]) == sum(SIDES.values()) + 1
+    cleaner.undo()
+    cleaner.mark(file, None)
+    with Ledger(p.folder) as ledger: assert {o: ledger.count(o) for o in LABELS} == dict.fromkeys(LABELS, sum(SIDES.values())) and not ledger.marks()
+
+
+@pytest.fixture
+def answering(export_pkl, p, tmp_path):
+    "An export that takes some photos for `unsure`, isn't sure of others, and takes a third kind for what can't be opened; photos, of which two can't be"
+    files = sorted(p.photos.glob('*/*'))
+    answers = [*Classifier(rewrite(export_pkl, tmp_path/'all.pkl', change_meta(none=None, threshold=0))).many(files)]
+    first = [o for o,_ in Counter(o.label for o in answers).most_common()]
+    swapped = dict(zip(first, ['unsure', "can't be opened", 'sheets']))
+    left = iter(o for o in LABELS if o not in swapped.values())
+    labels = [swapped.get(o) or next(left) for o in Classifier(export_pkl).labels]
+    threshold = float(np.median([o.probability for o in answers if o.label == first[0]]))
+    folder = tmp_path/'to sort'
+    folder.mkdir()
+    for o in files: shutil.copy(o, folder)
+    for o in 'ab': (folder/f'{o}.jpg').write_text('gone')
+    return rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(none=None, threshold=threshold, labels=labels)),folder
+
+
+def test_answers(answering, capsys):
+    export,folder = answering
+    files = sorted(folder.iterdir())
+    answers = [*Classifier(export).many(files)]
+    assert main(['classify', '--json', '--export', str(export), *map(str, files)]) == 0
+    told = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
+    assert told == [as_dict(*o) for o in zip(files, answers)] and {o['label'] for o in told} <= {*LABELS, None}
+
+
+def test_sorting(answering, p, tmp_path, capsys):
+    "The preview's table, what is told, the folders and their pages count alike; a photo that is dragged to another label is learned from"
+    export,folder = answering
+    files,to = sorted(folder.iterdir()),tmp_path/'sorted'
+    answers = [*Classifier(export).many(files)]
+    place = {o: f'{o}_' if o in ('unsure', 'sheets', "can't be opened") else o for o in LABELS}
+    expected = Counter("can't be opened" if o.label is None else place[o.label] if o.sure else 'unsure' for o in answers)
+    assert {'unsure_', 'unsure', "can't be opened"} <= set(expected)
+    sort = ['sort', str(folder), '--to', str(to), '--export', str(export)]
+    assert main([*sort, '--dry-run']) == 0
+    head,*lines,last = capsys.readouterr().out.splitlines()[:-1]
+    columns,counts = re.split('  +', head)[1:],[int(o) for o in last.split()[1:]]
+    assert Counter(dict(zip(columns, counts))) == expected and sum(counts) == len(files)
+
+    assert main(sort) == 0
+    said = capsys.readouterr().out
+    went = Counter({k: v for k,v in expected.items() if k != "can't be opened"})
+    assert Counter(o.to.split('/')[0] for o,_ in rows(to/CSV) if o.to) == went
+    assert {o.name for o in to.iterdir() if o.is_dir()} == {*went, 'sheets'} and {o.stem for o in (to/'sheets').iterdir()} == set(went)
+    assert all(f'{n} {o}' in said for o,n in went.items()) and "2 that can't be opened" in said
+
+    moved = [o for o,_ in rows(to/CSV) if o.to and o.label == 'unsure' and o.sure == 'yes'][:2]
+    for o,target in zip(moved, ('sheets', 'unsure')):
+        (to/(name := place[target] if target == 'sheets' else 'unsure')).mkdir(exist_ok=True)
+        (to/o.to).rename(to/name/Path(o.to).name)
+    assert main(['review', str(to), '--project', str(p.file)]) == 0
+    said = capsys.readouterr().out
+    assert 'Moved to another label: 1 of' in said and '1 unsure now' in said
+    assert main(['undo', str(to)]) == 0
+
+
+def test_options_and_labels(tmp_path, monkeypatch):
+    "A label that looks like an option comes after --, and help says so"
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit): main(['new', 'pets', '-x', 'y'])
+    assert main(['new', 'pets', '--', '-x', '--y']) == 0
+    assert list(read_project(Path('projects/pets.toml')).labels) == ['--y', '-x']

@@ -15,7 +15,7 @@ import anywidget, traitlets
 from ipywidgets import HTML, VBox
 from PIL import Image
 from ..errors import TellapartError
-from ..photo import as_url, Limits, NotAPhoto, open_photo
+from ..photo import as_url, Limits, open_photo
 from .classify import printable
 from .model import Answer, Classifier
 
@@ -80,8 +80,8 @@ def _look(classify, name, content, size):
         why = f"This file has {size/2**20:.0f} MB, more than the {Limits.max_bytes/2**20:.0f} MB that can be sent; choose a smaller one." if size > Limits.max_bytes \
               else "This couldn't be read; choose a photo, not a folder."
         return card(name, Answer(None, 0., [], False, why))
-    try: photo = open_photo(content, name='This file')
-    except NotAPhoto as e: return card(name, Answer(None, 0., [], False, str(e)))
+    try: photo = open_photo(content, limits=classify.limits, name='This file')
+    except TellapartError as e: return card(name, Answer(None, 0., [], False, str(e)))
     return card(name, classify(photo), photo)
 
 # %% ../../notebooks/library/use/03_app.ipynb #0000000e

@@ -122,7 +122,7 @@ def test_an_avif_with_exif_that_is_none(tmp_path):
 def test_what_comes_back_carries_no_metadata_along():
     photo = Image.linear_gradient('L').convert('RGB')
     photo.save(f := io.BytesIO(), 'GIF', comment=b'x'*100_000)
-    assert open_photo(f.getvalue()).info == dict(size=(256, 256))
+    assert open_photo(f.getvalue()).info == dict(size=(256, 256), notes=[])
     jpeg(open_photo(f.getvalue())) # a comment of that length would not go into a JPEG
 
 
@@ -182,3 +182,152 @@ def test_a_project_may_let_in_more_pixels_than_pillow(tmp_path):
 def test_what_came_in_before_is_not_asked_again():
     for size in (1, 1), (28, 28), (300, 10): assert open_photo(Image.new('RGB', size), limits=None).size == open_photo(jpeg(Image.new('RGB', size)), limits=None).size == size
     with pytest.raises(NotAPhoto, match='broken'): open_photo(jpeg(Image.effect_noise((99, 99), 80))[:900], limits=None)
+
+
+RAMP = np.linspace(0, 1, 96)[None].repeat(64, 0) # dark on the left, light on the right
+
+def is_ramp(photo):
+    levels = np.asarray(photo.convert('L'), int)[32]
+    return levels[2] < 15 and abs(levels[48] - 128) < 12 and levels[93] > 240
+
+
+def tiff(pages, order='<', inside=False):
+    "A TIFF of pages, each (pixels, more tags: tag → number); all but the first one lie below the first one if they are `inside`, as in a DNG"
+    def ifd(pixels, tags, at, below, last):
+        bands = pixels.shape[2] if pixels.ndim == 3 else 1
+        bits,kind = pixels.dtype.itemsize*8,dict(u=1, i=2, f=3)[pixels.dtype.kind]
+        data = pixels.astype(pixels.dtype.newbyteorder(order)).tobytes()
+        if tags.get(259) == 8: data = zlib.compress(data)
+        tags = {256: pixels.shape[1], 257: pixels.shape[0], 258: [bits]*bands, 259: 1, 262: 2 if bands > 1 else 1, 273: at, 277: bands, 278: pixels.shape[0], 279: len(data), 339: [kind]*bands} | tags
+        if below: tags[330] = [0]*below
+        where,extra,entries = at + len(data),b'',[]
+        start = where + 2 + 12*len(tags) + 4
+        for tag,value in sorted(tags.items()):
+            values = value if isinstance(value, list) else [value]
+            kind = 4 if tag in (273, 279, 330) else 3
+            packed = struct.pack(f"{order}{len(values)}{'HI'[kind == 4]}", *values)
+            if len(packed) > 4: packed,extra = struct.pack(f'{order}I', start + len(extra)),extra + packed
+            entries.append(struct.pack(f'{order}HHI', tag, kind, len(values)) + packed.ljust(4, b'\0'))
+        end = start + len(extra)
+        return data + struct.pack(f'{order}H', len(tags)) + b''.join(entries) + struct.pack(f'{order}I', 0 if last else end) + extra, where
+    made,places = b'',[]
+    for i,(pixels,tags) in enumerate(pages):
+        start = 8 + len(made)
+        # in a chain, each page's IFD says where the next one's is, which is behind that one's pixels
+        piece,where = ifd(pixels, tags, start, (len(pages) - 1)*(inside and i == 0), True)
+        places.append(where)
+        made += piece
+    content = bytearray((b'II*\0' if order == '<' else b'MM\0*') + struct.pack(f'{order}I', places[0]) + made)
+    n = lambda at: struct.unpack_from(f'{order}H', content, at)[0]
+    if inside:
+        entry = next(at for at in range(places[0] + 2, places[0] + 2 + 12*n(places[0]), 12) if n(at) == 330)
+        at = entry + 8 if len(places) == 2 else struct.unpack_from(f'{order}I', content, entry + 8)[0]
+        struct.pack_into(f'{order}{len(places) - 1}I', content, at, *places[1:])
+    else:
+        for a,b in zip(places, places[1:]): struct.pack_into(f'{order}I', content, a + 2 + 12*n(a), b)
+    return bytes(content)
+
+
+def deep_png(pixels):
+    "A PNG of 16 bits, grey or in colours"
+    head = struct.pack('>IIBBBBB', pixels.shape[1], pixels.shape[0], 16, {2: 0, 3: 2}[pixels.ndim], 0, 0, 0)
+    rows = b''.join(b'\0' + o.astype('>u2').tobytes() for o in pixels)
+    return b'\x89PNG\r\n\x1a\n' + chunk(b'IHDR', head) + chunk(b'IDAT', zlib.compress(rows)) + chunk(b'IEND', b'')
+
+
+@pytest.mark.parametrize('white, kind, guessed', [(1, 'f4', False), (255, 'f4', False), (65535, 'f4', False), (37.5, 'f4', True), (1e9, 'f4', True), (255, 'i4', False), (65535, 'i4', False), (2e9, 'i4', True),
+    (30_000, 'i2', False), (255, 'u2', False), (1023, 'u2', True), (4095, 'u2', True), (65535, 'u2', False)])
+def test_a_deep_picture_is_neither_black_nor_white(white, kind, guessed):
+    pixels = (RAMP*white).astype(kind)
+    files = [tiff([(pixels, {})])] + [deep_png(pixels), tiff([(pixels, {})], '>'), tiff([(pixels, {259: 8})])]*(kind == 'u2')
+    for photo in map(open_photo, files):
+        levels = np.asarray(photo.convert('L'), int)[32]
+        if white == 30_000: assert levels[93] > 110 # in 16 bits that is not quite half of white
+        else: assert is_ramp(photo)
+        assert photo.info['notes'] == ['brightness guessed']*guessed
+
+
+@pytest.mark.parametrize('white, guessed', [(255, False), (1023, True), (4095, True), (65535, False)])
+@pytest.mark.parametrize('make', [deep_png, *(lambda o, order=order, how=how: tiff([(o, {259: how})], order) for order in '<>' for how in (1, 8))])
+def test_deep_colours_are_neither_black_nor_white(make, white, guessed):
+    pixels = (RAMP[..., None]*[1, .5, 1]*white).round().astype('u2')
+    photo = open_photo(make(pixels))
+    assert photo.info['notes'] == ['brightness guessed']*guessed
+    r,g,b = photo.getpixel((94, 9))
+    assert r == b > 245 and abs(g - r/2) < 3 and max(photo.getpixel((1, 9))) < 8
+
+
+def test_numbers_that_are_none():
+    pixels = RAMP.astype('f4').copy()
+    pixels[0, :9] = np.nan, np.inf, -np.inf, *[np.nan]*6
+    assert is_ramp(open_photo(tiff([(pixels, {})])))
+    for value in np.nan, np.inf, 0, 1e38, -1e38: assert open_photo(tiff([(np.full((64, 64), value, 'f4'), {})])).size == (64, 64)
+
+
+def test_one_hot_pixel_leaves_the_others_their_brightness():
+    pixels = (RAMP*4095).astype('u2')
+    pixels[5, 5] = 65535
+    assert is_ramp(open_photo(tiff([(pixels, {})])))
+
+
+SMALL,LARGE = np.full((40, 40, 3), 200, 'u1'),(RAMP[..., None].repeat(3, 2)*255).astype('u1')
+@pytest.mark.parametrize('order', '<>')
+@pytest.mark.parametrize('inside', [False, True])
+@pytest.mark.parametrize('others', [[], [SMALL]])
+def test_of_a_tiff_the_largest_picture_counts(order, inside, others):
+    photo = open_photo(tiff([(SMALL, {}), *((o, {}) for o in others), (LARGE, {})], order, inside))
+    assert photo.size == (96, 64) and is_ramp(photo)
+    turned = open_photo(tiff([(SMALL, {274: 3}), (LARGE, {})], order, inside)) # as a DNG says it for all
+    assert is_ramp(turned.rotate(180))
+
+
+def test_pages_are_bounded():
+    huge = LARGE.copy()
+    content = tiff([(SMALL, {}), (huge, {})])
+    content = content.replace(struct.pack('<HHIH', 256, 3, 1, 96), struct.pack('<HHIH', 256, 3, 1, 60_000)).replace(struct.pack('<HHIH', 257, 3, 1, 64), struct.pack('<HHIH', 257, 3, 1, 60_000))
+    with pytest.raises(NotAPhoto, match='too many pixels'): open_photo(content)
+    assert open_photo(tiff([(SMALL, {})]*300)).size == (40, 40)
+
+
+def scene(size=(400, 300)):
+    "A picture that compresses as photos do"
+    return Image.effect_noise((size[0]//8, size[1]//8), 90).resize(size, Image.Resampling.BICUBIC).convert('RGB')
+
+@pytest.mark.parametrize('how', [{}, dict(subsampling=0), dict(optimize=True), dict(restart_marker_rows=1), dict(quality=40)], ids=str)
+def test_a_jpeg_without_its_last_bytes(how):
+    whole = jpeg(scene(), **how)
+    for cut in 1, 2, 3, 9, 100, len(whole)//30:
+        for size in None, 60:
+            photo = open_photo(whole[:-cut], size)
+            assert photo.info == dict(size=(400, 300), notes=['cut short'])
+            off = np.abs(np.asarray(photo, int) - np.asarray(open_photo(whole, size)))[:int(.9*photo.height)] # what is there is right
+            assert off.max() < 40
+    for part in .1, .3, .5, .8:
+        for size in None, 60:
+            with pytest.raises(NotAPhoto, match='broken'): open_photo(whole[:int(part*len(whole))], size)
+
+
+def test_a_progressive_jpeg_without_its_last_scans():
+    whole = jpeg(scene(), progressive=True, quality=90)
+    scans = [i for i in range(len(whole)) if whole[i:i+2] == b'\xff\xda']
+    for end in len(whole) - 1, len(whole) - 2, len(whole) - 100, (scans[-1] + len(whole))//2, scans[-1], scans[-2] + 20:
+        for size in None, 60: assert open_photo(whole[:end], size).info == dict(size=(400, 300), notes=['cut short'])
+    for end in scans[0], scans[1], scans[1] + 30:
+        for size in None, 60:
+            with pytest.raises(NotAPhoto, match='broken'): open_photo(whole[:end], size)
+
+
+def test_grey_at_the_bottom_is_not_what_counts():
+    "Decoders fill what is missing with grey; a photo that is grey there, and one that has lost its lower half, are told apart"
+    grey = scene()
+    grey.paste('#808080', (0, 100, 400, 300))
+    whole = jpeg(grey)
+    assert open_photo(whole).info['notes'] == [] and open_photo(whole[:-2]).info['notes'] == ['cut short']
+    with pytest.raises(NotAPhoto, match='broken'): open_photo(whole[:int(.6*len(whole))])
+
+
+def test_a_jpeg_that_says_more_than_one_thing_at_once():
+    "Odd metadata, and the last bytes missing"
+    whole = jpeg(scene(), exif=exif(SHORT))
+    photo = open_photo(whole[:2] + segment(0xe2, b'ICC_PROFILE\0\x01') + whole[2:-3])
+    assert photo.size == (300, 400) and photo.info['notes'] == ['cut short']

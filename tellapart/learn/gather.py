@@ -48,7 +48,7 @@ def examine(
     photo = open_photo(data, side, limits, name)
     width,height = size = photo.info['size']
     return dict(sha256=sha256(data).hexdigest(), suffix=SUFFIXES[photo.format], width=width, height=height, phash=phash(photo),
-                warnings=', '.join(warnings(photo, size))), working_copy(photo, side)
+                warnings=', '.join([*photo.info['notes'], *warnings(photo, size)])), working_copy(photo, side)
 
 # %% ../../notebooks/library/learn/07_gather.ipynb #00000009
 def _bits(phash): return np.frombuffer(bytes.fromhex(phash), 'uint64')

@@ -7,7 +7,7 @@ __all__ = ['SUFFIXES', 'FORMATS', 'NOTES', 'SHOWN', 'maybe_photo', 'Limits', 'No
            'open_photo', 'shrink', 'as_url']
 
 # %% ../notebooks/library/01_photo.ipynb #00000002
-import base64, errno, io, logging, os, re, sys, warnings
+import base64, errno, io, logging, os, re, sys, warnings, zlib
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -231,12 +231,14 @@ def _without(data, parts):
 
 _JPEG,_PNG = b'\xff\xd8\xff',b'\x89PNG\r\n\x1a\n'
 _TALK = {*range(0xe2, 0xee), 0xef, 0xfe} # Segments of a JPEG that no pixel depends on; not EXIF and XMP, for the orientation
-_NEEDED = {b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND', b'eXIf'} # Chunks of a PNG
+_NEEDED = {b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND'} # Chunks of a PNG
+
+def _turns(chunk): return chunk[4:8] == b'eXIf' and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], 'big') # it may say how the PNG lies
 
 def _bare(data):
     "The content of a photo's file without what only describes it"
     if data.startswith(_JPEG): return _without(data, ((start, end) for kind,start,end in _segments(data) if kind in _TALK))
-    if data.startswith(_PNG): return _without(data, ((start, end) for kind,start,end in _chunks(data) if kind not in _NEEDED))
+    if data.startswith(_PNG): return _without(data, ((start, end) for kind,start,end in _chunks(data) if kind not in _NEEDED and not _turns(data[start:end])))
     return data.replace(b'Exif', b'    ') if data[4:12] in (b'ftypavif', b'ftypavis') else data
 
 # %% ../notebooks/library/01_photo.ipynb #3b7f9d31
@@ -262,8 +264,12 @@ def _shown(jpeg):
     scans = [jpeg[start+4:end] for o,start,end in segments if o == 0xda][:100]
     if kind & 3 == 2 or scans[0][0] < frame[5]: return float(_coarse(frame[6::3], scans[:-1]))
     ends,goes_on = (_eighth(jpeg + o + _END) for o in (b'', _NOISE))
-    differs = (ends != goes_on).reshape(len(ends), -1).any(1)
-    return differs.argmax()/len(ends) if differs.any() else 1.
+    differs = (ends != goes_on).reshape(*ends.shape[:2], -1).any(2)
+    if not differs.any(): return 1.
+    high = max(o & 15 for o in frame[7::3]) # rows that are decoded together, from left to right
+    row = differs.any(1).argmax()//high*high
+    some = differs[row:row+high]
+    return (row + len(some)*some.any(0).argmax()/some.shape[1])/len(ends)
 
 def _coarse(colours, scans):
     "Whether complete scans show each colour, and of the first one, brightness, the coarsest five of 63 frequencies as well"

@@ -164,21 +164,36 @@ def _all_bits(high, low):
     return Image.fromarray(levels),guessed
 
 # %% ../notebooks/library/01_photo.ipynb #7e21c0b1
-_PAGES = 16 # that are looked at; a file could hold millions
+_TIFF = tuple(TiffImagePlugin.PREFIXES)
+_PIXELS = {256, 257, 258, 259, 262, 266, 273, *range(277, 280), 284, 292, 293, 317, 320, *range(322, 326), 338, 339, 347, *range(512, 522), *range(529, 533)} # Tags
+_PAGES,_TAGS = 16,1000 # that are looked at; a file could hold millions
 
 def _pages(tiff):
-    "The pictures in a TIFF that Pillow can open, not decoded yet, the first one first"
-    order,at = 'little' if tiff.startswith(b'II') else 'big',8 if 43 in tiff[2:4] else 4 # 43: BigTIFF, which has longer numbers
-    left,seen = [int.from_bytes(tiff[at:2*at], order)],set()
+    "The pictures in a TIFF that Pillow can open, not decoded yet, and how each lies"
+    order,size,head,width = 'little' if tiff.startswith(b'II') else 'big',*((8, 8, 20) if 43 in tiff[2:4] else (4, 2, 12)) # 43: BigTIFF, which has longer numbers
+    number = lambda at, n: int.from_bytes(tiff[at:at+n], order)
+    left,seen,turn = [number(size, size)],set(),b'\1'
     while left and len(seen) < _PAGES:
-        if (place := left.pop(0)) in seen or not 0 < place < len(tiff): continue
-        seen.add(place)
-        (file := io.BytesIO(tiff)).seek(at)
-        file.write(place.to_bytes(at, order))
-        if im := _or(None, Image.open, file, 'r', ['TIFF']): # else it is raw data of a sensor, say
-            yield im
-            below = _or((), lambda: im.tag_v2.get(330, ()))
-            left += [o for o in (*(below if isinstance(below, tuple) else (below,)), im.tag_v2.next) if isinstance(o, int)]
+        if (at := left.pop(0)) in seen or not 0 < at < len(tiff): continue
+        seen.add(at)
+        start,end = at + head,at + head + width*number(at, head)
+        tags = {number(i, 2): tiff[i:i+width] for i in range(start, min(end, start + width*_TAGS), width)}
+        kept = [o for tag,o in sorted(tags.items()) if tag in _PIXELS]
+        (alone := io.BytesIO(tiff)).seek(at)
+        alone.write(len(kept).to_bytes(head, order) + b''.join(kept) + bytes(size))
+        alone.seek(size)
+        alone.write(at.to_bytes(size, order))
+        turn = tags.get(0x0112, turn)[-size:] # of all pictures in a file, the first one may say it alone
+        if im := _or(None, Image.open, alone, 'r', ['TIFF']): yield im, _turn(turn) # else it is raw data of a sensor, say
+        if 330 in tags: left += _below(tags[330], tiff, order, size)
+        left.append(number(end, size))
+
+def _below(tag, tiff, order, size):
+    "Where the pictures are that lie below another one"
+    kind,count,value = (int.from_bytes(o, order) for o in (tag[2:4], tag[4:-size], tag[-size:]))
+    each = 8 if kind in (16, 18) else 4
+    places = tag[-size:] if count*each <= size else tiff[value:value + each*_PAGES]
+    return [int.from_bytes(places[i:i+each], order) for i in range(0, each*min(count, _PAGES), each)]
 
 # %% ../notebooks/library/01_photo.ipynb #0000001a
 def _picture(pixels, name):
@@ -197,10 +212,11 @@ def _number(said):
     if isinstance(said, bytes): said = said.strip(b'\0 ') if said.strip(b'\0 ').isdigit() else int.from_bytes(said.strip(b'\0'), 'big')
     return int(said.strip('\0 ') if isinstance(said, str) else said)
 
+def _turn(said): return turn if (turn := _or(1, _number, said)) in _TURNS else 1
+
 def _orientation(im):
     "How `im` lies, from 1 to 8, as EXIF counts; 1 is upright"
-    said = _or(1, lambda: _number(im.getexif().get(0x0112, 1)))
-    return said if said in _TURNS else 1
+    return _turn(_or(1, lambda: im.getexif().get(0x0112, 1)))
 
 # %% ../notebooks/library/01_photo.ipynb #3b7f9d21
 _MARKER = re.compile(rb'\xff([^\x00\xff\xd0-\xd7])', re.S)
@@ -290,23 +306,19 @@ def _given(im, limits, name):
     im.load()
     return _result(im, _orientation(im), im.format, [])
 
-def _load(im):
-    "Decode a picture that nobody else has"
-    _orientation(im) # so that EXIF has been read, if it can be
-    for o in list(im.getexif()): del im.getexif()[o] # a TIFF would turn by itself, and stumble over the rest
-    im.load()
+def _largest(tiff):
+    "The largest picture in a TIFF, not decoded yet, and how it lies"
+    if pages := list(_pages(tiff)): return max(pages, key=lambda o: o[0].width*o[0].height)
+    raise Image.UnidentifiedImageError
 
 def _opened(content, notes, size, limits, name):
     "The photo in the content of a file"
-    im = first = Image.open(io.BytesIO(content), formats=FORMATS)
-    if (fmt := im.format) == 'TIFF':
-        first,*_ = pages = list(_pages(content))
-        im = max(pages, key=lambda o: o.width*o.height)
-    _check(im, limits, name) # before anything is decoded; of a PNG, EXIF needs that
-    full,low = im.size,_low_bytes(im)
+    im,turn = _largest(content) if content.startswith(_TIFF) else (Image.open(io.BytesIO(content), formats=FORMATS), None)
+    _check(im, limits, name) # before anything is decoded
+    fmt,full,low = im.format,im.size,_low_bytes(im)
     drafted = size and fmt == 'JPEG' and im.draft('RGB', (size, size))
-    turn = _orientation(im if fmt != 'TIFF' or 0x0112 in im.tag_v2 else first) # of all pictures in a file, the first one may say it alone
-    for o in filter(None, (im, low)): _load(o)
+    turn = turn or _orientation(im)
+    for o in filter(None, (im, low)): o.load()
     im,guessed = _all_bits(im, low)
     return _result(im, turn, fmt, [*notes, *['brightness guessed']*guessed], full if drafted else None)
 

@@ -115,3 +115,22 @@ def test_fuzz_metadata_of_a_png_refuse_nothing(chunks, last):
 @given(exifs(), st.sampled_from(['WEBP', 'AVIF', 'HEIF']))
 def test_fuzz_exif_of_other_formats_refuse_nothing(exif, kind):
     assert sorted(open_photo(saved(PHOTO, kind, exif=exif)).size) == [56, 72]
+
+
+def with_tags(tiff, new):
+    "A little-endian TIFF with more tags in its list, which then stands at its end"
+    at, = struct.unpack_from('<I', tiff, 4)
+    n, = struct.unpack_from('<H', tiff, at)
+    old = [tiff[i:i+12] for i in range(at + 2, at + 2 + 12*n, 12)]
+    tags = sorted(old + [struct.pack('<HHI', *o[:3]) + o[3] for o in new], key=lambda o: o[1::-1])
+    return tiff[:4] + struct.pack('<I', len(tiff)) + tiff[8:] + struct.pack('<H', len(tags)) + b''.join(tags) + bytes(4) + bytes(range(64))
+
+
+TALKING = [269, 270, 271, 272, 274, 282, 283, 285, 296, 297, 305, 306, 315, 316, 330, 333, 700, 33432, 33723, 34377, 34665, 34675, 34853, 36867, 37510, 40965, 50341]
+
+@fuzz
+@given(st.sampled_from([None, 'tiff_lzw', 'tiff_adobe_deflate', 'jpeg']), st.lists(st.tuples(st.sampled_from(TALKING), st.integers(0, 18), st.integers(0, 9) | st.integers(0, 2**32 - 1),
+       st.binary(min_size=4, max_size=4) | st.sampled_from([b'6\0\0\0', b'\6\0\0\0', b'\x08\0\0\0', b'\0\x10\0\0'])), max_size=5, unique_by=lambda o: o[0]))
+def test_fuzz_tags_of_a_tiff_refuse_nothing(compression, tags):
+    plain = saved(PHOTO, 'TIFF', compression=compression)
+    assert same(open_photo(with_tags(plain, tags)), open_photo(plain))

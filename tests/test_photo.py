@@ -131,9 +131,10 @@ def test_nothing_is_printed_about_metadata(tmp_path):
     (tmp_path/'exif.jpg').write_bytes(good[:2] + segment(0xe1, exif(SHORT)[:22]) + good[2:])
     Image.linear_gradient('L').convert('RGB').save(f := io.BytesIO(), 'TIFF')
     (tmp_path/'samples.tif').write_bytes(f.getvalue().replace(struct.pack('<HHIH', 277, 3, 1, 3), struct.pack('<HHIH', 277, 3, 1, 999)))
+    (tmp_path/'packed.tif').write_bytes(tiff([(LARGE, {259: 8, 274: 999, 296: 77, 40_000: 1})]))
     code = "import sys; from tellapart.photo import *\nfor o in sys.argv[1:]:\n  try: print(open_photo(o).size)\n  except NotAPhoto as e: print(e.reason)"
-    run = subprocess.run([sys.executable, '-W', 'default', '-c', code, tmp_path/'exif.jpg', tmp_path/'samples.tif'], capture_output=True, text=True)
-    assert run.stderr == '' and run.stdout.split('\n')[:2] == ['(256, 256)', 'no photo']
+    run = subprocess.run([sys.executable, '-W', 'default', '-c', code, *(tmp_path/o for o in ('exif.jpg', 'samples.tif', 'packed.tif'))], capture_output=True, text=True)
+    assert run.stderr == '' and run.stdout.splitlines() == ['(256, 256)', 'no photo', '(96, 64)']
 
 
 @posix

@@ -47,7 +47,7 @@ def _rows(fs, path):
     return pq.read_table(pa.BufferReader(fs.cat_file(path))).to_pylist()
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000007
-def _listed(folder, max_bytes, met):
+def _listed(folder, met, max_bytes=Limits.max_bytes):
     "The address of every file in `folder` that may be a photo of no more than so many bytes; `met` counts the others by kind"
     fs,path = _store(folder)
     if 'file' in fs.protocol:
@@ -78,7 +78,7 @@ def plan(
         raise TellapartError(f"{to} lies in {folder}, where photos are looked for; choose a place outside of it with --to.")
     if fs.exists(f'{root}/plan.json'): return _kept(fs, root, folder, to, export)
     for o in 'plan','answers': fs.makedirs(f'{root}/{o}', exist_ok=True)
-    found,n,shards = _listed(folder, max_bytes, met := Counter()),0,0
+    found,n,shards = _listed(folder, met := Counter(), max_bytes),0,0
     while some := list(islice(found, shard)):
         _write(fs, f'{root}/plan/{shards:06}.parquet', _parquet([dict(path=o) for o in some]))
         n,shards = n + len(some),shards + 1

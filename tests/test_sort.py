@@ -421,7 +421,7 @@ def test_a_photo_of_two_hundred_megapixels(export_pkl, folder, tmp_path):
     Image.new('1', (20_000, 10_000)).save(folder/'vast.png')
     sort(export_pkl, folder, tmp_path/'sorted')
     row, = [o for o in table(tmp_path/'sorted') if o['path'].endswith('vast.png')]
-    assert not row['to'] and 'far too many pixels' in row['reason']
+    assert not row['to'] and 'has 200 megapixels, more than' in row['reason']
 
 
 def test_one_program_at_a_time(export_pkl, folder, tmp_path, capsys):

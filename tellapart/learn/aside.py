@@ -29,7 +29,7 @@ def data_url(
 )->str: # An address that needs no other file; empty if there is nothing to see
     "A small picture of a photo, for a page"
     for file in row.working,row.path:
-        try: return as_url(open_photo(file, size=side), side)
+        try: return as_url(open_photo(file, side, limits=None), side)
         except (TellapartError, OSError): continue
     return ''
 

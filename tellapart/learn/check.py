@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pandas as pd
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 from tqdm.auto import tqdm
-from ..errors import TellapartError, writing
+from ..errors import reading, TellapartError, writing
 from ..machine import cpu_count
 from .credits import credits
 from .examine import working_copy
@@ -24,13 +24,18 @@ from .split import sides
 from ..photo import NotAPhoto, open_photo
 
 # %% ../../notebooks/library/learn/08_check.ipynb #00000007
+def _side(working):
+    "The short side of a working copy; `None` if there is none that can be read"
+    try:
+        with reading(working), Image.open(working) as im: return min(im.size)
+    except (FileNotFoundError, Image.UnidentifiedImageError): return None
+
 def _copy(row, p):
     "Make one working copy unless it is there; the reason if that can't be done"
     dst = p.folder/row['working']
-    if dst.exists():
-        with Image.open(dst) as im:
-            if min(im.size) == min(p.working_side, row['width'], row['height']): return
-    try: data = working_copy(open_photo(row['path'], p.working_side, p.limits), p.working_side)
+    if _side(dst) == min(p.working_side, row['width'], row['height']): return
+    try:
+        with reading(row['path']): data = working_copy(open_photo(row['path'], p.working_side, p.limits), p.working_side)
     except FileNotFoundError: return 'the file is gone'
     except NotAPhoto as e: return e.reason
     with writing(dst):
@@ -138,8 +143,8 @@ def contact_sheet(
     if not photos: draw.text((12, side//2), 'There are no photos to show.', 'black', font)
     for i,(photo,caption) in enumerate(zip(photos, captions)):
         x,y = 6+(i%columns)*(side+6),6+(i//columns)*(side+below+6)
-        try: sheet.paste(ImageOps.fit(open_photo(photo, size=side), (side, side)), (x, y))
-        except (NotAPhoto, FileNotFoundError): draw.rectangle((x, y, x+side-1, y+side-1), outline='gray') # set aside as broken, or gone
+        try: sheet.paste(ImageOps.fit(open_photo(photo, side, limits=None), (side, side)), (x, y))
+        except (NotAPhoto, OSError): draw.rectangle((x, y, x+side-1, y+side-1), outline='gray') # set aside as broken, or gone
         while caption and draw.textlength(caption, font) > side: caption = caption.rstrip('…')[:-1] + '…'
         draw.text((x, y+side+2), caption, 'black', font)
     return sheet

@@ -33,4 +33,4 @@ def examine(
     photo = open_photo(data, side, limits, name)
     width,height = size = photo.info['size']
     return dict(sha256=sha256(data).hexdigest(), suffix=SUFFIXES[photo.format], width=width, height=height, phash=phash(photo),
-                warnings=', '.join(warnings(photo, size))), working_copy(photo, side)
+                warnings=', '.join([*photo.info['notes'], *warnings(photo, size)])), working_copy(photo, side)

@@ -9,6 +9,7 @@ __all__ = ['MOST', 'KNOWN', 'AGREEMENT', 'CALIBRATION', 'TOLERANCE', 'export', '
 import hashlib, json, os, pathlib, sys, types
 from contextlib import contextmanager, suppress
 from copy import deepcopy
+from dataclasses import asdict
 from datetime import datetime, timezone
 from itertools import islice
 from pathlib import Path, PurePath
@@ -31,8 +32,8 @@ from .reconcile import reconcile
 from .square import Square
 from .sure import Seen, fitted
 from .train import loaders
-from ..photo import NotAPhoto, open_photo
-from ..errors import listed
+from ..errors import listed, reading
+from ..photo import Limits, NotAPhoto, open_photo
 from ..use.model import Classifier, ExportError, FORMAT, enough, prepare, read_meta
 from ..use.none import NEIGHBOURS, Known
 
@@ -239,13 +240,13 @@ def _photos(ds, meta, what, most=MOST):
     "Prepared photos of a fastai dataset with the places of their labels, one after the other, but for those that have been deleted; files are read as `Classifier` reads them"
     for i in tqdm(_spread(len(ds), most), desc=what, unit='photo', leave=False):
         one = getattr(ds.items, 'iloc', ds.items)[i]
-        with suppress(FileNotFoundError): yield prepare(open_photo(one, enough(meta)) if isinstance(one, (str, Path)) else ds[i][0], meta), int(ds.tls[-1][i])
+        with suppress(FileNotFoundError), reading(one): yield prepare(open_photo(one, enough(meta), limits=None) if isinstance(one, (str, Path)) else ds[i][0], meta), int(ds.tls[-1][i])
 
 def _strangers(folder, meta):
     "Prepared photos of a folder, whatever lies in it, one after the other"
     files = sorted(o for o in Path(folder).rglob('*') if o.is_file())
     for i in tqdm(_spread(len(files), MOST), desc='strangers', unit='photo', leave=False):
-        with suppress(NotAPhoto, OSError): yield prepare(open_photo(files[i], enough(meta)), meta), None
+        with suppress(NotAPhoto, OSError): yield prepare(open_photo(files[i], enough(meta), Limits(**meta['limits'])), meta), None
 
 def _seen(graph, photos):
     "What `graph` makes of prepared photos, as `Seen`; `None` if there are none"
@@ -304,12 +305,12 @@ def _labels(learn):
     return [str(o) for o in vocab]
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000018
-def _describe(learn, card):
+def _describe(learn, limits, card):
     "`meta.json` of `learn`, but for what is read off photos, and for where the weights are"
     arch = getattr(learn, 'arch', None)
     return dict(format=FORMAT, labels=_labels(learn)) | _preparation(learn.dls.valid) | dict(
         arch=arch if isinstance(arch, str) else getattr(arch, '__name__', type(learn.model).__name__), # of timm's there is only the name
-        data=_data(learn.dls), made=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        data=_data(learn.dls), limits=asdict(limits), made=datetime.now(timezone.utc).isoformat(timespec='seconds'),
         versions=dict(tellapart=tellapart.__version__, fastai=fastai.__version__, torch=torch.__version__), card=card)
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000001a
@@ -345,11 +346,12 @@ def export(
     path:str|Path='export.pkl', # The file to write
     strangers:str|Path|None=None, # A folder of photos that show none of the labels: by them is chosen how such photos are told, and measured how well
     int8:bool|None=None, # Answer in 8 bits; if `None` where at least 99.5 % of the validation photos keep their label
+    limits:Limits=Limits(), # What is a photo to those who answer
     **card, # Figures for the model card, such as error_rate=.03; numbers and strings
 )->Path: # `path`. Raises `ExportError`; what was there stays
     "Export `learn` for both readers: `load_learner(path)` and `Classifier(path)`"
     path = Path(path)
-    meta,model = _describe(learn, card),_plain(learn.model)
+    meta,model = _describe(learn, limits, card),_plain(learn.model)
     graph,meta['early'] = _trace(model, meta['size'])
     try:
         graphs,known,meta = _fit(graph, learn.dls, meta, strangers, int8)
@@ -396,7 +398,7 @@ def export_project(
         learn.dls = loaders(learn.photos, p.working, p)
         with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
         if not strangers and p.truth.exists(): strangers = draw_strangers(p)
-        return export(learn, path or p.export, strangers, p.int8 if int8 is None else int8, project=p.name, error_rate=error)
+        return export(learn, path or p.export, strangers, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000027
 def upgrade(

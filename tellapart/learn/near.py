@@ -14,6 +14,7 @@ from PIL import Image, ImageFilter
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
+from ..errors import reading
 from ..machine import cpu_count
 from ..photo import NotAPhoto, open_photo
 
@@ -88,7 +89,8 @@ def difference(
 SURE,SAME = 16,.02 # Bits up to which the hash is enough; `difference` up to which it is the same picture
 
 @lru_cache(4096) # 4 KB each
-def _opened(file): return thumbnail(open_photo(file, size=SIDE))
+def _opened(file):
+    with reading(file): return thumbnail(open_photo(file, SIDE, limits=None))
 
 def alike(
     bits:int, # In which the two hashes differ

@@ -148,7 +148,7 @@ def _run_one(file, copy):
 def _lighter(data):
     "An output with its picture as JPEG where that is smaller; of photos it is an eighth"
     if 'image/png' not in data: return data
-    open_photo(b64decode(data['image/png'])).save(f := io.BytesIO(), 'JPEG', quality=85)
+    open_photo(b64decode(data['image/png']), limits=None).save(f := io.BytesIO(), 'JPEG', quality=85)
     jpeg = b64encode(f.getvalue()).decode()
     if len(jpeg) > len(data['image/png']): return {k: v for k,v in data.items() if k != 'image/jpeg'}
     return {k: v for k,v in data.items() if k != 'image/png'} | {'image/jpeg': jpeg}

@@ -50,5 +50,5 @@ def squares(
     draw,font = ImageDraw.Draw(sheet),ImageFont.load_default(13)
     for x,how in enumerate(choices):
         draw.text((6 + x*(size+6), 3), how, 'black', font)
-        for y,photo in enumerate(photos): sheet.paste(square(how, size)(PILImage(open_photo(photo))), (6 + x*(size+6), 22 + y*(size+6)))
+        for y,photo in enumerate(photos): sheet.paste(square(how, size)(PILImage(open_photo(photo, limits=None))), (6 + x*(size+6), 22 + y*(size+6)))
     return sheet

@@ -15,7 +15,7 @@ import anywidget, traitlets
 from ipywidgets import HTML, VBox
 from PIL import Image
 from ..errors import TellapartError
-from ..photo import as_url, Limits, NotAPhoto, open_photo
+from ..photo import as_url, Limits, NOTES, open_photo
 from .classify import printable
 from .model import Answer, Classifier
 
@@ -37,7 +37,8 @@ def card(
     if answer.label is None: kind,head,rest = 'ta-bad',"No answer",''
     elif answer.sure: kind,head,rest = 'ta-sure',f'{escape(answer.label)} <small>{_percent(answer.probability)}</small>',_bars(answer.ranked)
     else: kind,head,rest = 'ta-unsure',"Not sure",_bars(answer.ranked)
-    why = f'<p class="ta-why">{escape(printable(answer.reason))}</p>' if answer.reason else ''
+    notes = photo.info.get('notes', ()) if photo else ()
+    why = ''.join(f'<p class="ta-why">{escape(printable(o))}</p>' for o in (answer.reason, *(NOTES[o] for o in notes)) if o)
     # twice as sharp as it is shown, for phones
     picture = f'<img alt="" src="{as_url(photo, 320, 85)}">' if photo else '<div class="ta-none">?</div>'
     return f'<article class="ta-card {kind}">{picture}<div><p class="ta-file">{escape(printable(name))}</p><h2>{head}</h2>{why}{rest}</div></article>'
@@ -80,8 +81,8 @@ def _look(classify, name, content, size):
         why = f"This file has {size/2**20:.0f} MB, more than the {Limits.max_bytes/2**20:.0f} MB that can be sent; choose a smaller one." if size > Limits.max_bytes \
               else "This couldn't be read; choose a photo, not a folder."
         return card(name, Answer(None, 0., [], False, why))
-    try: photo = open_photo(content, name='This file')
-    except NotAPhoto as e: return card(name, Answer(None, 0., [], False, str(e)))
+    try: photo = open_photo(content, limits=classify.limits, name='This file')
+    except TellapartError as e: return card(name, Answer(None, 0., [], False, str(e)))
     return card(name, classify(photo), photo)
 
 # %% ../../notebooks/library/use/03_app.ipynb #0000000e

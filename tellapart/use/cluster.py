@@ -66,8 +66,8 @@ def _rows(fs, path):
     return pq.read_table(pa.BufferReader(fs.cat_file(path))).to_pylist()
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #00000007
-def _listed(folder, met):
-    "The address of every file in `folder` that may be a photo; `met` counts the others by kind"
+def _listed(folder, met, max_bytes=Limits.max_bytes):
+    "The address of every file in `folder` that may be a photo of no more than so many bytes; `met` counts the others by kind"
     fs,path = _store(folder)
     if 'file' in fs.protocol:
         for row in photos(path, '', met):
@@ -78,7 +78,7 @@ def _listed(folder, met):
         for name in [o for o in folders if hidden(o)]: met['hidden'] += bool(folders.pop(name))
         for name,file in files.items():
             if hidden(name): met['hidden'] += 1
-            elif (file['size'] or 0) > Limits.max_bytes or not maybe_photo(name): met['of another kind'] += 1
+            elif (file['size'] or 0) > max_bytes or not maybe_photo(name): met['of another kind'] += 1
             else: yield fs.unstrip_protocol(file['name'])
 
 # %% ../../notebooks/library/use/05_cluster.ipynb #0000000a
@@ -89,6 +89,7 @@ def plan(
     to:str, # Where the plan goes, and the answers: likewise. Raises `TellapartError` where those of another folder or model are
     export:bytes, # The content of an export.pkl
     shard:int=SHARD, # Photos in a shard
+    max_bytes:int=Limits.max_bytes, # Of a photo
 )->dict: # `folder`, `photos`, `shards`; `met` counts what was left alone, by kind. Raises `TellapartError` where there are no photos
     "Deal the photos of a folder into shards, unless that has been done"
     fs,root = _store(to)
@@ -96,7 +97,7 @@ def plan(
         raise TellapartError(f"{to} lies in {folder}, where photos are looked for; choose a place outside of it with --to.")
     if fs.exists(f'{root}/plan.json'): return _kept(fs, root, folder, to, export)
     for o in 'plan','answers','unread': fs.makedirs(f'{root}/{o}', exist_ok=True)
-    found,n,shards = _listed(folder, met := Counter()),0,0
+    found,n,shards = _listed(folder, met := Counter(), max_bytes),0,0
     while some := list(islice(found, shard)):
         _write(fs, f'{root}/plan/{shards:06}.parquet', _parquet([dict(path=o) for o in some]))
         n,shards = n + len(some),shards + 1
@@ -212,9 +213,9 @@ def answer_all(
 ):
     "Write what each photo shows as a table of Parquet files, with all machines of a Ray cluster; once more goes on where it stopped"
     need('ray', 'pyarrow', 'fsspec', extra='ray')
-    Classifier(export) # what is wrong with it is told here, not by a hundred machines
+    limits = Classifier(export).limits # what is wrong with it is told here, not by a hundred machines
     to = _address(to)
-    with writing(to): made = plan(_address(folder), to, Path(export).read_bytes(), shard)
+    with writing(to): made = plan(_address(folder), to, Path(export).read_bytes(), shard, limits.max_bytes)
     left,found = missing(to, made['shards']),Counter()
     with tqdm(total=made['photos'], initial=max(0, made['photos'] - len(left)*shard), unit='photo', leave=False) as bar:
         for o in _spread(to, left) if left else ():

@@ -20,7 +20,7 @@ import onnxruntime as ort
 from PIL import Image
 from ..errors import listed, os_reason, TellapartError
 from ..machine import cpu_count
-from ..photo import open_photo
+from ..photo import Limits, NotAPhoto, open_photo
 from .none import Known, energy, softmax
 from .why import heat, lit
 
@@ -246,6 +246,7 @@ class Classifier:
             for self.graph in ['graph']*(GPU or not eight) + ['int8']*eight: # on a GPU, 8 bits would be slower
                 self.session = _session(z, self.meta, self.graph, threads or 0)
                 if self.gpu: break
+            self.limits = Limits(**self.meta.get('limits', {})) # what its project lets in
             self.known = Known(_weight(z, self.meta['folder'], *self.meta['known']), self.meta['early']) if self.meta['known'] else None
             if self.session.get_outputs()[0].shape[1] != len(self.labels): raise ValueError("not one output a label")
 
@@ -286,12 +287,12 @@ class Classifier:
         answers = iter(self._answers([o for o in seen if not isinstance(o, Answer)], session))
         return [o if isinstance(o, Answer) else next(answers) for o in seen]
 
-    def _prepared(self, photo): return prepare(open_photo(photo, enough(self.meta)), self.meta)
+    def _prepared(self, photo): return prepare(open_photo(photo, enough(self.meta), self.limits), self.meta)
 
     def _seen(self, photo):
         "`photo` prepared, or the answer that there is none"
         try: return self._prepared(photo)
-        except (TellapartError, OSError) as e: return Answer(None, 0., [], False, _sentence(e, photo))
+        except (NotAPhoto, OSError) as e: return Answer(None, 0., [], False, _sentence(e, photo))
 
     def _answers(self, prepared, session):
         "The answers for photos that are prepared"

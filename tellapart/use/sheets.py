@@ -52,7 +52,7 @@ _STYLE = '''
 
 def _figure(row, folder):
     "One photo, or nothing where it can't be opened any more"
-    try: picture = as_url(open_photo(os.path.join(folder, *row.to.split('/')), size=192))
+    try: picture = as_url(open_photo(os.path.join(folder, *row.to.split('/')), 192, limits=None))
     except (TellapartError, OSError): return ''
     second = f" <small>or {escape(printable(row.second))}</small>" if row.second else ''
     name = escape(row.to.rpartition('/')[2])

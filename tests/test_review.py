@@ -10,7 +10,7 @@ from tellapart.learn.check import check
 from tellapart.learn.examine import examine
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import new_project, read_project
-from tellapart.use.journal import CSV, rows
+from tellapart.use.journal import CSV, Journal, rows
 
 
 @pytest.fixture
@@ -47,6 +47,12 @@ def other(label): return 'squash' if label != 'squash' else 'tennis'
 
 def ledger(p):
     with Ledger(p.folder) as ledger: return ledger.frame('all')
+
+
+def test_beside_sorting_and_undo_it_waits_in_a_sentence(to, p, capsys):
+    with Journal(str(to/CSV)):
+        assert main(['review', str(to), '--project', str(p.file)]) == 1
+    assert 'Another program is at work on the photos in' in capsys.readouterr().err
 
 
 def test_dragged_photos_are_learned_from(to, p, capsys):

@@ -428,7 +428,7 @@ def test_one_program_at_a_time(export_pkl, folder, tmp_path, capsys):
     sort(export_pkl, folder, tmp_path/'sorted')
     with Journal(str(tmp_path/'sorted'/CSV)):
         assert sort(export_pkl, folder, tmp_path/'sorted') == 1
-        refused(capsys, 'Another program is sorting into')
+        refused(capsys, 'Another program is at work on the photos in')
 
 
 def test_a_folder_of_many_files_takes_no_memory(tmp_path):

@@ -8,6 +8,7 @@ __all__ = ['RELABELLED', 'moved', 'learn', 'review']
 # %% ../../notebooks/library/learn/12_review.ipynb #00000002
 import json, os
 from collections import Counter
+from contextlib import nullcontext
 from pathlib import Path
 from tqdm.auto import tqdm
 from ..errors import TellapartError
@@ -18,7 +19,7 @@ from .reconcile import reconcile
 from ..paths import alike, system_path
 from ..photo import NotAPhoto, photo_bytes
 from ..use.classify import printable
-from ..use.journal import find_table, Row, whereabouts
+from ..use.journal import alone_in, find_table, Row, whereabouts
 from ..use.places import label_folders, label_in, UNSURE
 from ..use.sort import counted
 
@@ -86,6 +87,10 @@ def review(
 ):
     "Learn from photos that were moved to the folder of another label"
     file = find_table(folder)
+    there = os.path.dirname(file)
+    with alone_in(there) if os.access(there, os.W_OK) else nullcontext(): _review(file, folder, p)
+
+def _review(file, folder, p):
     found,others,odd = moved(file, p.labels)
     every = len(found) + others.total() + odd.total()
     if every and others['gone or changed'] == every: raise TellapartError(f"None of the {every:,} photos that were sorted into {folder} is there any more; name the folder that they are in now.")

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['CSV', 'HEAD', 'Row', 'escape_formula', 'unescape_formula', 'rows', 'find_table', 'digest', 'unchanged', 'Done',
-           'rename_new', 'remove_reserved', 'Journal', 'find_place', 'whereabouts']
+           'rename_new', 'remove_reserved', 'alone_in', 'Journal', 'find_place', 'whereabouts']
 
 # %% ../../notebooks/library/use/04b_journal.ipynb #00000002
 import csv, errno, hashlib, io, os, re, sqlite3, stat, sys
@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 import filelock
 from ..errors import TellapartError
-from ..paths import alike, hidden, safe_name, system_path
 from ..paths import alike, hidden, safe_name, system_path
 from ..photo import maybe_photo
 
@@ -172,6 +171,18 @@ def _stands(row, to, part):
     if row.how == 'move' and unchanged(row) and digest(to) == row.sha256: os.unlink(system_path(row.path))
     return True
 
+# %% ../../notebooks/library/use/04b_journal.ipynb #0a947456
+@contextmanager
+def alone_in(
+    folder:str, # That photos are sorted into, absolute
+): # Raises `TellapartError` where another program is at work there
+    "Keep other programs from sorting photos into a folder, or taking them back, for as long as this lasts"
+    lock = filelock.FileLock(system_path(os.path.join(folder, '.sorted.lock')), timeout=0)
+    try: lock.acquire()
+    except filelock.Timeout: raise TellapartError(f"Another program is at work on the photos in {folder}; wait until it has done.") from None
+    try: yield
+    finally: lock.release()
+
 # %% ../../notebooks/library/use/04b_journal.ipynb #00000011
 class Journal:
     "A table that is being written, and the folder that it lies in"
@@ -184,8 +195,7 @@ class Journal:
     def __enter__(self):
         with ExitStack() as opened:
             self.file = opened.enter_context(open(self.name, 'ab', buffering=0))
-            try: opened.enter_context(filelock.FileLock(self.at('.sorted.lock'), timeout=0))
-            except filelock.Timeout: raise TellapartError(f"Another program is sorting into {self.folder}; wait until it has done.") from None
+            opened.enter_context(alone_in(self.folder))
             self.done = opened.enter_context(closing(Done()))
             self._read()
             self.opened = opened.pop_all()

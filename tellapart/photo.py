@@ -256,7 +256,7 @@ def _without(data, parts):
     return b''.join([*pieces, data[at:]])
 
 _JPEG,_PNG = b'\xff\xd8\xff',b'\x89PNG\r\n\x1a\n'
-_TALK = {*range(0xe2, 0xee), 0xef, 0xfe} # Segments of a JPEG that no pixel depends on; not EXIF and XMP, for the orientation
+_TALK = {0xe0, *range(0xe2, 0xee), 0xef, 0xfe} # Segments of a JPEG that no pixel depends on; not EXIF and XMP, for the orientation
 _NEEDED = {b'IHDR', b'PLTE', b'tRNS', b'IDAT', b'IEND'} # Chunks of a PNG
 
 def _turns(chunk): return chunk[4:8] == b'eXIf' and zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], 'big') # it may say how the PNG lies

@@ -1,0 +1,144 @@
+"What a project's [limits] let in can be drawn, trained, exported and answered; what only the machine can't do is held against no photo"
+import io, os, subprocess, sys
+import numpy as np
+import pytest
+from PIL import Image
+from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, error_rate, get_image_files, parent_label, resnet18, vision_learner
+from tellapart.cli import main
+from tellapart.learn.aside import data_url
+from tellapart.learn.check import check, contact_sheet, working_copies
+from tellapart.learn.demo.draw import draw
+from tellapart.learn.export import export_project
+from tellapart.learn.gather import examine, gather
+from tellapart.learn.ledger import Ledger
+from tellapart.learn.project import read_project
+from tellapart.learn.split import LedgerSplitter
+from tellapart.learn.square import square, squares
+from tellapart.learn.train import loaders
+from tellapart.photo import Limits, NOTES, OutOfResources
+from tellapart.use.app import _look
+from tellapart.use.model import Classifier, read_meta
+
+PROJECT = '''name = "small"
+source = "folder"
+own = "own"
+labels = {squash = "squash", tennis = "tennis"}
+[limits]
+min_side = 20
+max_ratio = 30
+[train]
+size = 64
+epochs = 1
+weights = "none"
+'''
+SIZES = (28, 28), (600, 24), (24, 600), (40, 30)
+
+
+@pytest.fixture(scope='module')
+def p(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('limits')
+    for label in 'squash','tennis':
+        (folder/'own'/label).mkdir(parents=True)
+        for i in range(16): draw(label, i).resize(SIZES[i%4]).save(folder/'own'/label/f'{i}.png')
+    (folder/'tellapart.toml').write_text(PROJECT)
+    return read_project(folder/'tellapart.toml')
+
+
+@pytest.fixture(scope='module')
+def exported(p):
+    "The project's export, trained for a moment as the course does it"
+    gather(p)
+    check(p)
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square(p.train.square, p.train.size))
+    learn = vision_learner(loaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
+    with learn.no_bar(), learn.no_logging(): learn.fit(p.train.epochs)
+    learn.photos = block
+    learn.export(p.folder/'trained.pkl')
+    return export_project(p, int8=False)
+
+
+def test_all_come_in_and_can_be_seen(p, exported):
+    with Ledger(p.folder) as ledger: df = ledger.frame()
+    assert {*zip(df.width, df.height)} == {*SIZES}
+    for files in df.path,df.working:
+        sheet = np.asarray(contact_sheet(files[:4], columns=4))
+        assert all(sheet[30:100, 30 + 126*i:100 + 126*i].std() > 1 for i in range(4)) # a photo, no empty frame
+        assert squares(files[:4]).width > 160
+    assert all(data_url(o) for o in df.itertuples())
+
+
+def test_all_are_answered(p, exported, tmp_path, capsys):
+    assert read_meta(exported)['limits'] == dict(max_bytes=Limits.max_bytes, max_pixels=Limits.max_pixels, min_side=20, max_ratio=30)
+    files = sorted(p.own_photos.rglob('*.png'))
+    classify = Classifier(exported)
+    assert all(o.label for o in classify.many(files))
+    assert all(classify(o).label for o in files[:4]) and classify.why(files[1]).size == (64, 64)
+    for o in files[:4]: assert 'ta-bad' not in _look(classify, o.name, o.read_bytes(), 1)
+    assert main(['sort', str(p.own_photos), '--to', str(tmp_path/'sorted'), '--export', str(exported)]) == 0
+    assert "can't be opened" not in capsys.readouterr().out
+    pictures = sum(o.read_text().count('<figure>') for o in (tmp_path/'sorted').rglob('*.html'))
+    assert pictures == len([o for o in (tmp_path/'sorted').rglob('*.png')]) > 0
+
+
+def test_what_it_does_not_let_in_is_refused(exported):
+    small = Image.new('RGB', (19, 40))
+    assert next(Classifier(exported).many([small])).reason.endswith('take one of at least 20 x 20.')
+
+
+def test_a_working_copy_that_is_damaged_is_made_again(p, exported):
+    with Ledger(p.folder) as ledger: df = ledger.frame()
+    good = df.working.iloc[0].read_bytes()
+    df.working.iloc[0].write_bytes(b'')
+    assert working_copies(p, df) == {} and df.working.iloc[0].read_bytes() == good
+
+
+def jpeg(im, **kw):
+    im.save(f := io.BytesIO(), 'JPEG', **kw)
+    return f.getvalue()
+
+
+def test_what_is_doubtful_about_a_file_is_told(exported):
+    cut,deep = jpeg(draw('squash', 0))[:-9],io.BytesIO()
+    Image.fromarray(np.asarray(draw('squash', 0).convert('L')).astype('uint16')*16).save(deep, 'PNG') # 12 bits in 16
+    for content,word in (cut, 'cut short'), (deep.getvalue(), 'brightness guessed'):
+        assert word in examine(content)[0]['warnings'].split(', ')
+        assert NOTES[word].replace("'", '&#x27;') in _look(Classifier(exported), 'a.jpg', content, len(content))
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/statm'), reason="limits a process as Linux does")
+def test_too_little_memory_stops_gathering_and_is_held_against_no_photo(tmp_path):
+    for label in 'squash','tennis':
+        (tmp_path/'own'/label).mkdir(parents=True)
+        for i in range(2): draw(label, i, size=(96, 64)).save(tmp_path/'own'/label/f'{i}.png')
+    Image.new('1', (10_000, 10_000)).save(tmp_path/'own'/'squash'/'huge.png')
+    (tmp_path/'tellapart.toml').write_text(PROJECT)
+    code = """if True:
+        import resource
+        from tellapart.learn.gather import gather
+        from tellapart.learn.ledger import Ledger
+        from tellapart.learn.project import read_project
+        from tellapart.photo import OutOfResources
+        p = read_project()
+        used = int(open('/proc/self/statm').read().split()[0])*resource.getpagesize()
+        resource.setrlimit(resource.RLIMIT_AS, (used + 300*2**20, resource.RLIM_INFINITY))
+        try: gather(p)
+        except OutOfResources as e: print(e)
+        resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,)*2)
+        with Ledger(p.folder) as ledger: print(ledger.db.execute('select count(*) from refused').fetchone()[0])
+        gather(p)
+        with Ledger(p.folder) as ledger: print(len(ledger.frame()))"""
+    run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | dict(TELLAPART_PROJECT='', MALLOC_ARENA_MAX='1'), capture_output=True, text=True)
+    told,refused,n = run.stdout.splitlines()
+    assert "huge.png can't be opened now (Cannot allocate memory); close other programs" in told and refused == '0' and n == '5', run.stderr
+
+
+def test_a_lack_of_files_is_no_answer(exported, tmp_path):
+    resource = pytest.importorskip('resource')
+    (file := tmp_path/'photo.jpg').write_bytes(jpeg(draw('squash', 0)))
+    classify,limits = Classifier(exported),resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+    try:
+        with pytest.raises(OutOfResources): next(classify.many([file], batch=1))
+    finally: resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    long,below = classify.many([tmp_path/('x'*300), file/'below.jpg'])
+    assert (long.reason, below.reason) == ('x'*300 + " can't be read: File name too long.", "below.jpg can't be read: Not a directory.")

@@ -204,7 +204,7 @@ def main(
 )->int: # What the process should exit with, as `_STATUS` says
     "Run one command; what a person can put right is told in one sentence"
     for o in sys.stdout, sys.stderr:
-        if hasattr(o, 'reconfigure'): o.reconfigure(errors='backslashreplace') # consoles and files that have no 犬 get \\u72ac
+        if hasattr(o, 'reconfigure'): o.reconfigure(errors='backslashreplace') # consoles and files that have no 犬 get \u72ac
     try:
         try: return _do(_parser().parse_args(argv))
         finally: print(end='', flush=True) # here, as what fails at the very end can't be caught

@@ -53,7 +53,7 @@ class _Client(NotebookClient):
         specs = KernelSpecManager(kernel_dirs=[]) # so that it is this Python, whatever kernels are installed elsewhere
         super().__init__(nb, km=AsyncKernelManager(kernel_name='python3', kernel_spec_manager=specs), timeout=None,
                          record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
-        self.name,self.headings,self.title,self.line,self.at = name, list(_headings(nb)), '', '', None
+        self.name,self.headings,self.title,self.line,self.at,self.unread = name, list(_headings(nb)), '', '', None, None
         self.noise = TemporaryFile() # Why its Python doesn't start, and what libraries say at its end, such as ZeroMQ's failed assertions; what cells print is no part of it
         self.bar = tqdm(total=sum(o.cell_type == 'code' for o in nb.cells), desc=name, disable=None, dynamic_ncols=True,
                         bar_format='{n_fmt:>3}/{total_fmt} |{bar:16}| {elapsed} {desc}')
@@ -100,7 +100,11 @@ class _Client(NotebookClient):
     def _tell(self, text):
         "Show text above the bar, by whole lines"
         *lines,self.line = (self.line + text).split('\n')
-        for o in lines: self.bar.write(f'  {o}')
+        try:
+            for o in lines: self.bar.write(f'  {o}')
+        except BrokenPipeError as e: # nobody reads any more: nbclient would say so when the cell ends
+            self.unread = e
+            self.task.cancel()
 
 
 async def _execute(client, cwd):
@@ -109,10 +113,13 @@ async def _execute(client, cwd):
         while True:
             await asyncio.sleep(1)
             client.bar.refresh()
-    ticking = asyncio.create_task(tick())
+    ticking,client.task = asyncio.create_task(tick()),asyncio.current_task()
     try:
         await client.async_execute(cwd=cwd)
         client.bar.set_description_str(client.name)
+    except asyncio.CancelledError:
+        if client.unread: raise client.unread from None
+        raise
     finally:
         ticking.cancel()
         client.bar.close()

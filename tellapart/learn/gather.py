@@ -225,7 +225,7 @@ def keep_to_labels(
     "Leave photos of labels that the project has no more alone, and say so"
     others = ledger.set_labels(p.labels)
     named = [f'{n} {label}' for label,n in others.items()]
-    if named: print(f"{p.folder} also has photos of labels that {p.file.name} names no more ({', '.join(named[:5])}{f' and {len(named) - 5} more' * (len(named) > 5)}): "
+    if named: print(f"{p.folder} also has photos of labels that {p.file.name} no longer names ({', '.join(named[:5])}{f' and {len(named) - 5} more' * (len(named) > 5)}): "
                     'they stay there, unused. A new name = "…" in that file gives other things a folder of their own.')
     if 'demo' in p.source: return
     drawn = ledger.db.execute("select count(*) from photos where status='ok' and source='demo' and label in (select label from labels)").fetchone()[0]

@@ -50,8 +50,8 @@ def _export_file(args):
 def _answering(args):
     "The export that answers; which one, if it wasn't named, and what is newer are said apart from the answers"
     file = _export_file(args)
-    from .use.newer import newer
-    told = [] if args.export else [f"{file} answers."]
+    from .use.newer import newer, short
+    told = [] if args.export else [f"{short(file)} answers."]
     for o in told + newer(file): print(o, file=sys.stderr)
     return file
 

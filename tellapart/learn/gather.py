@@ -221,7 +221,7 @@ def keep_to_labels(
 )->None:
     "Leave photos of labels that the project has no more alone, and say so"
     others = ledger.set_labels(p.labels)
-    if others: print(f"{p.folder} also has photos of labels that {p.file.name} names no more ({listed(f'{n} {label}' for label,n in others.items())}): "
+    if others: print(f"{p.folder} also has photos of labels that {p.file.name} no longer names ({listed(f'{n} {label}' for label,n in others.items())}): "
                      'they stay there, unused. A new name = "…" in that file gives other things a folder of their own.')
     if 'demo' in p.source: return
     drawn = ledger.db.execute("select count(*) from photos where status='ok' and source='demo' and label in (select label from labels)").fetchone()[0]

@@ -30,7 +30,12 @@ def _project_of(export, name):
     return next((o for o in _projects() if o.name == name or o.folder == export.parent), None)
 
 
-def _short(path): return min(str(path), os.path.relpath(path), key=len)
+def short(
+    path:str|Path, # Of a file
+)->str:
+    "A path as it is shortest to type here"
+    try: return min(str(path), os.path.relpath(path), key=len)
+    except ValueError: return str(path) # on another drive of Windows
 
 
 def newer(
@@ -42,7 +47,7 @@ def newer(
     p,made,told = _project_of(export, name),_made(export),[]
     folder = p.folder if p else export.parent
     own,trained = folder/'export.pkl',folder/'trained.pkl'
-    if own.exists() and not own.samefile(export) and _made(own) > made: told.append(f"{_short(own)} is newer: --export {_short(own)} answers by that one.")
+    if own.exists() and not own.samefile(export) and _made(own) > made: told.append(f"{short(own)} is newer: --export {short(own)} answers by that one.")
     if trained.exists() and int(trained.stat().st_mtime) > max(made, _made(own)):
-        told.append(f"{_short(trained)} was trained since: to export it, tellapart export --project {_short(p.file) if p else 'FILE'}.")
+        told.append(f"{short(trained)} was trained since: to export it, tellapart export --project {short(p.file) if p else 'FILE'}.")
     return told

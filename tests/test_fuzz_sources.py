@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from fuzzing import fuzz
 from proxy import Proxy
-from test_sources import HOSTS, Engine, commons, hit, taken, work
+from test_sources import HOSTS, Engine, commons, file, hit, taken, work
 from tellapart.errors import TellapartError
 from tellapart.learn import sources
 from tellapart.learn.project import Project
@@ -19,7 +19,7 @@ P = Project(name='x', labels=dict(cat='cat', dog='dog'), timeout=5, search=dict(
 def sound(candidates):
     "Check that candidates are made of what they should be made of, and each has an address"
     for o in candidates:
-        assert o.url and all(isinstance(getattr(o, k), str) for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing')), o
+        assert o.url and all(isinstance(getattr(o, k), str) and getattr(o, k).encode() is not None for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing')), o
         assert o.kind in ('web', 'own') and all(type(k) is int and k >= 0 for k in (o.width, o.height)), o
         if o.kind == 'own': assert o.url.isascii() and file_at(o.url).is_absolute()
 
@@ -99,6 +99,12 @@ def mutated(draw, answer):
             else: break
         at[key] = draw(JSON)
     return answer
+
+
+def test_an_engine_that_wants_to_be_asked_for_half_a_character():
+    ANSWER[0] = lambda asked: dict(query=dict(pages=[file(1)])) | {'continue': dict(gsroffset='\ud83c')}
+    got,said = tried(SOURCES['wikimedia']('cat', P, 'cat'))
+    assert len(got) == 1 and said[0].startswith("Wikimedia Commons can't be searched for 'cat' (unreadable answer)")
 
 
 GOOD = dict(duckduckgo=dict(results=[hit(i, width=640, height=480) for i in range(2)]), wikimedia=commons(SimpleNamespace(query={})),

@@ -38,6 +38,7 @@ FRUITS = 'name = "fruits"\n[labels]\napple = "apple"\npear = "pear"\n'
 
 @pytest.mark.parametrize('text, told', [
     ('name = "x"\ncafé = "a"\n', 'in line 2 (café = "a"): put the name in quotes'),
+    ('犬 = "dog"\n', 'in line 1 (犬 = "dog"): put the name in quotes'),
     ('[café]\n', 'in line 1 ([café]): put the name in quotes'),
     ('two seat sofa = "a"\n', 'in line 1 (two seat sofa = "a"): put the name in quotes'),
     ('name = fruits\n', 'in line 1 (name = fruits): put what is a word in quotes'),

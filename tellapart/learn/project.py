@@ -198,7 +198,7 @@ _CURES = { # What a line looks like that isn't TOML → what to do
     r'(^|[=\[{,])\s*[“”„‟‘’«»`]': """use straight quotes, " or '""",
     r'"[^"]*\\': 'a backslash has a meaning in double quotes; use single quotes, or forward slashes',
     r'^[\w-]+\s*:': 'put = in the place of the colon',
-    r'^\[?\s*[^\s"\'=\[][^"\'=]*?[^\x00-\x7f \t]': 'put the name in quotes, as it has letters beyond a to z',
+    r'^\[?[^"\'=\[]*[^\x00-\x7f"\'=\[]': 'put the name in quotes, as it has letters beyond a to z',
     r'^[\w-]+(\s+[\w-]+)+\s*=': 'put the name in quotes, as it has a space in it',
     r'=\s*(True|False)\b': 'write true and false in lower case',
     r'=\s*\w*[^\W\d][^"\'\[{=]*$': 'put what is a word in quotes',

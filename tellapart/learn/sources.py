@@ -112,8 +112,8 @@ def _dicts(o):
     return [row for row in o if isinstance(row, dict)] if isinstance(o, list) else []
 
 def _text(o):
-    "What of an answer should be text"
-    return o if isinstance(o, str) else ''
+    "What of an answer should be text, without halves of characters, which JSON may have and nothing else takes"
+    return o.encode('utf-8', 'ignore').decode() if isinstance(o, str) else ''
 
 def _plain(html):
     "The text of a scrap of HTML, without what isn't shown; nothing for what is no text"
@@ -201,7 +201,7 @@ def jmd(
     if why:
         print(f"jmd_imagescraper found nothing for {term!r} ({why[0]}); duckduckgo is asked instead.")
         yield from duckduckgo(term, p, label)
-    else: yield from _found(term, p, [[Candidate(o) for o in found]])
+    else: yield from _found(term, p, [[Candidate(_text(o)) for o in found]])
 
 # %% ../../notebooks/library/learn/05_sources.ipynb #0000001c
 def _client(p):
@@ -213,6 +213,7 @@ def _json(engine, term, client, url, params):
     import httpx
     try: r = client.get(url, params=params)
     except httpx.TimeoutException: raise Unsearched(engine, term, 'timeout') from None
+    except (httpx.InvalidURL, ValueError): raise Unsearched(engine, term, 'unreadable answer', math.inf) from None # what it wants to be asked next is no address
     except httpx.HTTPError: raise Unsearched(engine, term, 'no connection') from None
     if r.status_code != 200:
         after,passing = r.headers.get('Retry-After', ''), r.status_code == 429 or r.status_code >= 500

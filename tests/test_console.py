@@ -1,6 +1,5 @@
 "What is printed arrives, whatever the console is like, and whether or not anybody goes on reading"
 import io, json, os, shutil, subprocess, sys
-from pathlib import Path
 import pytest
 from test_use import change_meta, rewrite
 from tellapart.cli import main

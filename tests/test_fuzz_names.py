@@ -1,6 +1,7 @@
 "Whatever files, folders and labels are called, they are sorted, told apart and brought back"
 import hashlib, io, ntpath, os, tempfile, unicodedata
 from collections import Counter
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path, PureWindowsPath
 from unittest.mock import patch
 import numpy as np
@@ -34,7 +35,7 @@ PHOTO = photo.getvalue() # what comes after it changes the file and not the pict
 def classify(export_pkl):
     "One model for all examples"
     model = Classifier(export_pkl)
-    with patch.object(module, 'Classifier', lambda export: model): yield
+    with patch.object(module, 'Classifier', lambda export: model), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()): yield
 
 
 def reserved(name): return getattr(ntpath, 'isreserved', lambda o: PureWindowsPath(o).is_reserved() or o.endswith(('.', ' ')))(name)

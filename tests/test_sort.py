@@ -272,6 +272,16 @@ def test_once_more_takes_what_is_new(export_pkl, folder, tmp_path, capsys):
     assert len(table(to)) == 12 # what can't be opened is tried again, and has its one row
 
 
+def test_once_more_when_all_have_been_moved(export_pkl, folder, tmp_path, capsys):
+    "It goes on where it was stopped, and be it at the pages"
+    for o in folder.rglob('*'):
+        if o.name in ('broken.jpg', 'the same again.png'): o.unlink()
+    sort(export_pkl, folder, tmp_path/'sorted', '--move')
+    shutil.rmtree(tmp_path/'sorted/sheets')
+    assert sort(export_pkl, folder, tmp_path/'sorted', '--move') == 0 == sort(export_pkl, folder, tmp_path/'sorted', '--move', '--dry-run')
+    assert 'Moved 0 photos' in capsys.readouterr().out and list((tmp_path/'sorted/sheets').iterdir())
+
+
 @pytest.fixture
 def stopped(ctrl_c):
     "Sort in a process that gets a signal at a given moment; how many moments there were"

@@ -1,5 +1,5 @@
 "Labels that are called like something else: a side, a folder, a column, a number, an option"
-import json, os, re, shutil, subprocess, sys
+import json, re, shutil, subprocess, sys
 from collections import Counter
 from pathlib import Path
 import numpy as np

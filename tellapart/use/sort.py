@@ -68,7 +68,7 @@ def _check(folder, to):
     if not os.path.isdir(folder): raise TellapartError(f"{folder} is no folder; name one with photos in it.")
     if any(same_folder(o, to) for o in (folder, *Path(folder).parents)):
         raise TellapartError(f"{folder} can't be sorted into {to}, which holds it; choose another folder with --to.")
-    if not next(photos(folder, to, met := Counter()), None):
+    if not next(photos(folder, to, met := Counter()), None) and not os.path.exists(system_path(os.path.join(to, CSV))): # else they have been moved
         raise TellapartError(f"There is no photo in {folder}{counted(met, ' (', ')')}; name a folder with photos in it.")
 
 def counted(

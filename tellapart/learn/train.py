@@ -10,7 +10,7 @@ import math, re, shutil, time, traceback
 from contextlib import ExitStack, contextmanager
 from copy import deepcopy
 from difflib import get_close_matches
-from functools import partial
+from functools import partial, partialmethod
 from http.client import HTTPException
 from itertools import islice
 from pathlib import Path
@@ -21,7 +21,7 @@ from fastai.vision.all import (Adam, Callback, CancelFitException, DataBlock, Da
                                OptimWrapper, defaults, get_model, model_meta, no_random, params)
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
 from torch.amp import GradScaler, autocast
-from torchvision.models import get_model_weights
+from torchvision.models import WeightsEnum, get_model_weights
 from ..errors import TellapartError
 from .project import Project
 
@@ -52,6 +52,16 @@ def _reachable(url):
     except (OSError, HTTPException): return False
 
 # %% ../../notebooks/library/learn/09_train.ipynb #0000000b
+# torchvision would unpickle whatever its hub sends.
+WeightsEnum.get_state_dict = partialmethod(WeightsEnum.get_state_dict, weights_only=True)
+
+def _from_hub(name):
+    "Download the weights of the network called `name`, unless that has been done, and try them. Raises `TellapartError`"
+    try: _TORCHVISION[name](weights='DEFAULT') if name in _TORCHVISION else timm.create_model(name, pretrained=True, num_classes=0)
+    except Exception as e: # it can be anything
+        raise TellapartError(f"What the hub has sent as weights of {name} can't be used, and no code in it was run ({type(e).__name__}): run this again, "
+                             "or give a file as train.weights in the project's file.") from None
+
 def _loaded(name, file):
     "A network with the weights in `file`"
     if name not in _TORCHVISION: return timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=dict(file=str(file)))
@@ -64,7 +74,7 @@ def _from_file(name, file):
     if not Path(file).is_file(): raise TellapartError(f"There are no weights at {file}; mend train.weights in the project's file.")
     try: _loaded(name, file)
     except Exception: # it can be anything
-        raise TellapartError(f"{file} doesn't hold weights of {name}; take the file that belongs to it, or another train.arch.") from None
+        raise TellapartError(f"{file} doesn't hold weights of {name}, or more than weights, and no code in it was run; take the file that belongs to it, or another train.arch.") from None
     if name not in _TORCHVISION: return dict(arch=name, pretrained=True, pretrained_cfg_overlay=dict(file=str(file)))
     def arch(weights=None): return _loaded(name, file)
     arch.__name__,model_meta[arch] = name,model_meta[_TORCHVISION[name]]
@@ -74,7 +84,7 @@ def _from_file(name, file):
 def start(
     arch:str, # The name of a network: torchvision's resnet18, or any of timm's
     weights:str='hub', # 'hub', 'none', or a file of the whole network's weights, as torchvision or timm saves it
-)->dict: # For `vision_learner`: arch, pretrained and what goes with them. Raises `TellapartError` for an unknown name and for a file of another network
+)->dict: # For `vision_learner`: arch, pretrained and what goes with them. Raises `TellapartError` for an unknown name, for a file of another network, and for weights that hold code
     "Choose where a model starts, and say so"
     _known(arch)
     scratch = dict(arch=_TORCHVISION.get(arch, arch), pretrained=False, splitter=params)
@@ -84,7 +94,10 @@ def start(
         print(f'{arch} starts from the weights in {Path(weights).name}.')
         return given
     url,cached = _cached(arch)
-    if cached or url and _reachable(url): print(f'{arch} starts from pretrained weights.'); return dict(arch=scratch['arch'], pretrained=True)
+    if cached or url and _reachable(url):
+        _from_hub(arch)
+        print(f'{arch} starts from pretrained weights.')
+        return dict(arch=scratch['arch'], pretrained=True)
     why = f"pretrained ones can't be downloaded here, or given as train.weights = \"{arch}.pth\"" if url else 'nobody has pretrained it'
     print(f'{arch} starts from random weights: {why}.')
     return scratch

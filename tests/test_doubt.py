@@ -8,11 +8,12 @@ from tellapart.learn.project import read_project
 
 pytest.importorskip('fastai')
 import torch
-from fastai.vision.all import DataBlock, CategoryBlock, ImageBlock, Normalize, Transform, error_rate, get_image_files, imagenet_stats, load_learner, parent_label, vision_learner
+from fastai.vision.all import Brightness, DataBlock, CategoryBlock, ImageBlock, Normalize, Transform, error_rate, get_image_files, imagenet_stats, load_learner, parent_label, vision_learner
 from tellapart.learn.check import check
+from tellapart.learn import doubt
 from tellapart.learn.doubt import Notes, doubts
 from tellapart.learn.examine import examine
-from tellapart.learn.split import LedgerSplitter
+from tellapart.learn.split import LedgerSplitter, photos_of
 from tellapart.learn.square import square
 from tellapart.learn.train import Fast, KeepBest, loaders, start
 
@@ -94,6 +95,32 @@ def test_notes_are_of_training_alone(pets, learn):
         assert taken() == before
         learn.fit(1)
     assert all(taken()[o] == before[o] + 1 for o in df.file[df.split == 'valid'].str[:-4])
+
+
+def test_doubts_are_not_of_other_times(pets, learn, tmp_path, monkeypatch):
+    "Another transform, other weights, another version, or another photo under the same name: each is asked for anew, and the same as before isn't"
+    p,_ = pets
+    df = photos_of(p)
+    def key(p=p): return doubt._key(learn, df, p)
+    first = key()
+    learn.dls.train.one_batch()
+    assert key() == first
+    learn.dls.train.after_batch.add(extra := Brightness(.5))
+    other = key()
+    learn.dls.train.after_batch.fs.remove(extra)
+    keys = {first, other}
+    for content in b'one', b'two':
+        (tmp_path/'weights.pth').write_bytes(content)
+        keys.add(key(p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights=str(tmp_path/'weights.pth')))))))
+    hub = p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights='hub'))))
+    for there in False, True: # offline the first time
+        monkeypatch.setattr('tellapart.learn.train._reachable', lambda url: there)
+        keys.add(key(hub))
+    monkeypatch.setattr(doubt, 'version', lambda o: '0')
+    keys.add(key())
+    monkeypatch.undo()
+    keys.add(doubt._key(learn, df.assign(grp='one'), p))
+    assert len(keys) == 8 and key() == first
 
 
 class Interrupt(Transform):

@@ -1,16 +1,18 @@
 "One export.pkl, two readers: what each of them needs, what they answer, and what happens when writing goes wrong"
-import json, os, subprocess, sys, zipfile
+import json, os, pickle, subprocess, sys, zipfile
 from functools import partial
+from pathlib import Path
 import numpy as np
 import pytest
+from PIL import Image
 from tellapart.photo import open_photo
 from tellapart.use.model import Classifier, ExportError
 
 pytest.importorskip('fastai')
-import torch
-from fastai.vision.all import (CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, Learner, MultiCategoryBlock, Resize, get_image_files, load_learner, nn,
-                               resnet18, vision_learner)
-from tellapart.learn.export import export, upgrade
+import pandas as pd, torch
+from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, LabelSmoothingCrossEntropy, Learner, MultiCategoryBlock, Normalize,
+                               PILImageBW, RandomSplitter, Resize, get_image_files, load_learner, nn, parent_label, resnet18, vision_learner)
+from tellapart.learn.export import _photos, export, upgrade
 from tellapart.learn.square import SQUARES, square
 
 
@@ -147,9 +149,93 @@ def test_upgrade_of_what_is_no_export(tmp_path, content, why):
     assert not (tmp_path/'new.pkl').exists()
 
 
-def test_several_labels_at_once_are_refused(export_pkl, tmp_path):
-    "A model that may give several labels or none isn't told as one that gives one"
-    block = DataBlock((ImageBlock, MultiCategoryBlock), get_items=get_image_files, get_y=lambda o: [o.parent.name], item_tfms=Resize(48))
-    learn = vision_learner(block.dataloaders(export_pkl.parent/'photos', bs=4, num_workers=0), resnet18, pretrained=False)
+@pytest.mark.parametrize('labels', ['badminton', 'squash', 'tennis'], ids=['three', 'two', 'one'])
+@pytest.mark.parametrize('loss', [None, nn.BCEWithLogitsLoss()], ids=["fastai's loss", "torch's"])
+def test_several_labels_at_once_are_refused(photos, tmp_path, labels, loss):
+    "A model that may give several labels or none isn't told as one that gives one, however many there are"
+    some = [o for o in photos if o.parent.name >= labels]
+    block = DataBlock((ImageBlock, MultiCategoryBlock), get_y=lambda o: [o.parent.name], splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(48))
+    learn = vision_learner(block.dataloaders(some, bs=1, num_workers=0), resnet18, pretrained=False, loss_func=loss)
     with pytest.raises(ExportError, match='several labels at once'): export(learn, tmp_path/'export.pkl')
     assert not os.listdir(tmp_path)
+
+
+@pytest.mark.parametrize('loss', [nn.CrossEntropyLoss(), nn.functional.cross_entropy, LabelSmoothingCrossEntropy()], ids=["torch's", 'function', 'smoothed'])
+def test_any_cross_entropy_will_do(photos, tmp_path, loss):
+    "Also torch's own, which doesn't say how to make probabilities of outputs, and with two labels, too"
+    dls = ImageDataLoaders.from_path_func(tmp_path, [o for o in photos if o.parent.name != 'tennis'], parent_label, valid_pct=.5, seed=1, item_tfms=Resize(48), bs=2, num_workers=0)
+    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), loss_func=loss)
+    classify = Classifier(export(learn, tmp_path/'export.pkl'))
+    x, = dls.test_dl(photos[:1]).one_batch()
+    with torch.no_grad(): theirs = learn.model.cpu()(x.cpu()).softmax(1)[0]
+    assert np.abs(theirs.numpy() - [p for _,p in sorted(classify(photos[0]).ranked)]).max() < 1e-3
+
+
+def test_a_loss_that_says_nothing_is_refused(learn, tmp_path):
+    learn.loss_func = nn.MultiMarginLoss()
+    with pytest.raises(ExportError, match="How MultiMarginLoss makes probabilities isn't known"): export(learn, tmp_path/'export.pkl')
+
+
+@pytest.mark.parametrize('normalize', [None, Normalize.from_stats([.4], [.2]), Normalize.from_stats([.4, .5, .6], [.2, .3, .4])], ids=['plain', 'one channel', 'three channels'])
+def test_photos_in_grey(photos, tmp_path, normalize):
+    "A network that sees grey answers as fastai does, in 8 bits nearly so, and shows what the answer rests on"
+    block = DataBlock((ImageBlock(PILImageBW), CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.5, seed=1), item_tfms=square('white', 48), batch_tfms=normalize)
+    channels = 3 if normalize and normalize.mean.numel() == 3 else 1
+    model = nn.Sequential(nn.Conv2d(channels, 4, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
+    learn = Learner(block.dataloaders(photos, bs=4, num_workers=0), model, loss_func=CrossEntropyLossFlat())
+    learn.remove_cb(learn.progress)
+    learn.fit(2, 1e-2)
+    plain = Classifier(export(learn, tmp_path/'export.pkl', int8=True), int8=False)
+    assert plain.meta['mode'] == 'L'
+    for o in photos[::3]:
+        theirs = [float(p) for p in learn.predict(PILImageBW.create(o))[2]]
+        assert np.abs(np.subtract(theirs, [p for _,p in sorted(plain(open_photo(o)).ranked)])).max() < 1e-3
+        assert np.abs(np.subtract(theirs, [p for _,p in sorted(Classifier(plain.path)(o).ranked)])).max() < .1
+    assert plain.why(photos[0]).size == (48, 48) and plain.why(photos[0]).mode == 'RGB'
+    assert plain(photos[0]) == plain(open_photo(photos[0], 96).convert('L').convert('RGB')) or photos[0].suffix == '.jpg'
+
+
+def is_squash(o): return Path(o).parent.name == 'squash'
+
+
+@pytest.mark.parametrize('where', ['__main__', 'somebodys_notebook'])
+def test_upgrade_without_the_function_that_told_labels(photos, tmp_path, where):
+    "An export that names a function of somebody's notebook is read without it, and answers here and for fastai; one that names their network says what is missing"
+    class Net(nn.Sequential): pass
+    layers = nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+    there = sys.modules.setdefault(where, type(sys)(where))
+    for o in is_squash, Net: setattr(there, o.__name__, o); o.__module__,o.__qualname__ = where,o.__name__
+    block = DataBlock((ImageBlock, CategoryBlock), get_y=is_squash, splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(48))
+    for net,file in (nn.Sequential, 'old.pkl'), (Net, 'own.pkl'):
+        Learner(block.dataloaders(photos, bs=2, num_workers=0), net(*layers), loss_func=CrossEntropyLossFlat()).export(tmp_path/file, pickle_module=pickle)
+    for o in is_squash, Net: delattr(there, o.__name__)
+    if where != '__main__': del sys.modules[where]
+    classify = Classifier(upgrade(tmp_path/'old.pkl', tmp_path/'new.pkl'))
+    assert classify.labels == ['False', 'True'] and classify(photos[0]).label in classify.labels
+    loaded = load_learner(tmp_path/'new.pkl')
+    with loaded.no_bar(): assert np.abs(loaded.predict(photos[0])[2].numpy() - [p for _,p in sorted(classify(photos[0]).ranked)]).max() < 1e-3
+    with pytest.raises(ExportError, match=rf"own.pkl needs .*{where}\.Net.*, which isn't here"): upgrade(tmp_path/'own.pkl', tmp_path/'other.pkl')
+    assert not (tmp_path/'other.pkl').exists()
+
+
+def test_what_fails_before_writing_is_not_told_as_writing(learn, tmp_path):
+    class Odd(nn.Module):
+        def forward(self, x): raise RuntimeError('shapes cannot be multiplied')
+    learn.model = nn.Sequential(learn.model, Odd())
+    with pytest.raises(Exception, match='shapes cannot be multiplied') as e: export(learn, tmp_path/'export.pkl')
+    assert "couldn't be written" not in str(e.value) and not os.listdir(tmp_path)
+
+
+def test_thresholds_are_read_off_files_as_they_are_answered(photos, tmp_path):
+    "Also where the files stand in a table, or each item is only the name of one"
+    (tmp_path/'large').mkdir()
+    for o in photos: open_photo(o).resize((900, 700)).save(tmp_path/'large'/f'{o.stem}.jpg')
+    table = pd.DataFrame(dict(file=[str(tmp_path/'large'/f'{o.stem}.jpg') for o in photos], label=[o.parent.name for o in photos]))
+    sources = dict(table=(table, ColReader('file'), ColReader('label')), names=([Path(o).name for o in table.file], lambda o: tmp_path/'large'/o, lambda o: o.split('-')[0]))
+    for source,get_x,get_y in sources.values():
+        block = DataBlock((ImageBlock, CategoryBlock), get_x=get_x, get_y=get_y, splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(64))
+        learn = Learner(block.dataloaders(source, bs=4, num_workers=0), nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), loss_func=CrossEntropyLossFlat())
+        classify = Classifier(export(learn, tmp_path/'export.pkl'))
+        ds = learn.dls.valid_ds
+        files = [o if isinstance(o, Path) else Path(o) for o in (get_x(ds.items.iloc[i] if source is table else ds.items[i]) for i in range(len(ds)))]
+        for (ours,_),file in zip(_photos(ds, classify.meta, ''), files, strict=True): assert np.array_equal(ours, classify._prepared(file))

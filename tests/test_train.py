@@ -1,5 +1,8 @@
 "Training on this machine as it is: what is the same twice, what is kept, what goes wrong, and how little room it needs"
 import ctypes, multiprocessing, os, random, re, shutil, signal, subprocess, sys
+from hashlib import sha256
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from threading import Thread
 from types import SimpleNamespace
 import pytest
 
@@ -229,6 +232,65 @@ def test_networks_of_timm(photos, tmp_path, capsys):
     assert torch.equal(learn.model[0].model.conv_stem.weight.cpu(), torch.load(tmp_path/'weights.pth')['conv_stem.weight'])
     with learn.no_bar(): learn.fine_tune(1)
     assert export(learn, tmp_path/'export.pkl').exists()
+
+
+class Canary:
+    "Writes a file when it is unpickled"
+    def __init__(self, path): self.path = path
+    def __reduce__(self): return open, (str(self.path), 'w')
+
+
+def hostile(canary, file):
+    "Weights that would write `canary`"
+    torch.save({'conv1.weight': Canary(canary)}, file)
+    return file
+
+
+@pytest.mark.parametrize('arch', ['resnet18', MODEL])
+def test_weights_in_a_file_run_no_code(tmp_path, arch):
+    file = hostile(tmp_path/'canary', tmp_path/'weights.pth')
+    with pytest.raises(TellapartError, match=f"weights.pth doesn't hold weights of {arch}, or more than weights, and no code in it was run; take the file"): start(arch, str(file))
+    assert not (tmp_path/'canary').exists()
+    torch.load(file, weights_only=False)
+    assert (tmp_path/'canary').exists() # it would have run
+
+
+HUBS = """
+import sys, timm, torch
+from torchvision.models import ResNet18_Weights
+from tellapart.errors import TellapartError
+from tellapart.learn.train import start
+ResNet18_Weights.DEFAULT.value.url = sys.argv[1]
+for arch in 'resnet18', sys.argv[2]:
+    try: start(arch)
+    except TellapartError as e: print(e)
+"""
+
+
+def test_weights_of_a_hub_run_no_code(tmp_path):
+    "Neither what stands for PyTorch's hub sends, under a name with the right hash, nor what that of timm does where it has no safetensors"
+    file = hostile(tmp_path/'canary', tmp_path/'weights.pth')
+    content,sent = file.read_bytes(),[]
+    class Hub(BaseHTTPRequestHandler):
+        def do_HEAD(self, body=b''):
+            missing = self.path.endswith('safetensors') and 'urllib' not in self.headers['User-Agent'] or self.path.endswith('.json')
+            self.send_response(404 if missing else 200)
+            if missing: self.send_header('X-Error-Code', 'EntryNotFound')
+            for k,v in {'ETag': '"1"', 'X-Repo-Commit': '0'*40, 'Content-Length': 0 if missing else len(content)}.items(): self.send_header(k, v)
+            self.end_headers()
+            if not missing: sent.append(self.path.rpartition('/')[2]); self.wfile.write(body)
+        def do_GET(self): self.do_HEAD(content)
+        def log_message(self, *args): pass
+    with ThreadingHTTPServer(('127.0.0.1', 0), Hub) as hub:
+        Thread(target=hub.serve_forever, daemon=True).start()
+        at = f'http://127.0.0.1:{hub.server_port}'
+        env = {k: v for k,v in os.environ.items() if 'proxy' not in k.lower()} | dict(HF_ENDPOINT=at, HF_HOME=str(tmp_path/'hf'), TORCH_HOME=str(tmp_path/'torch'), HF_HUB_DISABLE_XET='1')
+        done = subprocess.run([sys.executable, '-c', HUBS, f'{at}/resnet18-{sha256(content).hexdigest()[:8]}.pth', MODEL], env=env, capture_output=True, text=True)
+        hub.shutdown()
+    assert done.returncode == 0, done.stderr
+    assert {'pytorch_model.bin', f'resnet18-{sha256(content).hexdigest()[:8]}.pth'} <= {*sent}
+    for arch in 'resnet18', MODEL: assert f"What the hub has sent as weights of {arch} can't be used, and no code in it was run" in done.stdout
+    assert not (tmp_path/'canary').exists()
 
 
 def test_hubs_that_cannot_be_reached(monkeypatch, tmp_path, capsys):

@@ -86,6 +86,19 @@ def test_a_bomb_is_not_unpacked(tmp_path):
     with pytest.raises(ExportError, match='bomb.pkl is no archive'): Classifier(tmp_path/'bomb.pkl')
 
 
+def test_an_export_that_is_refused_is_closed(export_pkl, tmp_path):
+    "Whatever the reason, and though the error is still there: Windows deletes no file that is open"
+    psutil,refused = pytest.importorskip('psutil'),tmp_path/'refused.pkl'
+    def bomb():
+        with zipfile.ZipFile(refused, 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('export/extra/meta.json', b' '*10**8)
+    ways = [bomb, lambda: refused.write_bytes(b'hello'), lambda: refused.write_bytes(export_pkl.read_bytes()[:5000]), lambda: rewrite(export_pkl, refused, change_meta(format=FORMAT + 1)),
+            lambda: rewrite(export_pkl, refused, change_meta(labels=['one']))]
+    for way in ways:
+        way()
+        with pytest.raises(ExportError) as e: Classifier(refused)
+        assert str(refused) not in [o.path for o in psutil.Process().open_files()], e.value
+
+
 class Canary:
     "Writes a file when it is unpickled"
     def __init__(self, path): self.path = path
@@ -102,6 +115,13 @@ def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
     assert not canary.exists()
     with zipfile.ZipFile(hostile) as z: pickle.loads(z.read('export/data.pkl')).close()
     assert canary.exists() # It would have run
+
+
+@pytest.mark.parametrize('change', [dict(prepare=[dict(step='resize', size=[1, 10**6], method='pad', pad='reflect', resample=2)]), dict(mean=[0, 0]), dict(labels=[1, 2, 3]), dict(std=[0, 0, 0]), dict(thresholds={}),
+                                    dict(data=None), dict(early=10**9), dict(size=[64, 64])], ids=lambda o: next(iter(o)))
+def test_what_is_said_of_a_photo_must_fit(export_pkl, tmp_path, change):
+    "An export that says what can't be is refused when it is opened, not in the middle of many photos, or with the memory used up"
+    with pytest.raises(ExportError, match='odd.pkl is damaged'): Classifier(rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(**change)))
 
 
 @pytest.mark.parametrize('batch', [None, 1, 6])

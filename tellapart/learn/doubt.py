@@ -8,16 +8,21 @@ __all__ = ['FOLDS', 'Notes', 'doubts']
 # %% ../../notebooks/library/learn/10a_doubt.ipynb #00000002
 import os
 from collections import defaultdict
+from functools import partial
 from hashlib import sha256
+from importlib.metadata import version
+from inspect import signature
 from pathlib import Path
-import numpy as np, pandas as pd
-from fastai.vision.all import Callback, CancelValidException, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, Learner, no_random, vision_learner
+from types import CodeType, FunctionType, MethodType
+import numpy as np, pandas as pd, torch
+from fastai.vision.all import Callback, CancelValidException, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, L, Learner, no_random, vision_learner
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm.auto import tqdm
 from ..errors import writing
 from .project import Project
 from .split import photos_of
-from .train import Fast, behind, loaders, start
+from .ledger import Ledger
+from .train import Fast, behind, loaders, origin, start
 
 # %% ../../notebooks/library/learn/10a_doubt.ipynb #00000005
 class Notes(Callback):
@@ -73,11 +78,44 @@ def _others(learn, df, p):
                 new[fold == i] = other.get_preds(dl=dls.test_dl(df[fold == i]))[0]
     return new, _noted(notes.taken, df)
 
+# %% ../../notebooks/library/learn/10a_doubt.ipynb #0b000001
+_LIBRARIES = 'fastai', 'fastcore', 'fasttransform', 'torch', 'tellapart', 'builtins' # their versions tell what their classes do
+
+def _own(o): return str(o.__module__).split('.')[0] not in _LIBRARIES
+
+def _made_of(o):
+    "The parts of `o` that it goes by"
+    if isinstance(o, dict): return sorted(o.items(), key=str)
+    if isinstance(o, partial): return [o.func, o.args, o.keywords]
+    if isinstance(o, MethodType): return [o.__func__, o.__self__]
+    if isinstance(o, FunctionType): return [o.__code__ if _own(o) else o.__module__, o.__defaults__, [c.cell_contents for c in o.__closure__ or ()]]
+    if isinstance(o, CodeType): return [o.co_code, o.co_names, o.co_consts]
+    if isinstance(o, type): return [v for _,v in sorted(vars(o).items()) if _own(o) and (isinstance(v, FunctionType) or hasattr(v, 'methods'))]
+    if hasattr(o, 'methods'): return [m.implementation for m in o.methods] # a function for several types
+    if isinstance(o, (list, tuple, set, L)): return list(o)
+    names = {'encodes'}.union(*(signature(c.__init__).parameters for c in type(o).__mro__[:-1] if '__init__' in vars(c)))
+    return [type(o).__mro__[:-1], sorted((k, v) for k,v in getattr(o, '__dict__', {}).items() if k in names - {'split_idx'})] # which is set for each call
+
+def _recipe(o, deep=9):
+    "How `o` is made, in words that are the same for the same, in another kernel, too"
+    if o is None or isinstance(o, (bool, int, float, str, bytes)): return repr(o)
+    if isinstance(o, (torch.Tensor, np.ndarray)): return str(np.asarray(o.cpu() if isinstance(o, torch.Tensor) else o).tolist())
+    name = getattr(o, '__qualname__', type(o).__qualname__)
+    return f"{name}({', '.join(_recipe(part, deep - 1) for part in _made_of(o)) if deep else ''})"
+
 # %% ../../notebooks/library/learn/10a_doubt.ipynb #0000000c
+def _key(learn, df, p):
+    "A name for all that `_others` goes by"
+    with Ledger(p.folder) as ledger: content = ledger.frame().set_index('file').sha256[df.file]
+    dl = learn.dls.train
+    packages = [version(o) for o in ('tellapart', 'fastai', 'torch', 'torchvision', 'timm')]
+    how = [p.train.model_dump_json(), list(p.labels), p.working_side, FOLDS, origin(p.train.arch, p.train.weights), packages, list(dl.after_item.fs), list(dl.after_batch.fs)]
+    photos = df.assign(content=content.to_numpy())[['file', 'label', 'grp', 'content']].to_csv(index=False)
+    return sha256(f'{_recipe(how)}\n{photos}'.encode()).hexdigest()[:16]
+
 def _kept(learn, df, p):
     "What `_others` says, from the last time if nothing has changed"
-    recipe = '\n'.join([p.train.model_dump_json(), *df.file])
-    kept = p.folder/'doubts'/f'{sha256(recipe.encode()).hexdigest()[:16]}.npz'
+    kept = p.folder/'doubts'/f'{_key(learn, df, p)}.npz'
     if not kept.exists():
         new,known = _others(learn, df, p)
         with writing(kept):

@@ -19,7 +19,7 @@ def working_copy(
     side:int, # Pixels of the short side, at most
 )->bytes: # A JPEG
     "The file that training reads instead of the photo"
-    shrink(photo, side).save(f := io.BytesIO(), 'JPEG', quality=92)
+    shrink(photo, side).save(f := io.BytesIO(), 'JPEG', quality=92, subsampling=0) # as JPEG usually halves them, colours differ enough for another answer
     return f.getvalue()
 
 # %% ../../notebooks/library/learn/06a_examine.ipynb #4d5a909e

@@ -6,11 +6,12 @@
 __all__ = ['MOST', 'KNOWN', 'AGREEMENT', 'CALIBRATION', 'TOLERANCE', 'export', 'told', 'export_project', 'upgrade']
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000002
-import hashlib, json, os, pathlib, sys, types
-from contextlib import contextmanager, suppress
+import hashlib, io, json, os, pathlib, pickle, sys, types
+from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict
 from datetime import datetime, timezone
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
@@ -19,7 +20,7 @@ import cloudpickle
 import numpy as np
 import onnx, onnxruntime as ort, torch, fastai
 from PIL import Image
-from fastai.vision.all import (Callback, DataBlock, L, Learner, load_learner, PILImage, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize,
+from fastai.vision.all import (Callback, DataBlock, L, Learner, load_learner, PILImage, PILImageBW, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize,
                                IntToFloatTensor, ToTensor, AffineCoordTfm, RandomResizedCropGPU)
 from torch import nn
 from tqdm.auto import tqdm
@@ -34,7 +35,7 @@ from .sure import Seen, fitted
 from .train import loaders
 from ..errors import listed, reading
 from ..photo import Limits, NotAPhoto, open_photo
-from ..use.model import Classifier, ExportError, FORMAT, enough, prepare, read_meta
+from ..use.model import _GREEDY, _options, Classifier, ExportError, FORMAT, enough, prepare, read_meta
 from ..use.none import NEIGHBOURS, Known
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000005
@@ -105,15 +106,22 @@ def _item_steps(t):
     raise ExportError(f"{type(t).__name__} prepares photos in a way that tellapart can't repeat: use Resize or RandomResizedCrop in item_tfms.")
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000000c
+def _mode(dl):
+    "Pillow's name for the colours that photos are opened in: 'RGB', or 'L' for grey"
+    Image.new('RGB', (2, 2)).save(png := io.BytesIO(), 'PNG')
+    try: return 'L' if dl.dataset.tls[0].tfms.fs[-1](png.getvalue()).mode == 'L' else 'RGB'
+    except Exception: return 'RGB' # whatever makes pictures there: the readers are compared before it is believed
+
 def _preparation(dl):
     "`meta.json`'s preparation of photos: what the validation DataLoader `dl` does with one"
     steps = [s for t in dl.after_item.fs for s in _item_steps(t)]
     if not steps: raise ExportError("The photos aren't brought to one size: give item_tfms=Resize(224) or RandomResizedCrop(224).")
-    mean,std = [0.]*3,[1.]*3
+    mode = _mode(dl)
+    mean,std = ([o]*Image.getmodebands(mode) for o in (0., 1.))
     for t in dl.after_batch.fs:
         if isinstance(t, Normalize): mean,std = [o.flatten().tolist() for o in (t.mean, t.std)]
         elif isinstance(t, (AffineCoordTfm, RandomResizedCropGPU)) and t.size is not None: steps.append(_rescale(t, steps[-1]['size']))
-    return dict(prepare=steps, size=steps[-1]['size'], mean=mean, std=std)
+    return dict(mode=mode, prepare=steps, size=steps[-1]['size'], mean=mean, std=std)
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000029
 def _parts(model, x):
@@ -171,10 +179,11 @@ def _describing(graph, size):
 def _trace(
     model, # As `_plain` makes it
     size, # [width, height] of its input
-)->tuple[onnx.ModelProto, int]: # From `photos` (batch, 3, height, width) to `outputs` (batch, labels), before softmax; where there are maps, also to the last one, `map` (batch, channels, rows,
+    channels=3, # Of its input
+)->tuple[onnx.ModelProto, int]: # From `photos` (batch, channels, height, width) to `outputs` (batch, labels), before softmax; where there are maps, also to the last one, `map` (batch, channels, rows,
     # columns), and to `described` (batch, numbers). And how many of these numbers are of an early map
     "The computation of `model` as ONNX"
-    x = torch.zeros(2, 3, *reversed(size))
+    x = torch.zeros(2, channels, *reversed(size))
     parts = _parts(model, x)
     program = torch.onnx.export(_WithMap(*parts).eval() if parts else model, (x,), dynamo=True, optimize=False, verbose=False, input_names=['photos'],
                                 output_names=['outputs', 'map'][:1 + bool(parts)], dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
@@ -214,7 +223,7 @@ def _point(
 def _add_records(
     path, # An export by fastai
     graphs, # Dict of name to graph
-    known, # What nearness goes by: (photos, numbers) float32, or `None`
+    known, # Dict of the name of a graph to what nearness goes by there: (photos, numbers) float32
     meta, # What `meta.json` will say, but for where the weights are
 ):
     "Add our records to the archive at `path`"
@@ -223,9 +232,9 @@ def _add_records(
         records = {z.read(o): o.partition('/')[2] for o in z.namelist() if o.startswith(f'{folder}/data/')}
         weights = {name: _point(o, records) for name,o in graphs.items()}
         for name,o in graphs.items(): z.writestr(f'{folder}/extra/{name}.onnx', o.SerializeToString())
-        if known is not None: z.writestr(f'{folder}/extra/known', known.tobytes())
-        meta = meta | dict(graphs={k: list(o) for k,o in weights.items()}, weights={k: v for o in weights.values() for k,v in o.items()},
-                           known=None if known is None else ['extra/known', 'float32', known.shape])
+        for name,o in known.items(): z.writestr(f'{folder}/extra/known-{name}', o.tobytes())
+        meta = meta | dict(graphs={k: list(o) for k,o in weights.items()}, weights={k: v for o in weights.values() for k,v in o.items()})
+        meta['thresholds'] = {k: o | dict(known=[f'extra/known-{k}', 'float32', known[k].shape] if k in known else None) for k,o in meta['thresholds'].items()}
         z.writestr(f'{folder}/extra/meta.json', json.dumps(meta, indent=1, ensure_ascii=False))
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000002d
@@ -236,11 +245,18 @@ def _spread(n, most):
     "At most so many of the numbers below `n`, evenly spread"
     return np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()
 
+def _source(ds, i):
+    "What a fastai dataset opens as its photo `i`, before it is opened"
+    *before,_ = ds.tls[0].tfms.fs
+    o = getattr(ds.items, 'iloc', ds.items)[i]
+    for f in before: o = f(o)
+    return o
+
 def _photos(ds, meta, what, most=MOST):
-    "Prepared photos of a fastai dataset with the places of their labels, one after the other, but for those that have been deleted; files are read as `Classifier` reads them"
+    "Prepared photos of a fastai dataset with the places of their labels, one after the other, but for those that can't be opened any more; files are read as `Classifier` reads them"
     for i in tqdm(_spread(len(ds), most), desc=what, unit='photo', leave=False):
-        one = getattr(ds.items, 'iloc', ds.items)[i]
-        with suppress(FileNotFoundError), reading(one): yield prepare(open_photo(one, enough(meta), limits=None) if isinstance(one, (str, Path)) else ds[i][0], meta), int(ds.tls[-1][i])
+        one = _source(ds, i)
+        with suppress(FileNotFoundError, NotAPhoto), reading(one): yield prepare(open_photo(one, enough(meta), limits=None) if isinstance(one, (str, Path)) else ds[i][0], meta), int(ds.tls[-1][i])
 
 def _strangers(folder, meta):
     "Prepared photos of a folder, whatever lies in it, one after the other"
@@ -248,44 +264,51 @@ def _strangers(folder, meta):
     for i in tqdm(_spread(len(files), MOST), desc='strangers', unit='photo', leave=False):
         with suppress(NotAPhoto, OSError): yield prepare(open_photo(files[i], enough(meta), Limits(**meta['limits'])), meta), None
 
-def _seen(graph, photos):
-    "What `graph` makes of prepared photos, as `Seen`; `None` if there are none"
-    session,found,truth = ort.InferenceSession(graph.SerializeToString(), providers=['CPUExecutionProvider']),[],[]
-    names = [o.name for o in session.get_outputs() if o.name != 'map']
+def _session(graph): return ort.InferenceSession(graph.SerializeToString(), _options(), providers=['CPUExecutionProvider'], disabled_optimizers=_GREEDY) # as `Classifier` has it
+
+def _seen(graphs, photos):
+    "What each of `graphs`, a dict, makes of prepared photos, as `Seen`; `None` if there are none"
+    sessions,found,truth = {k: _session(o) for k,o in graphs.items()},{k: [] for k in graphs},[]
     while some := list(islice(photos, 16)):
         prepared,labels = zip(*some)
-        found.append(session.run(names, {'photos': np.stack(prepared)}))
+        batch = np.stack(prepared)
+        for k,o in sessions.items(): found[k].append(o.run([n.name for n in o.get_outputs() if n.name != 'map'], {'photos': batch}))
         truth += labels
-    if not found: return None
-    outputs,*described = map(np.concatenate, zip(*found))
-    return Seen(outputs, described[0] if described else None, np.array(truth))
+    if not truth: return dict.fromkeys(graphs)
+    return {k: Seen(*([np.concatenate(o) for o in zip(*of)] + [None])[:2], np.array(truth)) for k,of in found.items()}
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000030
 AGREEMENT = .995 # share of validation photos with the same label in 8 bits as in 32, from which on 8 bits answer unasked
 CALIBRATION = 60 # photos that the scales of 8 bits are read off
 
 def _answering(graph, valid, meta, int8):
-    "The graph that will answer, in 8 bits or 32, what it makes of the validation photos, and what there is to say of 8 bits"
-    seen = _seen(graph, _photos(valid, meta, 'validation'))
-    if int8 is False or int8 is None and len(valid) < CALIBRATION: return graph,seen,{}
-    if not seen: raise ExportError("8 bits take validation photos, which a learner from an export doesn't have: export the one that was trained.")
-    small = in_8_bits(graph, (o for o,_ in _photos(valid, meta, 'calibration', CALIBRATION)))
-    again = _seen(small, _photos(valid, meta, 'validation in 8 bits'))
-    agreement = float((seen.outputs.argmax(1) == again.outputs.argmax(1)).mean())
-    return *((small, again) if int8 or agreement >= AGREEMENT else (graph, seen)), dict(int8_agreement=agreement)
+    "The graphs that can answer, in 32 bits and perhaps in 8; what each makes of the validation photos; and what there is to say of 8 bits"
+    graphs = dict(graph=graph)
+    seen = _seen(graphs, _photos(valid, meta, 'validation'))
+    if int8 is False or int8 is None and len(valid) < CALIBRATION: return graphs,seen,{}
+    if not seen['graph']: raise ExportError("8 bits take validation photos, which a learner from an export doesn't have: export the one that was trained.")
+    small = dict(int8=in_8_bits(graph, (o for o,_ in _photos(valid, meta, 'calibration', CALIBRATION))))
+    both = seen | _seen(small, _photos(valid, meta, 'validation in 8 bits'))
+    agreement = float((both['graph'].outputs.argmax(1) == both['int8'].outputs.argmax(1)).mean())
+    return *((graphs | small, both) if int8 or agreement >= AGREEMENT else (graphs, seen)), dict(int8_agreement=agreement)
+
+def _near_to(learned, meta):
+    "What nearness goes by, of the training photos that a graph has seen; `None` if they tell nothing"
+    return Known(learned.described, meta['early']) if learned and learned.described is not None and len(learned.truth) > NEIGHBOURS else None
 
 def _fit(graph, dls, meta, strangers, int8):
-    "The graphs for the archive, what nearness goes by, and the rest of `meta.json`"
-    answering,valid,card = _answering(graph, dls.valid_ds, meta, int8)
-    if strangers and not valid: raise ExportError("Strangers are measured beside validation photos, which a learner from an export doesn't have: export the one that was trained.")
-    learned = _seen(answering, _photos(dls.train_ds, meta, 'training', KNOWN))
-    known = Known(learned.described, meta['early']) if learned and learned.described is not None and len(learned.truth) > NEIGHBOURS else None
-    others = _seen(answering, _strangers(strangers, meta)) if strangers else None
-    if strangers and not others: raise ExportError(f"There are no photos in {strangers}: name a folder with photos of anything but {listed(meta['labels'])}.")
-    found = fitted(valid, known, others)
-    known = learned.described if found['none'] and found['none']['score'] == 'nearness' else None
-    graphs = dict(graph=graph) | ({} if answering is graph else dict(int8=answering)) | (dict(head=_head(graph)) if len(graph.graph.output) > 1 else {})
-    return graphs,known,meta | found | dict(card=card | found['card'] | meta['card'])
+    "The graphs for the archive, what nearness goes by in each, and the rest of `meta.json`"
+    graphs,valid,card = _answering(graph, dls.valid_ds, meta, int8)
+    if strangers and not valid['graph']: raise ExportError("Strangers are measured beside validation photos, which a learner from an export doesn't have: export the one that was trained.")
+    learned = _seen(graphs, _photos(dls.train_ds, meta, 'training', KNOWN))
+    others = _seen(graphs, _strangers(strangers, meta)) if strangers else dict.fromkeys(graphs)
+    if strangers and not others['graph']: raise ExportError(f"There are no photos in {strangers}: name a folder with photos of anything but {listed(meta['labels'])}.")
+    found = {k: fitted(valid[k], _near_to(learned[k], meta), others[k]) for k in graphs}
+    known = {k: learned[k].described for k,o in found.items() if o['none'] and o['none']['score'] == 'nearness'}
+    *_,unasked = found.values() # where there are 8 bits, they answer
+    thresholds = {k: dict(threshold=o['threshold'], none=o['none']) for k,o in found.items()}
+    head = dict(head=_head(graph)) if len(graph.graph.output) > 1 else {}
+    return graphs | head,known,meta | dict(thresholds=thresholds, card=card | unasked['card'] | meta['card'])
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000016
 def _data(dls):
@@ -295,13 +318,19 @@ def _data(dls):
     return dict(train=len(items[0]), valid=len(items[1]), fingerprint=hashlib.sha256('\n'.join(names).encode()).hexdigest()[:16])
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000017
+def _activation(learn):
+    "What makes probabilities of the outputs of `learn`; `None` where nobody says"
+    loss = learn.loss_func
+    if hasattr(loss, 'activation'): return loss.activation
+    return partial(torch.softmax, dim=1) if isinstance(loss, nn.CrossEntropyLoss) or loss is nn.functional.cross_entropy else None
+
 def _labels(learn):
     "The labels, where `learn` is a model that chooses one of several"
-    vocab = getattr(learn.dls, 'vocab', None)
+    vocab,activation = getattr(learn.dls, 'vocab', None),_activation(learn)
     if not hasattr(vocab, 'o2i'): raise ExportError("This learner doesn't choose between labels: tellapart exports image classifiers with one CategoryBlock.")
-    activation = getattr(learn.loss_func, 'activation', None)
-    if activation is None or not torch.isclose(activation(torch.zeros(1, len(vocab))).sum(), torch.tensor(1.)):
+    if isinstance(learn.loss_func, (nn.BCEWithLogitsLoss, nn.BCELoss)) or activation and not torch.isclose(activation(torch.full((1, len(vocab)), 9.)).sum(), torch.tensor(1.)):
         raise ExportError("This learner may give a photo several labels at once or none: tellapart exports classifiers trained with cross entropy.")
+    if not activation: raise ExportError(f"How {getattr(learn.loss_func, '__name__', type(learn.loss_func).__name__)} makes probabilities isn't known: tellapart exports classifiers trained with cross entropy.")
     return [str(o) for o in vocab]
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000018
@@ -316,24 +345,24 @@ def _describe(learn, limits, card):
 # %% ../../notebooks/library/learn/11_export.ipynb #0000001a
 TOLERANCE = 1e-3 # The most that a probability may differ between the readers
 
-def _probes(dls, n=8):
+def _probes(dls, mode, n=8):
     "Some photos to compare on"
     noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype='uint8')
     seen = [dls.valid_ds[i][0] for i in range(min(n, len(dls.valid_ds)))]
-    return [PILImage(Image.fromarray(noise).resize((400, 300))), *seen]
+    return [(PILImageBW if mode == 'L' else PILImage)(Image.fromarray(noise).resize((400, 300)).convert(mode)), *seen]
 
 def _by_fastai(learn, model, photo):
     "The probabilities of `photo` as fastai computes them, without the transforms that open files"
     dl = learn.dls.valid
     dl.after_item.split_idx = dl.after_batch.split_idx = 1 # As validation does
     x, = dl.after_batch((dl.after_item((photo,))[0][None].to(learn.dls.device),))
-    with torch.no_grad(): return learn.loss_func.activation(model(x.cpu())).numpy()[0]
+    with torch.no_grad(): return _activation(learn)(model(x.cpu())).numpy()[0]
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000001b
 def _check(path, learn, model):
     "Compare the readers of the export at `path`"
     classify = Classifier(path, int8=False)
-    for photo in _probes(learn.dls):
+    for photo in _probes(learn.dls, classify.meta['mode']):
         ours = classify.probabilities(prepare(photo, classify.meta)[None])[0]
         off = np.abs(ours - _by_fastai(learn, model, photo)).max()
         if not off <= TOLERANCE:
@@ -341,6 +370,12 @@ def _check(path, learn, model):
                               "can't repeat; use Resize or RandomResizedCrop in item_tfms.")
 
 # %% ../../notebooks/library/learn/11_export.ipynb #0000001d
+@contextmanager
+def _written(path):
+    "Say in a sentence that `path` couldn't be written; torch reports a full disk as RuntimeError"
+    try: yield
+    except (OSError, RuntimeError) as e: raise ExportError(f"{path} couldn't be written ({e}); what was there before is unchanged.") from e
+
 def export(
     learn:Learner, # An image classifier, trained
     path:str|Path='export.pkl', # The file to write
@@ -352,19 +387,16 @@ def export(
     "Export `learn` for both readers: `load_learner(path)` and `Classifier(path)`"
     path = Path(path)
     meta,model = _describe(learn, limits, card),_plain(learn.model)
-    graph,meta['early'] = _trace(model, meta['size'])
-    try:
-        graphs,known,meta = _fit(graph, learn.dls, meta, strangers, int8)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix='.export-', dir=path.parent) as folder:
-            new = Path(folder).absolute()/'export.pkl'
+    graph,meta['early'] = _trace(model, meta['size'], len(meta['mean']))
+    graphs,known,meta = _fit(graph, learn.dls, meta, strangers, int8)
+    with ExitStack() as stack:
+        with _written(path):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            new = Path(stack.enter_context(TemporaryDirectory(prefix='.export-', dir=path.parent))).absolute()/'export.pkl'
             with _portable(learn, model): learn.export(new, pickle_module=_pickle)
             _add_records(new, graphs, known, meta)
-            _check(new, learn, model)
-            os.replace(new, path)
-    except ExportError: raise
-    # torch reports a full disk as RuntimeError.
-    except (OSError, RuntimeError) as e: raise ExportError(f"{path} couldn't be written ({e}); what was there before is unchanged.") from e
+        _check(new, learn, model)
+        with _written(path): os.replace(new, path)
     return path
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000032
@@ -400,6 +432,23 @@ def export_project(
         if not strangers and p.truth.exists(): strangers = draw_strangers(p)
         return export(learn, path or p.export, strangers, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
 
+# %% ../../notebooks/library/learn/11_export.ipynb #26000001
+class _Missing:
+    "Stands in for what a pickle names and nobody has here"
+    def __init__(self, *args, **kw): pass
+    def __call__(self, *args, **kw): raise AttributeError(f'{type(self).__name__} is missing')
+
+def _lenient(missing):
+    "For `load_learner`: pickle, with a stand-in for each name that isn't there; `missing` gets to know these"
+    class Unpickler(pickle.Unpickler):
+        def find_class(self, module, name):
+            try: return super().find_class(module, name)
+            except (AttributeError, ModuleNotFoundError):
+                if module.split('.')[0] in ('fastai', 'fastcore', 'torch', 'torchvision', 'timm', 'numpy'): raise # another version than the pickle's
+                missing.append(f'{module}.{name}')
+                return type(name.rpartition('.')[2], (_Missing,), {})
+    return types.SimpleNamespace(**vars(pickle) | dict(Unpickler=Unpickler))
+
 # %% ../../notebooks/library/learn/11_export.ipynb #00000027
 def upgrade(
     old:str|Path, # An export.pkl made by fastai's `learn.export()`
@@ -411,7 +460,10 @@ def upgrade(
     old = Path(old)
     if not old.is_file(): raise ExportError(f"{old} isn't there: give the export.pkl of a fastai project.")
     print(f"{old.name} is being unpickled, which runs whatever code is in it: do this only with files that you trust.", file=sys.stderr)
-    try: learn = load_learner(old)
+    try: learn = load_learner(old, pickle_module=_lenient(missing := []))
     # The pickle of a stranger can fail in any way; load_learner even stumbles over a missing module (fastai 2.8.12).
     except Exception as e: raise ExportError(f"{old.name} can't be loaded by fastai {fastai.__version__} ({type(e).__name__}: {e}): export it again in its own project.") from e
-    return export(learn, new, strangers, int8)
+    try: return export(learn, new, strangers, int8)
+    except Exception as e:
+        if not missing: raise
+        raise ExportError(f"{old.name} needs {', '.join(missing)}, which isn't here: export it again in its own project. ({e})") from e

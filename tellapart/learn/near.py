@@ -89,7 +89,7 @@ def difference(
 SURE,SAME = 16,.02 # Bits up to which the hash is enough; `difference` up to which it is the same picture
 
 @lru_cache(4096) # 4 KB each
-def _opened(file):
+def _opened(file, changed): # when it was, for a file may have got another content since
     with reading(file): return thumbnail(open_photo(file, SIDE, limits=None))
 
 def alike(
@@ -99,7 +99,7 @@ def alike(
 )->bool:
     "Whether two photos are the same picture, cut or edited a little"
     if bits <= SURE: return True
-    try: a,b = _opened(one),_opened(other)
+    try: a,b = (_opened(o, os.stat(o).st_mtime_ns) for o in (one, other))
     except (FileNotFoundError, NotAPhoto): return False # `check` is going to say what has become of it
     return bits <= NEAR and (difference(a, b) <= SAME or difference(b, a) <= SAME)
 

@@ -81,9 +81,9 @@ def _look(classify, name, content, size):
         why = f"This file has {size/2**20:.0f} MB, more than the {Limits.max_bytes/2**20:.0f} MB that can be sent; choose a smaller one." if size > Limits.max_bytes \
               else "This couldn't be read; choose a photo, not a folder."
         return card(name, Answer(None, 0., [], False, why))
-    try: photo = open_photo(content, limits=classify.limits, name='This file')
+    try: photo = open_photo(content, 320, classify.limits, 'This file')
     except TellapartError as e: return card(name, Answer(None, 0., [], False, str(e)))
-    return card(name, classify(photo), photo)
+    return card(name, classify(content), photo) # by the file itself, as everywhere else
 
 # %% ../../notebooks/library/use/03_app.ipynb #0000000e
 def app(

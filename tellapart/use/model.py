@@ -21,7 +21,7 @@ from PIL import Image
 from ..errors import listed, os_reason, TellapartError
 from ..machine import cpu_count
 from ..photo import Limits, NotAPhoto, open_photo
-from .none import Known, energy, softmax
+from .none import NEIGHBOURS, Known, energy, softmax
 from .why import heat, lit
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000006
@@ -29,17 +29,17 @@ def _crop_pad(im, size, corner, pad):
     "The rectangle of `size` at `corner` of `im`; `pad` is NumPy's mode for what lies outside, or a colour"
     (w,h),(x,y) = size,corner
     inside = max(x, 0), max(y, 0), min(x+w, im.width), min(y+h, im.height)
-    around = [(max(-y, 0), max(y+h-im.height, 0)), (max(-x, 0), max(x+w-im.width, 0)), (0, 0)]
+    around = [(max(-y, 0), max(y+h-im.height, 0)), (max(-x, 0), max(x+w-im.width, 0)), (0, 0)][:len(im.getbands())] # grey has two axes
     im = im.crop(inside)
     if not np.any(around): return im
     if isinstance(pad, str): return Image.fromarray(np.pad(np.asarray(im), around, mode=pad))
-    canvas = Image.new('RGB', size, tuple(pad))
+    canvas = Image.new('RGB', size, tuple(pad)).convert(im.mode)
     canvas.paste(im, (max(-x, 0), max(-y, 0)))
     return canvas
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000009
 def resize(
-    im:Image.Image, # RGB
+    im:Image.Image, # RGB or grey
     size:tuple, # Width and height
     method:str, # 'crop', 'pad' or 'squish'
     pad:str|list|None, # For 'pad': NumPy's name of a mode, or [red, green, blue]
@@ -79,31 +79,32 @@ def _rescale(x, size, via):
 # %% ../../notebooks/library/use/01_model.ipynb #0000000e
 def prepare(
     photo:Image.Image, # As `open_photo` gives it
-    meta:dict, # The export's `meta.json`: its `prepare` (a list of steps), `mean` and `std` (of red, green and blue)
-)->np.ndarray: # (3, height, width) float32, normalized
+    meta:dict, # The export's `meta.json`: its `mode` ('RGB' or 'L', grey), `prepare` (a list of steps), `mean` and `std` (of red, green and blue, or of grey)
+)->np.ndarray: # (3, height, width) float32, normalized; (1, height, width) for grey
     "What the model sees of a photo, by the steps that its validation photos went through"
+    photo = photo.convert(meta.get('mode', 'RGB'))
     for step in meta['prepare']:
         match step['step']:
             case 'resize': photo = resize(photo, step['size'], step['method'], step['pad'], step['resample'])
             case 'middle': photo = _middle(photo, step['size'], step['pad'])
             case 'rescale': photo = _rescale(_floats(photo), step['size'], step['via'])
-    pixels,white = (photo, 1) if isinstance(photo, np.ndarray) else (np.asarray(photo), 255)
-    planes = np.empty((3, *pixels.shape[:2]), 'float32')
+    pixels,white = (photo, 1) if isinstance(photo, np.ndarray) else (np.atleast_3d(photo), 255)
+    planes = np.empty((len(meta['mean']), *pixels.shape[:2]), 'float32')
     for i,(mean,std) in enumerate(zip(np.float32(meta['mean']), np.float32(meta['std']))): # one by one and in place takes a sixth of the time
-        np.multiply(pixels[...,i], 1/(white*std), out=planes[i])
+        np.multiply(pixels[..., i % pixels.shape[2]], 1/(white*std), out=planes[i])
         planes[i] -= mean/std
     return planes
 
-def _floats(photo): return photo if isinstance(photo, np.ndarray) else np.asarray(photo, dtype='float32')/255
+def _floats(photo): return photo if isinstance(photo, np.ndarray) else np.atleast_3d(photo).astype('float32')/255
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000025
 def _picture(
-    prepared:np.ndarray, # (3, height, width), as `prepare` makes it
+    prepared:np.ndarray, # (3 or 1, height, width), as `prepare` makes it
     meta:dict, # The export's `meta.json`
 )->Image.Image:
     "What the model sees, as a picture"
     pixels = prepared.transpose(1, 2, 0)*np.float32(meta['std']) + np.float32(meta['mean'])
-    return Image.fromarray((255*pixels).round().clip(0, 255).astype('uint8'))
+    return Image.merge('RGB', [Image.fromarray(o) for o in np.broadcast_to((255*pixels).round().clip(0, 255).astype('uint8').transpose(2, 0, 1), (3, *prepared.shape[1:]))])
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000028
 def enough(
@@ -111,10 +112,10 @@ def enough(
 )->int|None: # Pixels of a photo's short side; `None` where each counts, because the first step doesn't resize
     "How large a photo need be to be prepared"
     first = meta['prepare'][0]
-    return max(first['size']) if first['step'] == 'resize' else None
+    return 2*max(first['size']) if first['step'] == 'resize' else None # the last halving is left to the step, so that an answer doesn't go by how a file was decoded
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000011
-FORMAT = 3 # Of the records that tellapart adds to an export
+FORMAT = 4 # Of the records that tellapart adds to an export
 
 class ExportError(TellapartError):
     "An export.pkl that can't be used"
@@ -129,11 +130,15 @@ def read_meta(
 @contextmanager
 def _reading(path):
     "The archive at `path` and its `meta.json`, for as long as it is read. Raises `ExportError`, whatever is wrong with it"
-    try:
-        with _archive(path) as z: yield z,_meta(z, Path(path).name)
-    except ExportError: raise
-    # What a damaged record meets first (zip, JSON, NumPy or onnxruntime) depends on where the damage is.
-    except Exception as e: raise ExportError(f"{Path(path).name} is damaged ({type(e).__name__}): copy it or export it again.") from None
+    with _sound(name := Path(path).name), _archive(path) as z: yield z,_meta(z, name)
+
+@contextmanager
+def _sound(name):
+    "Raise `ExportError` for what comes of damage to the export called `name`: what meets it first (zip, JSON, NumPy or onnxruntime) depends on where it is"
+    try: yield
+    except (TellapartError, MemoryError): raise
+    except OSError as e: raise ExportError(f"{name} can't be read: {e.strerror or e}.") from None
+    except Exception as e: raise ExportError(f"{name} is damaged ({type(e).__name__}): copy it or export it again.") from None
 
 def _archive(path):
     "The zip file at `path`, opened"
@@ -146,9 +151,11 @@ def _archive(path):
         with path.open('rb') as f: cut = f.read(4) == b'PK\3\4'
         why = "was cut short" if cut else "is no archive that `learn.export` made"
         raise ExportError(f"{path.name} {why}: copy it or export it again.") from None
-    # torch compresses nothing, so a record larger than the file is a trap.
-    if sum(o.file_size for o in z.infolist()) > path.stat().st_size: raise ExportError(f"{path.name} is no archive that `learn.export` made: export it again.")
-    return z
+    if _size(z) <= path.stat().st_size: return z
+    z.close() # torch compresses nothing, so a record larger than the file is a trap
+    raise ExportError(f"{path.name} is no archive that `learn.export` made: export it again.")
+
+def _size(z): return sum(o.file_size for o in z.infolist())
 
 def _meta(z, name):
     "The content of `meta.json` in the archive `z`"
@@ -156,10 +163,56 @@ def _meta(z, name):
     if not found:
         raise ExportError(f"{name} has no records of tellapart in it: if you trust it, add them with `tellapart export --from {name}` where fastai is installed.")
     meta = json.loads(z.read(found[0]))
-    if meta['format'] < FORMAT: raise ExportError(f"{name} was made by an older tellapart: export it again.")
+    if meta['format'] < 3: raise ExportError(f"{name} was made by an older tellapart: export it again.")
     if meta['format'] > FORMAT:
         raise ExportError(f"{name} was made by tellapart {meta['versions']['tellapart']}, which is newer than this one: run pip install -U tellapart.")
-    return meta | {'folder': found[0].split('/')[0]}
+    if meta['format'] == 3: meta['thresholds'] = dict.fromkeys(meta['graphs'], {k: meta[k] for k in ('threshold', 'none', 'known')})
+    return _checked(meta) | {'folder': found[0].split('/')[0]}
+
+# %% ../../notebooks/library/use/01_model.ipynb #3a000002
+_SIDE,_LONG = 4096,16 # Pixels of a side, at most; and how many times the other one
+
+def _is_number(o): return type(o) in (int, float) and abs(o) < 1e9
+def _are_numbers(o, n): return isinstance(o, list) and len(o) == n and all(map(_is_number, o))
+def _is_count(o): return type(o) is int and o >= 0
+def _is_size(o): return _are_numbers(o, 2) and all(map(_is_count, o)) and 0 < max(o) <= min(_SIDE, _LONG*min(o))
+def _is_pad(o): return o in ('constant', 'edge', 'reflect') if isinstance(o, str) else _are_numbers(o, 3) and all(type(n) is int and n in range(256) for n in o)
+
+def _is_step(o):
+    "Whether `prepare` can take a step of this kind"
+    match o:
+        case {'step': 'resize', 'size': size, 'method': 'crop' | 'squish', 'pad': _, 'resample': int(how)}: return _is_size(size) and how in range(6)
+        case {'step': 'resize', 'size': size, 'method': 'pad', 'pad': pad, 'resample': int(how)}: return _is_size(size) and _is_pad(pad) and how in range(6)
+        case {'step': 'middle', 'size': size, 'pad': pad}: return _is_size(size) and _is_pad(pad)
+        case {'step': 'rescale', 'size': size, 'via': via}: return _is_size(size) and (via is None or _is_size(via))
+    return False
+
+def _is_record(o):
+    "Whether `_weight` can read a record of this kind"
+    match o:
+        case [str(), 'float32', list(shape)]: return all(map(_is_count, shape))
+    return False
+
+def _is_threshold(o):
+    "Whether it says when an answer of one graph is sure"
+    match o:
+        case {'threshold': p, 'none': None, 'known': None}: return _is_number(p)
+        case {'threshold': p, 'none': {'score': 'energy', 'threshold': least}, 'known': None}: return _is_number(p) and _is_number(least)
+        case {'threshold': p, 'none': {'score': 'nearness', 'threshold': least}, 'known': known}: return _is_number(p) and _is_number(least) and _is_record(known)
+    return False
+
+def _checked(meta):
+    "`meta` again, if all that answering reads in it is as an export has it. Raises `ValueError`"
+    match meta:
+        case {'labels': [str(), *_] as labels, 'prepare': [_, *_] as steps, 'size': size, 'mean': list(mean), 'std': std, 'early': early, 'graphs': dict(graphs),
+              'weights': dict(weights), 'thresholds': dict(thresholds), 'arch': str(), 'data': {'train': int()}, 'card': dict(card)}: pass
+        case _: raise ValueError('something is missing')
+    fine = (all(isinstance(o, str) for o in labels), all(map(_is_step, steps)) and steps[-1]['size'] == size, meta.get('mode', 'RGB') in ('RGB', 'L'),
+            1 <= len(mean) <= 3 and _are_numbers(mean, len(mean)) and _are_numbers(std, len(mean)) and all(abs(o) > 1e-6 for o in std), _is_count(early),
+            all(isinstance(o, list) and all(isinstance(w, str) and w in weights for w in o) for o in graphs.values()), all(map(_is_record, weights.values())),
+            all(_is_threshold(thresholds.get(o)) for o in graphs if o != 'head'), _is_number(card.get('error_rate', 0)))
+    if not all(fine): raise ValueError(f'{fine.index(False)} is not as it should be')
+    return meta
 
 # %% ../../notebooks/library/use/01_model.ipynb #0000002a
 GPU = 'CUDAExecutionProvider' in ort.get_available_providers() # onnxruntime-gpu has it
@@ -178,15 +231,21 @@ def _load_cuda():
     "Load the libraries of CUDA that pip has installed: onnxruntime-gpu doesn't look for them there by itself"
     with redirect_stdout(sys.stderr): ort.preload_dlls()
 
-def _session(z, meta, graph, threads=0):
-    "The graph of this name in the archive `z`, ready to run"
-    if GPU: _load_cuda()
-    weights = {k: ort.OrtValue.ortvalue_from_numpy(_weight(z, meta['folder'], *meta['weights'][k])) for k in meta['graphs'][graph]}
+def _options(threads=0):
+    "How a session computes"
     options = ort.SessionOptions()
     # onnxruntime's own choice, 0, is one for each real core, but it doesn't ask what a container is given.
     options.intra_op_num_threads = threads or (cpu_count() if cpu_count() < os.cpu_count() else 0)
     options.log_severity_level = 3 # Only errors: warnings here are about graph optimization and help nobody
     options.add_session_config_entry('session.intra_op.allow_spinning', '0') # Threads that wait busily take the time of those that decode
+    return options
+
+def _session(z, meta, graph, threads=0):
+    "The graph of this name in the archive `z`, ready to run"
+    if GPU: _load_cuda()
+    if sum(z.getinfo(f"{meta['folder']}/{meta['weights'][k][0]}").file_size for k in meta['graphs'][graph]) > 2*_size(z): raise ValueError('the same weights again and again')
+    weights = {k: ort.OrtValue.ortvalue_from_numpy(_weight(z, meta['folder'], *meta['weights'][k])) for k in meta['graphs'][graph]}
+    options = _options(threads)
     options.add_external_initializers(list(weights), list(weights.values()))
     return ort.InferenceSession(z.read(f"{meta['folder']}/extra/{graph}.onnx"), options,
                                 providers=_PROVIDERS[-1:] if graph == 'int8' else _PROVIDERS, disabled_optimizers=_GREEDY)
@@ -205,15 +264,16 @@ class Answer:
 def _answer(
     probabilities, # (labels,)
     score, # Whether any of the labels fits: the higher, the more so
-    meta, # The export's `meta.json`
+    labels, # As the export has them
+    least, # The thresholds of the graph that answers
 ):
     "The `Answer` for one photo"
-    ranked = [(meta['labels'][i], float(probabilities[i])) for i in np.argsort(-probabilities, kind='stable')]
+    ranked = [(labels[i], float(probabilities[i])) for i in np.argsort(-probabilities, kind='stable')]
     label,p = ranked[0]
     reason = ''
-    if meta['none'] and score < meta['none']['threshold']:
+    if least['none'] and score < least['none']['threshold']:
         reason = f"It may be none of these: it is most like {label} ({p:.0%}), but unlike the photos that the model has learned from."
-    elif p < meta['threshold']: reason = f"It is most like {label} ({p:.0%}), and an answer counts as sure from {meta['threshold']:.0%}."
+    elif p < least['threshold']: reason = f"It is most like {label} ({p:.0%}), and an answer counts as sure from {least['threshold']:.0%}."
     return Answer(label, p, ranked, not reason, reason)
 
 # %% ../../notebooks/library/use/01_model.ipynb #0000002d
@@ -233,6 +293,17 @@ def _ahead(
     finally: pool.shutdown(cancel_futures=True)
 
 # %% ../../notebooks/library/use/01_model.ipynb #0000001a
+def _known(z, meta, record):
+    "What nearness goes by"
+    described = _weight(z, meta['folder'], *record)
+    if len(described) <= NEIGHBOURS or not meta['early'] <= described.shape[1] or not np.isfinite(described).all(): raise ValueError('nothing to be near to')
+    return Known(described, meta['early'])
+
+def _match(session, meta):
+    "Raise `ValueError` where a graph doesn't go with what is said of it"
+    takes,gives = session.get_inputs()[0],session.get_outputs()[0]
+    if takes.shape[1:] != [len(meta['mean']), *reversed(meta['size'])] or gives.shape[1:] != [len(meta['labels'])]: raise ValueError('another graph')
+
 class Classifier:
     "A trained model that answers for photos: `Classifier('export.pkl')('photo.jpg').label`. Threads may share it"
     def __init__(self,
@@ -247,8 +318,9 @@ class Classifier:
                 self.session = _session(z, self.meta, self.graph, threads or 0)
                 if self.gpu: break
             self.limits = Limits(**self.meta.get('limits', {})) # what its project lets in
-            self.known = Known(_weight(z, self.meta['folder'], *self.meta['known']), self.meta['early']) if self.meta['known'] else None
-            if self.session.get_outputs()[0].shape[1] != len(self.labels): raise ValueError("not one output a label")
+            self.least = self.meta['thresholds'][self.graph]
+            self.known = _known(z, self.meta, self.least['known']) if self.least['known'] else None
+            _match(self.session, self.meta)
 
     @property
     def labels(self)->list[str]: return self.meta['labels']
@@ -287,7 +359,10 @@ class Classifier:
         answers = iter(self._answers([o for o in seen if not isinstance(o, Answer)], session))
         return [o if isinstance(o, Answer) else next(answers) for o in seen]
 
-    def _prepared(self, photo): return prepare(open_photo(photo, enough(self.meta), self.limits), self.meta)
+    def _prepared(self, photo):
+        "What the model sees of `photo`"
+        opened = open_photo(photo, enough(self.meta), self.limits)
+        with _sound(self.path.name): return prepare(opened, self.meta)
 
     def _seen(self, photo):
         "`photo` prepared, or the answer that there is none"
@@ -297,9 +372,11 @@ class Classifier:
     def _answers(self, prepared, session):
         "The answers for photos that are prepared"
         if not prepared: return []
-        outputs,*described = session.run(['outputs'] + ['described']*(self.known is not None), {'photos': np.stack(prepared)})
-        scores = self.known.nearness(described[0]) if described else energy(outputs)
-        return [_answer(*o, self.meta) for o in zip(softmax(outputs), scores)]
+        with _sound(self.path.name):
+            outputs,*described = session.run(['outputs'] + ['described']*(self.known is not None), {'photos': np.stack(prepared)})
+            if not np.isfinite(outputs).all(): raise ValueError('no numbers')
+            scores = self.known.nearness(described[0]) if described else energy(outputs)
+            return [_answer(*o, self.labels, self.least) for o in zip(softmax(outputs), scores, strict=True)]
 
     def _again(self, graph, threads=0):
         "A session from the same export"
@@ -338,8 +415,9 @@ class Classifier:
     def _heat(self, prepared, label):
         if label not in (None, *self.labels): raise TellapartError(f"There is no label {label!r}; there are {listed(self.labels)}.")
         head = self._head
-        outputs,maps = self.session.run(['outputs', 'map'], {'photos': prepared[None]})
-        return heat(maps, head, outputs[0].argmax() if label is None else self.labels.index(label))
+        with _sound(self.path.name):
+            outputs,maps = self.session.run(['outputs', 'map'], {'photos': prepared[None]})
+            return heat(maps, head, outputs[0].argmax() if label is None else self.labels.index(label))
 
 def _sentence(e, photo):
     "Why there is no answer for `photo`"

@@ -1,0 +1,135 @@
+"Exports that were damaged or made up: the reader answers, or says in an ExportError that it can't, and takes no more memory for it"
+import functools, io, json, sys, tempfile, zipfile
+from pathlib import Path
+import numpy as np
+import pytest
+from hypothesis import given, strategies as st
+from PIL import Image
+from fuzzing import fuzz
+from tellapart.use.app import _foot
+from tellapart.use.model import Answer, Classifier, ExportError, read_meta
+
+pytest.importorskip('fastai')
+resource = pytest.importorskip('resource')
+
+
+@functools.cache
+def whole():
+    "The records of a small export with everything in it: two graphs, photos to be near to, and a head"
+    from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, nn
+    from tellapart.learn.export import export
+    with tempfile.TemporaryDirectory() as folder:
+        for label,red in ('blue', 0), ('red', 200):
+            (Path(folder)/label).mkdir()
+            for i in range(10): Image.new('RGB', (80 + 9*i, 64), (red, 9*i, 200 - red)).save(Path(folder)/label/f'{label}-{i}.png')
+        dls = ImageDataLoaders.from_folder(folder, valid_pct=.5, seed=1, item_tfms=Resize(48), bs=4, num_workers=0)
+        layers = nn.Conv2d(3, 4, 5, stride=4), nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
+        path = export(Learner(dls, nn.Sequential(*layers), loss_func=CrossEntropyLossFlat()), Path(folder)/'export.pkl', int8=True)
+        with zipfile.ZipFile(path) as z: return {o: z.read(o) for o in z.namelist()}
+
+
+@functools.cache
+def photo():
+    Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype='uint8')).save(f := io.BytesIO(), 'JPEG')
+    return f.getvalue()
+
+
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)
+
+
+def answers(content, int8):
+    "Whether an export of this content answers: in all ways, or not at all"
+    before = peak()
+    with tempfile.TemporaryDirectory() as folder:
+        (path := Path(folder)/'export.pkl').write_bytes(content)
+        try:
+            read_meta(path)
+            classify = Classifier(path, int8, threads=2)
+            _foot(classify.meta)
+            alone = classify(photo())
+            many = list(classify.many([photo(), b'none', photo()]*3))
+            assert classify.why(photo()).mode == 'RGB'
+        except ExportError as e:
+            assert '\n' not in str(e) and str(e).endswith('.')
+            return False
+        finally: assert peak() - before < 500*2**20
+    for o in alone,*many[::3]: assert isinstance(o, Answer) and (o.label in classify.labels or o.label is None and o.reason)
+    assert many[1].label is None
+    return True
+
+
+def packed(records):
+    with zipfile.ZipFile(f := io.BytesIO(), 'w') as z:
+        for k,v in records.items(): z.writestr(k, v)
+    return f.getvalue()
+
+
+def places(value, at=()):
+    "Every place in a JSON value"
+    yield at
+    for k,v in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else (): yield from places(v, (*at, k))
+
+
+def changed(value, at, new):
+    "`value` with another one at a place; it is left out there where `new` is `GONE`"
+    if not at: return None if new is GONE else new
+    value,(first,*rest) = value.copy(),at
+    if rest or new is not GONE: value[first] = changed(value[first], rest, new)
+    else: del value[first]
+    return value
+
+
+GONE = object()
+NUMBERS = st.sampled_from([0, 1, -1, 2, 3, 47, 48, 49, 4096, 4097, 2**31, 2**63, 10**30, .5, -1., 1e308, float('nan'), float('inf')]) | st.integers() | st.floats()
+WORDS = st.sampled_from(['', 'resize', 'pad', 'crop', 'L', 'RGB', 'constant', 'float32', 'float64', 'O', 'data/0', 'data/1', 'extra/known-graph', 'graph', 'int8', 'head', 'nearness', 'energy', '../../x']) | st.text(max_size=9)
+VALUES = st.recursive(st.none() | st.booleans() | NUMBERS | WORDS, lambda o: st.lists(o, max_size=4) | st.dictionaries(WORDS, o, max_size=4), max_leaves=9)
+
+
+@st.composite
+def metas(draw):
+    "A `meta.json` in which a few values are others, gone, or somebody else's"
+    name = next(o for o in whole() if o.endswith('meta.json'))
+    meta = json.loads(whole()[name])
+    for _ in range(draw(st.integers(1, 3))):
+        if not isinstance(meta, (dict, list)): break
+        at = draw(st.sampled_from(list(places(meta))[1:] or [()]))
+        inside = functools.reduce(lambda o, k: o[k], draw(st.sampled_from(list(places(meta)))), meta)
+        meta = changed(meta, at, draw(st.just(GONE) | st.just(inside) | VALUES))
+    return whole() | {name: json.dumps(meta).encode()}
+
+
+@st.composite
+def spliced(draw, content):
+    "Content of which a part is other bytes"
+    at,n = draw(st.integers(0, len(content))),draw(st.integers(0, 40))
+    return content[:at] + draw(st.binary(max_size=40)) + content[at + n:]
+
+
+@st.composite
+def damaged(draw):
+    "Records of which one is gone, another, or has other bytes in it"
+    name = draw(st.sampled_from([o for o in whole() if '/extra/' in o or '/data/' in o]))
+    records = dict(whole())
+    match draw(st.sampled_from(['gone', 'spliced', 'another'])):
+        case 'gone': del records[name]
+        case 'spliced': records[name] = draw(spliced(records[name]))
+        case 'another': records[name] = records[draw(st.sampled_from(list(records)))]
+    return records
+
+
+def test_the_whole_one_answers(): assert answers(packed(whole()), True) and answers(packed(whole()), False)
+
+
+@fuzz
+@given(metas(), st.booleans())
+def test_fuzz_meta(records, int8): answers(packed(records), int8)
+
+
+@fuzz
+@given(damaged(), st.booleans())
+def test_fuzz_records(records, int8): answers(packed(records), int8)
+
+
+@fuzz
+@given(st.data(), st.booleans())
+def test_fuzz_bytes(data, int8): answers(data.draw(spliced(packed(whole()))), int8)

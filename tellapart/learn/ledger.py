@@ -21,6 +21,7 @@ create table if not exists photos (
   id integer primary key, file text unique not null, label text not null,
   source text, query text, url text, page text, title text, creator text, licence text, licence_url text, thing text,
   sha256 text not null, phash text, width integer, height integer, warnings text, grp text, split text,
+  taken text, series text, places text,
   status text not null default 'ok', reason text);
 create index if not exists photos_sha on photos (sha256);
 create table if not exists history (
@@ -32,7 +33,7 @@ create table if not exists marks (photo integer primary key references photos, w
 create table if not exists refused (url text, label text, query text, reason text, time text, step text, passing integer, primary key (url, label));
 """
 # What may be known of a photo when it comes in
-FACTS = 'source', 'query', 'url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing', 'phash', 'width', 'height', 'warnings', 'grp', 'split'
+FACTS = 'source', 'query', 'url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing', 'phash', 'width', 'height', 'warnings', 'grp', 'split', 'taken', 'series', 'places'
 BROUGHT_BACK = 'brought back' # The reason of a photo in use that was set aside once
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000007
@@ -186,9 +187,9 @@ def met(self:Ledger,
 @patch
 def known(self:Ledger,
     label:str, # A label
-)->list: # Tuples (sha256, phash, status, query), the oldest first
+)->list: # Tuples (sha256, phash, status, query, source, taken), the oldest first
     "What gathering has to know of the photos that a label has had"
-    return [tuple(o) for o in self.db.execute('select sha256, phash, status, query from photos where label=? order by id', (label,))]
+    return [tuple(o) for o in self.db.execute('select sha256, phash, status, query, source, taken from photos where label=? order by id', (label,))]
 
 @patch
 def look(self:Ledger,

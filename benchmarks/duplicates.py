@@ -1,11 +1,11 @@
-"Near duplicates: copies found and distinct photos taken for copies, by tellapart's two looks and by the usual perceptual hashes; and what looking costs"
+"Near duplicates: copies found and distinct photos taken for copies, by tellapart's two looks and by the usual perceptual hashes; what looking costs; and photos saved again told from the next photos of one viewpoint"
 import json, sys, time
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import imagehash, numpy as np
-from PIL import Image, ImageEnhance, ImageOps
-from tellapart.learn.near import alike, confirmed, near_pairs, phash
+from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from tellapart.learn.near import alike, confirmed, near_pairs, phash, same_picture
 from tellapart.photo import open_photo
 
 EIGHT,SIXTEEN = (imagehash.phash, imagehash.dhash, imagehash.whash, imagehash.average_hash), (imagehash.phash, imagehash.dhash)
@@ -46,6 +46,63 @@ EDITS = {
     'turned by 1 degree': lambda photo, rng: photo.rotate(rng.choice([-1, 1]), Image.Resampling.BICUBIC),
     'stretched by a tenth': lambda photo, rng: photo.resize((photo.width, round(1.1*photo.height))),
 }
+
+
+SAVED = { # factor of the size, format and quality
+    'JPEG of quality 95': (1, 'JPEG', 95), 'JPEG of quality 70': (1, 'JPEG', 70), 'JPEG of quality 50': (1, 'JPEG', 50), 'JPEG of quality 30': (1, 'JPEG', 30),
+    'WebP of quality 50': (1, 'WEBP', 50), 'three quarters of the size, quality 50': (.75, 'JPEG', 50), 'half the size, quality 80': (.5, 'JPEG', 80),
+    'half the size, quality 50': (.5, 'JPEG', 50), 'twice the size, quality 85': (2, 'JPEG', 85)}
+
+
+def lit(photo, *by): return Image.fromarray((np.asarray(photo, 'float32')*by).clip(0, 255).astype('uint8'))
+
+
+def visited(photo, rng, side, contrast):
+    "Something round has come in, as large as `side` of the short side, somewhat brighter or darker than what is behind it"
+    photo,r = photo.copy(),round(side*min(photo.size))
+    x,y = (int(rng.integers(0, o - r)) for o in photo.size)
+    behind = np.asarray(photo)[y:y+r, x:x+r].mean((0, 1))
+    ImageDraw.Draw(photo).ellipse((x, y, x+r, y+r), tuple(int(o + (contrast if o < 128 else -contrast)) for o in behind))
+    return photo
+
+
+def shaded(photo, rng):
+    "A shadow a tenth darker on one side"
+    part = np.ones((photo.height, photo.width, 1))
+    part[:, :rng.integers(photo.width//4, 3*photo.width//4)] = .9
+    return lit(photo, part)
+
+
+NEXT = {
+    'a thing of 3 % has come in': lambda photo, rng: visited(photo, rng, .03, 60),
+    'a thing of 5 % has come in': lambda photo, rng: visited(photo, rng, .05, 60),
+    'a faint thing of 10 % has come in': lambda photo, rng: visited(photo, rng, .1, 30),
+    'light less by 10 %': lambda photo, rng: lit(photo, .9),
+    'light less by 5 %': lambda photo, rng: lit(photo, .95),
+    'light less by 2 %': lambda photo, rng: lit(photo, .98),
+    'light warmer by 10 %': lambda photo, rng: lit(photo, [1.1, 1, .9]),
+    'a shadow': shaded,
+    'the hand has moved by 1 %': lambda photo, rng: photo.crop((round(.01*photo.width), round(.01*photo.height), *photo.size)),
+    'nothing but noise': lambda photo, rng: photo,
+}
+
+
+def noisy(photo, rng): return Image.fromarray((np.asarray(photo) + rng.normal(0, 3, (photo.height, photo.width, 3))).clip(0, 255).astype('uint8'))
+
+
+def one_viewpoint(photos, folder):
+    "What is_copy finds of photos saved again, and what it takes for that of photos taken next, each with a sensor's noise of its own; in per cent"
+    rng,found = np.random.default_rng(0),{}
+    for what,change in {**SAVED, **NEXT}.items():
+        same = []
+        for i,file in enumerate(photos):
+            photo,one,other = open_photo(file),folder/f'{what} {i} one.jpg',folder/f'{what} {i} other'
+            noisy(photo, rng).save(one, quality=92)
+            if what in SAVED: scaled(open_photo(one), change[0]).save(other, change[1], quality=change[2])
+            else: noisy(change(photo, rng), rng).save(other, 'JPEG', quality=92)
+            same.append(same_picture('copies', 0, one, other))
+        found[what] = 100*float(np.mean(same))
+    return found
 
 
 def draw_photos(folder, n):
@@ -118,6 +175,8 @@ def main(folder, n=1500, edited=150):
         made = copies(distinct[:edited], tmp/'copies')
         pairs = len(distinct)*(len(distinct) - 1)//2
         found,passed,same = tellapart(distinct, made)
+        (tmp/'series').mkdir()
+        series = one_viewpoint(distinct[:edited], tmp/'series')
         share = max(same, 1)/pairs
         others = {name: other(*o, distinct, made, share) for name,o in OTHERS.items()}
         looks = apart(__file__, 'looks', *distinct[:200])
@@ -126,6 +185,7 @@ def main(folder, n=1500, edited=150):
     rows += [('pairs of distinct photos', pairs/1e6, 'million'),
              ('of them past the first look', passed, 'pairs'), ('of them past the second look', same, 'pairs')]
     rows += [(f'copies found, {usual}, {name}', o[usual], '%') for name,(o,_) in others.items()]
+    rows += [(f"{'saved again, found' if o in SAVED else 'the next photo, taken for a copy'}: {o}", share, '%') for o,share in series.items()]
     rows += [('all copies found, tellapart', np.mean([*found.values()]), '%')]
     rows += [(f'all copies found, {name}', np.mean([*o.values()]), '%') for name,(o,_) in others.items()]
     rows += [('a hash, tellapart', looks['hash'], 'ms')] + [(f'a hash, {name}', ms, 'ms') for name,(_,ms) in others.items()]

@@ -9,7 +9,8 @@ from tellapart.learn.aside import data_url
 from tellapart.learn.check import check, contact_sheet, working_copies
 from tellapart.learn.demo.draw import draw
 from tellapart.learn.export import export_project
-from tellapart.learn.gather import examine, gather
+from tellapart.learn.examine import examine
+from tellapart.learn.gather import gather
 from tellapart.learn.ledger import Ledger
 from tellapart.learn.project import read_project
 from tellapart.learn.split import LedgerSplitter

@@ -6,7 +6,7 @@ from PIL import Image
 from test_none import learn, photos # fixtures
 from test_use import rewrite
 from tellapart.cli import main
-from tellapart.learn.gather import working_copy
+from tellapart.learn.examine import working_copy
 from tellapart.photo import open_photo
 from tellapart.use import model
 from tellapart.use.app import _look

@@ -9,7 +9,7 @@ __all__ = ['working_copy', 'examine']
 import io
 from hashlib import sha256
 from PIL import Image
-from .near import phash
+from .near import phash, taken
 from .warn import warnings
 from ..photo import Limits, open_photo, shrink, SUFFIXES
 
@@ -28,9 +28,9 @@ def examine(
     side:int=640, # Pixels of the working copy's short side
     limits:Limits=Limits(), # What is still a photo
     name:str='The photo', # What an error calls it
-)->tuple[dict, bytes]: # sha256, suffix, width, height, phash and warnings; and the working copy. Raises `NotAPhoto`
+)->tuple[dict, bytes]: # sha256, suffix, width, height, phash, taken and warnings; and the working copy. Raises `NotAPhoto`
     "What there is to know of a photo"
     photo = open_photo(data, side, limits, name)
     width,height = size = photo.info['size']
-    return dict(sha256=sha256(data).hexdigest(), suffix=SUFFIXES[photo.format], width=width, height=height, phash=phash(photo),
+    return dict(sha256=sha256(data).hexdigest(), suffix=SUFFIXES[photo.format], width=width, height=height, phash=phash(photo), taken=taken(data),
                 warnings=', '.join([*photo.info['notes'], *warnings(photo, size)])), working_copy(photo, side)

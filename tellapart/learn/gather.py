@@ -21,7 +21,7 @@ from .credits import credits
 from .examine import examine
 from .fetch import Fetcher, Unfetched
 from .ledger import Ledger
-from .near import alike, linked, near_pairs, NEAR, SURE
+from .near import linked, near_pairs, NEAR, same_picture
 from .project import Project
 from .reconcile import reconcile
 from .sources import SOURCES, demo_hosts, demo_web
@@ -103,13 +103,13 @@ class _Label:
     def __init__(self, p, label, ledger, fetch, batch, pool):
         self.p,self.label,self.ledger,self.fetch,self.batch,self.pool = p,label,ledger,fetch,batch,pool
         known = ledger.known(label)
-        self.shas,used = {o[0] for o in known},[(sha, phash) for sha,phash,status,_ in known if status == 'ok']
-        self.order,hashes = [o[0] for o in used],[o[1] for o in used]
+        self.shas,used = {o[0] for o in known},[o for o in known if o[2] == 'ok']
+        self.order,hashes = [(sha, source, taken) for sha,_,_,_,source,taken in used],[o[1] for o in used]
         pairs = near_pairs(hashes)
-        same = [alike(bits, *(ledger.look(label, self.order[o]) for o in pair)) for *pair,bits in pairs]
+        same = [self.alike(bits, self.order[i], self.order[j], ledger.look) for i,j,bits in pairs]
         self.looks,self.counting = _Looks(hashes, pairs[np.array(same, bool)]),asyncio.Lock()
         self.urls,self.met,self.troubles = ledger.met(label),Counter(),[]
-        self.streams = _streams(p, label, Counter(query for _,_,status,query in known if status == 'ok'), self.troubles)
+        self.streams = _streams(p, label, Counter(o[3] for o in used), self.troubles)
         self.want = sum(p.wanted(label).values())
         self.bar = tqdm(total=self.want, initial=min(self.have, self.want), desc=label, unit='photo', leave=False)
 
@@ -164,19 +164,24 @@ class _Label:
             if self.have >= self.want and not stream.every: return
             self.shas.add(photo['sha256'])
             self.batch.photos.append(photo | dict(query=stream.term))
-            new = self.looks.add(photo['phash'], await self.same(photo))
-            self.order.append(photo['sha256'])
+            me = photo['sha256'],photo['source'],photo['taken']
+            new = self.looks.add(photo['phash'], await self.same(photo['phash'], me))
+            self.order.append(me)
         self.met['usable' if new else 'near duplicate'] += 1
         stream.have += new
         self.bar.total = max(self.want, self.have)
         self.bar.update(new)
 
-    async def same(self, photo):
-        "The positions of the photos that are the same picture as one that has just come in"
-        near = self.looks.near(photo['phash'])
-        if all(bits <= SURE for _,bits in near): return [i for i,_ in near]
-        async with self.batch.still:
-            def like(i, bits): return self.pool.submit(alike, bits, *(self.batch.look(self.label, o) for o in (photo['sha256'], self.order[i])))
+    def alike(self, bits, one, other, look):
+        "Whether two photos count as one, each given by its hash, source and time; `look` says where to see them"
+        return same_picture(self.p.limit(one[1], other[1]), bits, *(look(self.label, o[0]) for o in (one, other)), (one[2], other[2]))
+
+    async def same(self, phash, me):
+        "The positions of the photos that count as one with the one that has just come in"
+        if not (near := self.looks.near(phash)): return []
+        async with self.batch.still: # The ledger's connection is this thread's
+            looks = {o: self.batch.look(self.label, o) for o in (me[0], *(self.order[i][0] for i,_ in near))}
+            def like(i, bits): return self.pool.submit(self.alike, bits, me, self.order[i], lambda label, sha: looks[sha])
             return [i for i,bits in near if await asyncio.wrap_future(like(i, bits))]
 
     async def content(self, candidate):

@@ -23,6 +23,7 @@ create table if not exists photos (
   id integer primary key, file text unique not null, label text not null,
   source text, query text, url text, page text, title text, creator text, licence text, licence_url text, thing text,
   sha256 text not null, phash text, width integer, height integer, warnings text, grp text, split text,
+  taken text, series text, places text,
   status text not null default 'ok', reason text);
 create index if not exists photos_sha on photos (sha256);
 create table if not exists history (
@@ -35,7 +36,7 @@ create table if not exists labels (label text primary key);
 create table if not exists refused (url text, label text, query text, reason text, time text, step text, passing integer, primary key (url, label));
 """
 # What may be known of a photo when it comes in
-FACTS = 'source', 'query', 'url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing', 'phash', 'width', 'height', 'warnings', 'grp', 'split'
+FACTS = 'source', 'query', 'url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing', 'phash', 'width', 'height', 'warnings', 'grp', 'split', 'taken', 'series', 'places'
 BROUGHT_BACK = 'brought back' # The reason of a photo in use that was set aside once
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000007
@@ -233,9 +234,9 @@ def met(self:Ledger,
 @patch
 def known(self:Ledger,
     label:str, # A label
-)->list: # Tuples (sha256, phash, status, query), the oldest first; the status is 'moved' for one that has another label now
+)->list: # Tuples (sha256, phash, status, query, source, taken), the oldest first; the status is 'moved' for one that has another label now
     "What gathering has to know of the photos that a label has had"
-    return [tuple(o) for o in self.db.execute(f"with had as ({_HAD}) select sha256, phash, case label when :label then status else 'moved' end, query from photos "
+    return [tuple(o) for o in self.db.execute(f"with had as ({_HAD}) select sha256, phash, case label when :label then status else 'moved' end, query, source, taken from photos "
                                               'where id in (select photo from had where label=:label) order by id', dict(label=label))]
 
 @patch

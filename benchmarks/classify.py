@@ -109,7 +109,7 @@ def timed(f, files):
 
 
 def measure_one(export, files):
-    "Print how long decoding, the forward pass and the whole answer take for one photo, in 32 bits and in 8"
+    "Print how long decoding, the forward pass and the whole answer take for one photo, in 32 bits and in 8, and what share of the photos keep their label and whether it is sure when they are opened before"
     from tellapart.photo import open_photo
     from tellapart.use.model import Classifier, enough, prepare
     said = {}
@@ -118,6 +118,8 @@ def measure_one(export, files):
         batch = prepare(open_photo(files[0]), classify.meta)[None]
         forward = lambda o: classify.session.run(['outputs'], {'photos': batch})
         said |= {f'decode {bits}': timed(lambda o: open_photo(o, enough(classify.meta)), files), f'forward {bits}': timed(forward, files), f'ours {bits}': timed(classify, files)}
+        pairs = [(classify(o), classify(open_photo(o))) for o in files]
+        said |= {f'label {bits}': sum(a.label == b.label for a,b in pairs)/len(pairs), f'sure {bits}': sum(a.sure == b.sure for a,b in pairs)/len(pairs)}
     print(json.dumps(said))
 
 
@@ -170,6 +172,7 @@ def main(photos):
                  (f'labels as Classifier.many in 8 bits gives them, Ray with {machines}', 100*sum(a == b for a,b in zip(said[who], said['int8']))/len(measured), '%')]
     rows += [('one photo, decode', one['decode 32'], 'ms')]
     rows += [(f'one photo, {what}, {bits} bits', one[f'{key} {bits}'], 'ms') for bits in (32, 8) for key,what in (('forward', 'forward'), ('ours', 'Classifier'))]
+    rows += [(f'{what} of a file as of a picture opened before, of {len(measured)}, {bits} bits', 100*one[f'{key} {bits}'], '%') for bits in (32, 8) for key,what in (('label', 'labels'), ('sure', 'sure or not'))]
     rows += [('one photo, learn.predict', of['predict']['photo'], 'ms')]
     ratios = {f'a photo of many, {WAYS[them]}, to {WAYS[us]}': of[them]['photo']/of[us]['photo'] for us in ('ours', 'int8') for them in ('predict', 'get_preds')}
     ratios |= {f'a photo of many, Ray with {n}, to Classifier.many in 8 bits': of[who]['photo']/of['int8']['photo'] for who,n in RAY.items()}

@@ -122,3 +122,10 @@ def test_opened_or_shrunk_before(told, jpegs):
         ours = [classify(kind(o)) for o in jpegs]
         assert [o.label for o in ours] == [o.label for o in theirs]
         assert np.abs(np.subtract([o.probability for o in ours], [o.probability for o in theirs])).max() < .02
+
+
+def test_working_copies_keep_their_colours():
+    "JPEG usually halves them, and then a model answers otherwise for the copy than for the photo"
+    stripes = np.zeros((64, 64, 3), 'uint8')
+    stripes[:, ::2, 0] = stripes[:, 1::2, 2] = 200
+    assert np.abs(np.asarray(open_photo(working_copy(Image.fromarray(stripes), 640)), float) - stripes).mean() < 20

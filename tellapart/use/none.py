@@ -25,6 +25,7 @@ class Known:
         described:np.ndarray, # (photos, numbers): as the graph describes them; more than `NEIGHBOURS` photos
         early:int, # So many of the numbers are of the early map, the others of the last
     ):
+        described = described.astype(float) # in float32, a photo by itself would be nearer or farther than among others, by 1e-4
         self.split,self.mean = early,described[:, :early].mean(0)
         std = described[:, :early].std(0)
         self.scale = np.maximum(std, 1e-3*std.max(initial=1e-6))*max(early, 1)**.5 # a channel that never stirred shouldn't outweigh all others
@@ -35,7 +36,7 @@ class Known:
 
     def _parts(self, described):
         "How photos look, each number scaled by its mean and spread, and what is seen in them, as a direction"
-        looks,seen = np.split(described, [self.split], axis=1)
+        looks,seen = np.split(described.astype(float), [self.split], axis=1)
         return (looks - self.mean)/self.scale, seen/np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-9)
 
     def _near(self, described, themselves=False):

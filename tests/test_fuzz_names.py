@@ -59,6 +59,7 @@ def test_fuzz_names_that_are_alike(name, form, case):
     "A name is like itself in another form or case, whichever of the two a system keeps"
     assert alike(alike(name)) == alike(name)
     if form != 'NFKC': assert alike(unicodedata.normalize(form, name)) == alike(name)
+    name = unicodedata.normalize('NFD', name) # elsewhere, an accent that becomes a letter changes places with others (U+0345 U+0300)
     if case(name).casefold() == name.casefold(): assert alike(case(name)) == alike(name)
 
 

@@ -57,7 +57,7 @@ def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
 def test_not_sure_is_said_plainly(browser, export_pkl, photos, tmp_path, free_port):
     "Under the export's threshold the app doesn't pretend"
     from test_use import change_meta, rewrite
-    doubtful = rewrite(export_pkl, tmp_path/'doubtful.pkl', change_meta(threshold=1.01))
+    doubtful = rewrite(export_pkl, tmp_path/'doubtful.pkl', change_meta(thresholds=dict(graph=dict(threshold=1.01, none=None, known=None))))
     with served(command(doubtful, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
         page = browser.new_page()
         page.goto(f'http://localhost:{free_port}/')

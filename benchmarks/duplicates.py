@@ -54,7 +54,7 @@ SAVED = { # factor of the size, format and quality
     'half the size, quality 50': (.5, 'JPEG', 50), 'twice the size, quality 85': (2, 'JPEG', 85)}
 
 
-def lit(photo, *by): return Image.fromarray((np.asarray(photo, 'float32')*by).clip(0, 255).astype('uint8'))
+def lit(photo, by): return Image.fromarray((np.asarray(photo, 'float32')*by).clip(0, 255).astype('uint8'))
 
 
 def visited(photo, rng, side, contrast):

@@ -125,9 +125,9 @@ def linked(
 
 # %% ../../notebooks/library/learn/07a_near.ipynb #c0de0002
 FINE = 64 # Pixels a side to which photos are reduced to tell a copy from the next photo
-SPOT,FIELD,ALL = 10,1.2,.4 # How many times the usual difference the largest one may be, the mean of a sixteenth of the picture, and the mean of all
+SPOT,FIELD,ALL = 10,1.2,.5 # How many times the usual difference the largest one may be, the mean of a sixteenth of the picture, and the mean of all
 ROUGH,TINT = 3,4 # The usual difference in brightness, and the mean of a sixteenth in colour, that saving again may leave, of 255
-SHAKE = .15 # Pixels of the 64 by which a copy may be moved, on average
+SHAKE = .17 # Pixels of the 64 by which a copy may be moved, on average
 _v,_u = np.mgrid[:FINE, :FINE]/FINE - .5
 
 def fine_thumbnail(
@@ -156,8 +156,9 @@ def is_copy(
     detail = np.maximum(*(maximum_filter(o[..., 0], 3) - minimum_filter(o[..., 0], 3) for o in (one, other)))
     weight = 1/(1 + .05*detail)
     errors = off[..., 0]*weight
-    usual = max(.5, float(np.sqrt((errors**2).mean())))
-    return bool(usual <= ROUGH and abs(errors).max() <= SPOT*usual and abs(_fields(errors)).max() <= FIELD*usual and abs(errors.mean()) <= ALL*usual
+    usual = float(np.sqrt((errors**2).mean()))
+    spot,wide = max(.5, usual),max(.8, usual) # Whole numbers are rounded, and a flat field is, when saved, rounded as a whole
+    return bool(usual <= ROUGH and abs(errors).max() <= SPOT*spot and abs(_fields(errors)).max() <= FIELD*wide and abs(errors.mean()) <= ALL*wide
                 and abs(_fields(off[..., 1:])).max() <= TINT and _shake(grey, off[..., 0], weight) <= SHAKE)
 
 # %% ../../notebooks/library/learn/07a_near.ipynb #c0de0005

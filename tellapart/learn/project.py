@@ -91,7 +91,7 @@ class Train(_Strict):
     epochs:int = Field(10, ge=1, le=1000) # Passes over the photos after the first, frozen one
     lr:float = Field(2e-3, gt=0, lt=1) # Learning rate; the default is `fine_tune`'s
     batch_size:int = Field(32, ge=2, le=1024) # Photos a step; 32 fit into 4 GB of memory
-    split:Literal['group', 'photo', 'folder'] = 'group' # What stays together: photos of one thing and near duplicates; nothing; or what lies in your folders `train` and `valid`
+    split:Literal['group', 'photo', 'folder'] = 'group' # What stays together: duplicates, photos of one thing and short series; nothing; or what lies in your folders `train` and `valid`
     valid:Share = .25 # Share of the photos kept to measure with; or a share for each source: {web = 0.2, own = 0.5}
     weights:Place = 'hub' # Where the model starts: 'hub' (ImageNet, downloaded), 'none', or a .pth file
     seed:int = 42 # Makes a run repeatable

@@ -113,7 +113,7 @@ def test_the_tree_is_kept(export_pkl, folder, tmp_path, shape):
 
 
 def test_photos_that_it_is_not_sure_of(export_pkl, folder, tmp_path, capsys):
-    wary = rewrite(export_pkl, tmp_path/'wary.pkl', change_meta(threshold=1.1))
+    wary = rewrite(export_pkl, tmp_path/'wary.pkl', change_meta(thresholds=dict(graph=dict(threshold=1.1, none=None, known=None))))
     sort(wary, folder, tmp_path/'sorted')
     assert {o.split('/')[0] for o in placed(tmp_path/'sorted')} == {'unsure'}
     assert all(o['sure'] == 'no' and 'It is most like' in o['reason'] for o in table(tmp_path/'sorted') if o['to'])

@@ -120,7 +120,7 @@ def test_report_and_cleaner(p, learn):
 def answering(export_pkl, p, tmp_path):
     "An export that takes some photos for `unsure`, isn't sure of others, and takes a third kind for what can't be opened; photos, of which two can't be"
     files = sorted(p.photos.glob('*/*'))
-    answers = [*Classifier(rewrite(export_pkl, tmp_path/'all.pkl', change_meta(none=None, threshold=0))).many(files)]
+    answers = [*Classifier(rewrite(export_pkl, tmp_path/'all.pkl', change_meta(thresholds=dict(graph=dict(threshold=0, none=None, known=None))))).many(files)]
     first = [o for o,_ in Counter(o.label for o in answers).most_common()]
     swapped = dict(zip(first, ['unsure', "can't be opened", 'sheets']))
     left = iter(o for o in LABELS if o not in swapped.values())
@@ -131,7 +131,7 @@ def answering(export_pkl, p, tmp_path):
     folder.mkdir()
     for o in files: shutil.copy(o, folder)
     for o in 'ab': (folder/f'{o}.jpg').write_text('gone')
-    return rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(none=None, threshold=threshold, labels=labels)),folder
+    return rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(thresholds=dict(graph=dict(threshold=threshold, none=None, known=None)), labels=labels)),folder
 
 
 def test_answers(answering, capsys):

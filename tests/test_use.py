@@ -118,7 +118,7 @@ def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
 
 
 @pytest.mark.parametrize('change', [dict(prepare=[dict(step='resize', size=[1, 10**6], method='pad', pad='reflect', resample=2)]), dict(mean=[0, 0]), dict(labels=[1, 2, 3]), dict(std=[0, 0, 0]), dict(thresholds={}),
-                                    dict(data=None), dict(early=10**9), dict(size=[64, 64])], ids=lambda o: next(iter(o)))
+                                    dict(data=None), dict(early=10**9), dict(limits=dict(max_pixels=10**12)), dict(size=[64, 64])], ids=lambda o: next(iter(o)))
 def test_what_is_said_of_a_photo_must_fit(export_pkl, tmp_path, change):
     "An export that says what can't be is refused when it is opened, not in the middle of many photos, or with the memory used up"
     with pytest.raises(ExportError, match='odd.pkl is damaged'): Classifier(rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(**change)))

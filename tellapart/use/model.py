@@ -210,7 +210,8 @@ def _checked(meta):
     fine = (all(isinstance(o, str) for o in labels), all(map(_is_step, steps)) and steps[-1]['size'] == size, meta.get('mode', 'RGB') in ('RGB', 'L'),
             1 <= len(mean) <= 3 and _are_numbers(mean, len(mean)) and _are_numbers(std, len(mean)) and all(abs(o) > 1e-6 for o in std), _is_count(early),
             all(isinstance(o, list) and all(isinstance(w, str) and w in weights for w in o) for o in graphs.values()), all(map(_is_record, weights.values())),
-            all(_is_threshold(thresholds.get(o)) for o in graphs if o != 'head'), _is_number(card.get('error_rate', 0)))
+            all(_is_threshold(thresholds.get(o)) for o in graphs if o != 'head'), _is_number(card.get('error_rate', 0)),
+            all(map(_is_number, meta.get('limits', {}).values())))
     if not all(fine): raise ValueError(f'{fine.index(False)} is not as it should be')
     return meta
 

@@ -38,7 +38,7 @@ def _open(folder): Ledger(folder).close()
 
 
 def test_new_project_opened_by_many(tmp_path):
-    for i in range(5): assert run([(_open, tmp_path/str(i))]*6) == [('_open', None)]*6
+    for i in range(10): assert run([(_open, tmp_path/str(i))]*6) == [('_open', None)]*6
 
 
 def _change(folder, seed):

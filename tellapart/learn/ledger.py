@@ -6,7 +6,7 @@
 __all__ = ['FACTS', 'BROUGHT_BACK', 'Ledger']
 
 # %% ../../notebooks/library/learn/02_ledger.ipynb #00000002
-import json, os, sqlite3, uuid
+import json, os, sqlite3, time, uuid
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from functools import partial
@@ -46,6 +46,15 @@ def _transaction(db):
     with db:
         db.execute('begin immediate')
         yield
+
+def _write_ahead(db, wait):
+    "Let others look while one writes. SQLite never waits to set this, and refuses where another one opens the same new file: so wait for `wait` seconds here"
+    end = time.monotonic() + wait
+    while True:
+        try: return db.execute('pragma journal_mode=wal')
+        except sqlite3.OperationalError as e:
+            if 'database is locked' not in str(e) or time.monotonic() > end: raise
+        time.sleep(.02)
 
 def _columns(db):
     "The columns of each table, by name and with their types; of an index none"
@@ -89,7 +98,8 @@ class Ledger:
 
     def _open(self):
         try:
-            for o in 'journal_mode=wal','synchronous=normal': self.db.execute(f'pragma {o}')
+            _write_ahead(self.db, _BUSY)
+            self.db.execute('pragma synchronous=normal')
             _renew(self.db)
         except sqlite3.OperationalError: raise # it is in use, or can't be read or written: that says nothing about what is in it
         except sqlite3.DatabaseError as e:

@@ -4,7 +4,7 @@ from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from .course import PACKED, course, nearest, write_course
-from .errors import MissingExtra, need, NoProject, TellapartError
+from .errors import MissingExtra, need, NoProject, os_reason, TellapartError
 from .install import EXTRAS, checkout, find_programs, install
 
 
@@ -209,8 +209,13 @@ def main(
         try: return _do(_parser().parse_args(argv))
         finally: print(end='', flush=True) # here, as what fails at the very end can't be caught
     except BrokenPipeError:
-        _drop_output()
+        _drop_output(sys.stdout, sys.stderr)
         return 141
+    except OSError as e:
+        if e.filename: raise # that isn't what we print
+        _drop_output(sys.stdout)
+        print(f"tellapart: What it has to say can't be written: {os_reason(e)}.", file=sys.stderr)
+        return 1
 
 
 def _do(args):
@@ -223,8 +228,8 @@ def _do(args):
     return 1
 
 
-def _drop_output():
-    "Let what may still be said go nowhere, as there is nobody who reads it"
+def _drop_output(*streams):
+    "Let what may still be said go nowhere, as it can't be written, or nobody reads it"
     null = os.open(os.devnull, os.O_WRONLY)
-    for o in sys.stdout, sys.stderr:
+    for o in streams:
         with suppress(AttributeError, OSError): os.dup2(null, o.fileno())

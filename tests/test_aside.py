@@ -58,6 +58,7 @@ def test_aside_in_a_browser(page, p):
     page.wait_for_function("document.querySelector('.ta-card [role=status]').textContent == 'It is back in use.'")
     with Ledger(p.folder) as ledger: row = ledger.frame().set_index('file').loc[file]
     assert row.reason == 'brought back' and row.path.exists() and row.working.exists()
+    assert file in (p.folder/'CREDITS.csv').read_text('utf-8-sig')
     assert button.inner_text() == 'Set aside again'
     button.click()
     page.wait_for_function("document.querySelector('.ta-card [role=status]').textContent == ''")

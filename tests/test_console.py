@@ -80,6 +80,18 @@ def test_a_reader_that_has_seen_enough(odd, tmp_path, unbuffered):
     assert (tmp_path/'sorted'/CSV).exists() and not (tmp_path/'sorted/.sorted.part').exists()
 
 
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason="only Linux has a disk that is always full")
+@pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
+def test_a_full_disk_is_told(odd, unbuffered):
+    "As by `tellapart classify photo.jpg > answers.txt`"
+    export,folder = odd
+    for args in ['--help'], ['classify', next(folder.glob('鳥*')), '--export', export]:
+        with open('/dev/full', 'w') as full:
+            done = subprocess.run([sys.executable, '-m', 'tellapart', *map(str, args)], stdout=full, stderr=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONUNBUFFERED=unbuffered))
+        if args == ['--help'] and unbuffered: continue # argparse itself passes over it
+        assert (done.returncode, done.stderr) == (1, "tellapart: What it has to say can't be written: No space left on device.\n")
+
+
 @pytest.mark.skipif(os.name == 'nt', reason="Windows tells of it otherwise")
 def test_a_run_that_nobody_reads_ends(tmp_path):
     "Its kernel, too"

@@ -140,6 +140,7 @@ def test_upgrade_makes_a_plain_export_answer(learn, photos, tmp_path, capsys):
     upgrade(tmp_path/'plain.pkl', tmp_path/'plain.pkl')
     assert 'plain.pkl is being unpickled' in capsys.readouterr().err
     assert Classifier(tmp_path/'plain.pkl')(photos[0]).label in ('badminton', 'squash', 'tennis')
+    with pytest.raises(ExportError, match='answers here already'): upgrade(tmp_path/'plain.pkl', tmp_path/'new.pkl') # it would lose its thresholds
 
 
 @pytest.mark.parametrize('content,why', [(b'hello', "can't be loaded by fastai"), (None, "isn't there")])

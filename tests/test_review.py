@@ -100,6 +100,7 @@ def test_a_photo_that_the_model_has_learned_from_changes_its_label(to, p, capsys
     assert '0; 1 with another label in it now.' in review(capsys, to, p)
     row, = ledger(p).query(f"sha256 == '{a.sha256}'").itertuples()
     assert (row.label, row.source) == (other(a.label), 'own')
+    assert row.file in (p.folder/'CREDITS.csv').read_text('utf-8-sig')
     with Ledger(p.folder) as l: assert l.undo() == 'Undone: relabel, 1 photo.'
     assert '1 known as that already' in review(capsys, to, p)
     assert ledger(p).set_index('sha256').label[a.sha256] == a.label

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 from tellapart.cli import main
 from tellapart.machine import cpu_count
-from tellapart.photo import open_photo
+from tellapart.photo import NOTES, open_photo
 from tellapart.use.model import FORMAT, Classifier, ExportError, read_meta
 
 HEAVY = {'torch', 'fastai', 'fastcore', 'pandas', 'matplotlib', 'onnx'}
@@ -208,6 +208,16 @@ def test_classify_prints_json(export_pkl, tmp_path, capsys):
     assert [o['photo'] for o in rows] == photos
     assert all(abs(sum(p for _,p in o['ranked']) - 1) < .001 and o['label'] == o['ranked'][0][0] for o in rows)
     assert last['label'] is None and 'No such file' in last['reason']
+
+
+def test_notes_on_a_file_are_told(export_pkl, tmp_path, capsys):
+    whole = next(o for o in sorted(export_pkl.parent.glob('photos/*/*.jpg'))).read_bytes()
+    (cut := tmp_path/'cut.jpg').write_bytes(whole[:-20])
+    assert Classifier(export_pkl)(cut).notes == ('cut short',)
+    main(['classify', '--export', str(export_pkl), str(cut)])
+    assert capsys.readouterr().out.splitlines()[1].endswith(f" {NOTES['cut short']}")
+    main(['classify', '--json', '--export', str(export_pkl), str(cut)])
+    assert json.loads(capsys.readouterr().out)['notes'] == ['cut short']
 
 
 def test_classify_without_an_export(tmp_path, capsys):

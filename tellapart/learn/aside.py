@@ -11,6 +11,7 @@ from math import ceil
 from pathlib import Path
 from ipywidgets import HTML, Box, Button, DOMWidget, HBox, IntSlider, ToggleButtons, VBox
 from ..errors import TellapartError
+from .credits import credits
 from .ledger import Ledger
 from .project import Project
 from ..photo import as_url, open_photo
@@ -73,7 +74,9 @@ class _Card(VBox):
     def _clicked(self, _):
         file,reason = self.row.file,self.row.reason
         try:
-            with Ledger(self.p.folder) as ledger: ledger.decide(aside={file: reason}) if file in self.back else ledger.bring_back([file])
+            with Ledger(self.p.folder, step=True) as ledger:
+                ledger.decide(aside={file: reason}) if file in self.back else ledger.bring_back([file])
+                credits(self.p)
         except TellapartError as e: return self._tell(str(e))
         self.back ^= {file}
         self._tell()

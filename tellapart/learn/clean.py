@@ -99,7 +99,8 @@ def _read(self:PhotoCleaner):
     if df.empty: raise TellapartError('There is no photo to look at; run 01_gather and 02_check first.')
     group = df.id.map(self.alike)
     df = df.assign(group=group.where(group.duplicated(keep=False))).join(self.doubts[['predicted', 'probability', 'doubt']], on='file')
-    self.photos = df.fillna(dict(predicted='')).sort_values('doubt', ascending=False, kind='stable')
+    df['predicted'] = df.predicted.astype(object).where(df.predicted.notna(), '') # where none is predicted, the column holds floats
+    self.photos = df.sort_values('doubt', ascending=False, kind='stable')
 
 @patch
 def _views(self:PhotoCleaner):

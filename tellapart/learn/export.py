@@ -25,6 +25,7 @@ from fastai.vision.all import (Callback, DataBlock, L, Learner, load_learner, PI
 from torch import nn
 from tqdm.auto import tqdm
 import tellapart
+from .credits import credits
 from .demo.score import draw_strangers
 from .int8 import after_map, in_8_bits
 from .ledger import Ledger
@@ -425,7 +426,9 @@ def export_project(
     trained = p.folder/'trained.pkl'
     if not trained.exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
     with Ledger(p.folder, step=True) as ledger: # its validation photos stay where they are
-        if by_hand := reconcile(p, ledger): print(by_hand)
+        if by_hand := reconcile(p, ledger):
+            print(by_hand)
+            credits(p)
         learn = load_learner(trained)
         learn.dls = loaders(learn.photos, p.working, p)
         with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
@@ -450,6 +453,11 @@ def _lenient(missing):
     return types.SimpleNamespace(**vars(pickle) | dict(Unpickler=Unpickler))
 
 # %% ../../notebooks/library/learn/11_export.ipynb #00000027
+def _answers(path):
+    "Whether an export has our records in it"
+    try: return bool(read_meta(path))
+    except ExportError: return False
+
 def upgrade(
     old:str|Path, # An export.pkl made by fastai's `learn.export()`
     new:str|Path, # The file to write, with our records; may be the same
@@ -459,6 +467,7 @@ def upgrade(
     "Make an export by fastai one that tellapart reads, too"
     old = Path(old)
     if not old.is_file(): raise ExportError(f"{old} isn't there: give the export.pkl of a fastai project.")
+    if _answers(old): raise ExportError(f"{old} answers here already, and knows more than could be read off it again: use it as it is.")
     print(f"{old.name} is being unpickled, which runs whatever code is in it: do this only with files that you trust.", file=sys.stderr)
     try: learn = load_learner(old, pickle_module=_lenient(missing := []))
     # The pickle of a stranger can fail in any way; load_learner even stumbles over a missing module (fastai 2.8.12).

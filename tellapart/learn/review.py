@@ -12,6 +12,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from tqdm.auto import tqdm
 from ..errors import TellapartError
+from .credits import credits
 from .examine import examine
 from .ledger import Ledger
 from .project import Project
@@ -68,6 +69,7 @@ def learn(
             else: others['of no use'] += 1
             had.add(key)
         ledger.decide(labels=relabel)
+        credits(p)
     if relabel: others[RELABELLED] = len(relabel)
     return new,others
 

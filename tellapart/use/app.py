@@ -37,8 +37,7 @@ def card(
     if answer.label is None: kind,head,rest = 'ta-bad',"No answer",''
     elif answer.sure: kind,head,rest = 'ta-sure',f'{escape(answer.label)} <small>{_percent(answer.probability)}</small>',_bars(answer.ranked)
     else: kind,head,rest = 'ta-unsure',"Not sure",_bars(answer.ranked)
-    notes = photo.info.get('notes', ()) if photo else ()
-    why = ''.join(f'<p class="ta-why">{escape(printable(o))}</p>' for o in (answer.reason, *(NOTES[o] for o in notes)) if o)
+    why = ''.join(f'<p class="ta-why">{escape(printable(o))}</p>' for o in (answer.reason, *(NOTES[o] for o in answer.notes)) if o)
     # twice as sharp as it is shown, for phones
     picture = f'<img alt="" src="{as_url(photo, 320, 85)}">' if photo else '<div class="ta-none">?</div>'
     return f'<article class="ta-card {kind}">{picture}<div><p class="ta-file">{escape(printable(name))}</p><h2>{head}</h2>{why}{rest}</div></article>'

@@ -10,6 +10,7 @@ import json as _json
 from collections.abc import Iterable
 from pathlib import Path
 from ..errors import TellapartError
+from ..photo import NOTES
 from .model import Answer, Classifier
 
 # %% ../../notebooks/library/use/02_classify.ipynb #00000005
@@ -22,8 +23,9 @@ def _row(name, answer, width, labels):
     "One line of the table"
     if answer.label is None: return f"{name:{width}}  {'-':{labels}}    -   {'':{labels+5}}{printable(answer.reason)}"
     second = '{} {:.0%}'.format(*answer.ranked[1]) if len(answer.ranked) > 1 else ''
+    sure = 'yes' + '.'*bool(answer.notes) if answer.sure else f'no. {printable(answer.reason)}'
     return (f"{name:{width}}  {printable(answer.label):{labels}}  {answer.probability:4.0%}  {printable(second):{labels+5}}"
-            f"{'yes' if answer.sure else 'no. ' + printable(answer.reason)}")
+            f"{' '.join([sure, *(NOTES[o] for o in answer.notes)])}")
 
 # %% ../../notebooks/library/use/02_classify.ipynb #0000000b
 def as_dict(
@@ -32,7 +34,7 @@ def as_dict(
 )->dict: # Ready for JSON
     "An answer as JSON tells it, in the command line and elsewhere"
     return dict(photo=str(photo), label=answer.label, probability=round(answer.probability, 4), sure=answer.sure,
-                ranked=[[label, round(p, 4)] for label,p in answer.ranked], reason=answer.reason)
+                ranked=[[label, round(p, 4)] for label,p in answer.ranked], reason=answer.reason, notes=list(answer.notes))
 
 # %% ../../notebooks/library/use/02_classify.ipynb #00000011
 def check_some(

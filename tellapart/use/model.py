@@ -260,6 +260,7 @@ class Answer:
     ranked:list[tuple[str, float]] # Every label with its probability, likeliest first
     sure:bool # Whether the model neither wavers between its labels nor may be shown none of them
     reason:str = '' # One sentence where it isn't sure or there is no answer
+    notes:tuple[str, ...] = () # What is odd about the photo's file, by the names in `NOTES`
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000018
 def _answer(
@@ -267,6 +268,7 @@ def _answer(
     score, # Whether any of the labels fits: the higher, the more so
     labels, # As the export has them
     least, # The thresholds of the graph that answers
+    notes=(), # On its file, as `open_photo` gives them
 ):
     "The `Answer` for one photo"
     ranked = [(labels[i], float(probabilities[i])) for i in np.argsort(-probabilities, kind='stable')]
@@ -275,7 +277,7 @@ def _answer(
     if least['none'] and score < least['none']['threshold']:
         reason = f"It may be none of these: it is most like {label} ({p:.0%}), but unlike the photos that the model has learned from."
     elif p < least['threshold']: reason = f"It is most like {label} ({p:.0%}), and an answer counts as sure from {least['threshold']:.0%}."
-    return Answer(label, p, ranked, not reason, reason)
+    return Answer(label, p, ranked, not reason, reason, tuple(notes))
 
 # %% ../../notebooks/library/use/01_model.ipynb #0000002d
 def _ahead(
@@ -341,7 +343,7 @@ class Classifier:
         photo:str|Path|bytes|Image.Image|np.ndarray, # A file, its content, a picture, or its pixels (height, width, 3) in uint8
     )->Answer: # Raises `NotAPhoto` for a file that is none
         "What `photo` shows"
-        return self._answers([self._prepared(photo)], self.session)[0]
+        return self._answers([self._noted(photo)], self.session)[0]
 
     def many(self,
         photos:Iterable, # Of whatever one call takes; read as the answers are asked for
@@ -360,24 +362,27 @@ class Classifier:
         answers = iter(self._answers([o for o in seen if not isinstance(o, Answer)], session))
         return [o if isinstance(o, Answer) else next(answers) for o in seen]
 
-    def _prepared(self, photo):
-        "What the model sees of `photo`"
+    def _noted(self, photo):
+        "What the model sees of `photo`, and the notes on its file"
         opened = open_photo(photo, enough(self.meta), self.limits)
-        with _sound(self.path.name): return prepare(opened, self.meta)
+        with _sound(self.path.name): return prepare(opened, self.meta), opened.info['notes']
+
+    def _prepared(self, photo): return self._noted(photo)[0]
 
     def _seen(self, photo):
         "`photo` prepared, or the answer that there is none"
-        try: return self._prepared(photo)
+        try: return self._noted(photo)
         except (NotAPhoto, OSError) as e: return Answer(None, 0., [], False, _sentence(e, photo))
 
-    def _answers(self, prepared, session):
-        "The answers for photos that are prepared"
-        if not prepared: return []
+    def _answers(self, seen, session):
+        "The answers for photos that are prepared and noted"
+        if not seen: return []
+        prepared,notes = zip(*seen)
         with _sound(self.path.name):
             outputs,*described = session.run(['outputs'] + ['described']*(self.known is not None), {'photos': np.stack(prepared)})
             if not np.isfinite(outputs).all(): raise ValueError('no numbers')
             scores = self.known.nearness(described[0]) if described else energy(outputs)
-            return [_answer(*o, self.labels, self.least) for o in zip(softmax(outputs), scores, strict=True)]
+            return [_answer(p, score, self.labels, self.least, o) for p,score,o in zip(softmax(outputs), scores, notes, strict=True)]
 
     def _again(self, graph, threads=0):
         "A session from the same export"
@@ -394,7 +399,7 @@ class Classifier:
     def _head(self):
         "Makes outputs of maps"
         if 'head' not in self.meta['graphs']:
-            raise ExportError(f"{self.path.name} can't say what an answer rests on: its network ({self.meta['arch']}) makes no map of a photo; resnet18 does.")
+            raise ExportError(f"{self.path.name} can't say what an answer rests on: its network ({self.meta['arch']} at {' x '.join(map(str, self.meta['size']))} pixels) makes no map of a photo; a resnet18 at 128 does.")
         session = self._again('head')
         return lambda maps: session.run(None, {'map': maps})[0]
 

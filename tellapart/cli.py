@@ -6,6 +6,7 @@ from pathlib import Path
 from .course import PACKED, course, nearest, write_course
 from .errors import MissingExtra, need, NoProject, os_reason, TellapartError
 from .install import EXTRAS, checkout, find_programs, install
+from .paths import shell_word
 
 
 def _install(args):
@@ -19,14 +20,14 @@ def _course(args):
     print(f"Files written into {args.folder}: {len(new)}.")
     if other: print(f"Left as they are, since they differ from the course's: {', '.join(o.as_posix() for o in other)}.")
     if not find_spec('fastai'): print('Training takes more than is installed here; first: tellapart install learn')
-    print(f'Next: cd "{args.folder}", and then tellapart run, which shows it all, or tellapart lab, to go through it yourself.')
+    print(f'Next: cd {shell_word(args.folder)}, and then tellapart run, which shows it all, or tellapart lab, to go through it yourself.')
 
 
 def _new(args):
     "write the file of a new project"
     from .learn.project import new_project
     file = new_project(args.name, args.labels)
-    print(f"Wrote {file}. Look over its search terms, then: tellapart run --project {file}")
+    print(f"Wrote {file}. Look over its search terms, then: tellapart run --project {shell_word(file)}")
 
 
 def _run(args):

@@ -4,10 +4,10 @@
 
 # %% auto #0
 __all__ = ['safe_name', 'alike', 'composed', 'as_text', 'hidden', 'names_in', 'sought', 'windows_path', 'file_at', 'below',
-           'long_path', 'system_path']
+           'long_path', 'system_path', 'shell_word']
 
 # %% ../notebooks/library/00a_paths.ipynb #00000002
-import os, re, unicodedata
+import os, re, shlex, subprocess, unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -122,3 +122,11 @@ def system_path(
 )->str:
     "`path` as it is handed to the system that this runs on"
     return long_path(path) if os.name == 'nt' else path
+
+# %% ../notebooks/library/00a_paths.ipynb #51e11001
+def shell_word(
+    path:str|Path,
+    windows:bool=os.name == 'nt', # Whose shell it is for
+)->str: # In quotes where it needs them
+    "A path to be typed into a command"
+    return subprocess.list2cmdline([str(path)]) if windows else shlex.quote(str(path))

@@ -1,5 +1,5 @@
 "The command line and the Makefile, as a person meets them"
-import json, os, re, shutil, socket, subprocess, sys, venv, zipfile
+import json, os, re, shlex, shutil, socket, subprocess, sys, venv, zipfile
 from pathlib import Path
 import pytest
 
@@ -56,6 +56,12 @@ def remade(export, new, made, project):
                 meta = json.loads(data)
                 data = json.dumps(meta | dict(made=made, card=meta['card'] | dict(project=project)))
             out.writestr(o, data)
+
+
+def test_commands_to_type_are_quoted(tmp_path):
+    done = tellapart('new', 'my fruits', 'apple', 'pear', cwd=tmp_path)
+    *_,file = shlex.split(done.stdout.partition('then: ')[2], posix=os.name != 'nt')
+    assert (tmp_path/file.strip('"')).is_file()
 
 
 def test_says_which_export_answers_and_what_is_newer(export_pkl, tmp_path):

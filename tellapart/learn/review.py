@@ -17,7 +17,7 @@ from .examine import examine
 from .ledger import Ledger
 from .project import Project
 from .reconcile import reconcile
-from ..paths import alike, system_path
+from ..paths import alike, shell_word, system_path
 from ..photo import NotAPhoto, photo_bytes
 from ..use.classify import printable
 from ..use.journal import alone_in, find_table, Row, whereabouts
@@ -100,4 +100,4 @@ def _review(file, folder, p):
     print(f"Moved to another label: {len(found):,} of {every:,} sorted photos{counted(others, '; others: ')}.")
     for name,n in odd.items(): print(f"In {printable(name)!r}, which is no label of {p.name}: {n:,}; rename the folder if it should be one.")
     print(f"Came into the ledger of {p.name}: {new.total():,}{counted(new, ' (', ')')}{counted(rest, '; ')}.")
-    if new.total() + rest[RELABELLED]: print(f"To learn from them: tellapart run --project {p.file} 02_check 03_train 04_clean 05_export")
+    if new.total() + rest[RELABELLED]: print(f"To learn from them: tellapart run --project {shell_word(p.file)} 02_check 03_train 04_clean 05_export")

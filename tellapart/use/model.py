@@ -20,6 +20,7 @@ import onnxruntime as ort
 from PIL import Image
 from ..errors import listed, os_reason, TellapartError
 from ..machine import cpu_count
+from ..paths import shell_word
 from ..photo import Limits, NotAPhoto, open_photo
 from .none import NEIGHBOURS, Known, energy, softmax
 from .why import heat, lit
@@ -161,7 +162,7 @@ def _meta(z, name):
     "The content of `meta.json` in the archive `z`"
     found = [o for o in z.namelist() if o.endswith('/extra/meta.json')]
     if not found:
-        raise ExportError(f"{name} has no records of tellapart in it: if you trust it, add them with `tellapart export --from {name}` where fastai is installed.")
+        raise ExportError(f"{name} has no records of tellapart in it: if you trust it, add them with `tellapart export --from {shell_word(name)}` where fastai is installed.")
     meta = json.loads(z.read(found[0]))
     if meta['format'] < 3: raise ExportError(f"{name} was made by an older tellapart: export it again.")
     if meta['format'] > FORMAT:
@@ -263,6 +264,13 @@ class Answer:
     notes:tuple[str, ...] = () # What is odd about the photo's file, by the names in `NOTES`
 
 # %% ../../notebooks/library/use/01_model.ipynb #00000018
+def _told_apart(p, least):
+    "Two shares in percent, with as many digits as it takes to tell them apart"
+    for digits in range(9):
+        said = f'{p:.{digits}%}',f'{least:.{digits}%}'
+        if said[0] != said[1]: break
+    return said
+
 def _answer(
     probabilities, # (labels,)
     score, # Whether any of the labels fits: the higher, the more so
@@ -276,7 +284,7 @@ def _answer(
     reason = ''
     if least['none'] and score < least['none']['threshold']:
         reason = f"It may be none of these: it is most like {label} ({p:.0%}), but unlike the photos that the model has learned from."
-    elif p < least['threshold']: reason = f"It is most like {label} ({p:.0%}), and an answer counts as sure from {least['threshold']:.0%}."
+    elif p < least['threshold']: reason = "It is most like {} ({}), and an answer counts as sure from {}.".format(label, *_told_apart(p, least['threshold']))
     return Answer(label, p, ranked, not reason, reason, tuple(notes))
 
 # %% ../../notebooks/library/use/01_model.ipynb #0000002d

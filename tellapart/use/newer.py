@@ -5,6 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from tellapart.course import nearest
 from tellapart.errors import TellapartError
+from tellapart.paths import shell_word
 from tellapart.use.model import read_meta
 
 
@@ -47,7 +48,7 @@ def newer(
     p,made,told = _project_of(export, name),_made(export),[]
     folder = p.folder if p else export.parent
     own,trained = folder/'export.pkl',folder/'trained.pkl'
-    if own.exists() and not own.samefile(export) and _made(own) > made: told.append(f"{short(own)} is newer: --export {short(own)} answers by that one.")
+    if own.exists() and not own.samefile(export) and _made(own) > made: told.append(f"{short(own)} is newer: --export {shell_word(short(own))} answers by that one.")
     if trained.exists() and int(trained.stat().st_mtime) > max(made, _made(own)):
-        told.append(f"{short(trained)} was trained since: to export it, tellapart export --project {short(p.file) if p else 'FILE'}.")
+        told.append(f"{short(trained)} was trained since: to export it, tellapart export --project {shell_word(short(p.file)) if p else 'FILE'}.")
     return told

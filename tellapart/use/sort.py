@@ -15,7 +15,7 @@ from itertools import count
 from pathlib import Path
 from tqdm.auto import tqdm
 from ..errors import listed, os_reason, TellapartError, writing
-from ..paths import hidden, system_path
+from ..paths import hidden, shell_word, system_path
 from ..photo import maybe_photo
 from .classify import check_some, printable
 from .journal import CSV, digest, Done, find_place, find_table, Journal, remove_reserved, rename_new, Row, rows, unchanged, whereabouts
@@ -231,7 +231,7 @@ def _tell(to, how, brought, stayed, symbolic):
     if symbolic: print(f"{symbolic:,} of the links are symbolic, as no hard link reaches so far: they break when the originals are moved.")
     if stayed: print(f"Left alone: {counted(stayed)}.")
     print(f"What became of each stands in {CSV} there; {SHEETS} has a page of pictures for each label. "
-          f"To take it all back: tellapart undo {printable(str(to))}")
+          f"To take it all back: tellapart undo {printable(shell_word(to))}")
 
 # %% ../../notebooks/library/use/04_sort.ipynb #00000017
 def _preview(model, source, target):

@@ -7,7 +7,7 @@ START = time.perf_counter() # Before anything heavy is imported: that belongs to
 
 def ours(export):
     "A function that answers for a photo, by tellapart"
-    from tellapart.use.model import Classifier
+    from tellapart.use.classifier import Classifier
     return Classifier(export)
 
 
@@ -37,7 +37,7 @@ def measure(who, export, *photos):
 def project_export():
     "The export.pkl of the project at hand, or `None`"
     from tellapart.errors import TellapartError
-    from tellapart.learn.project import read_project
+    from tellapart.project import read_project
     try: export = read_project().export
     except TellapartError: return None
     return export if export.exists() else None
@@ -46,7 +46,7 @@ def project_export():
 def tiny_export(photos, path):
     "An export of a resnet18 as large as a trained one, which takes as long to answer"
     from fastai.vision.all import ImageDataLoaders, RandomResizedCrop, resnet18, vision_learner
-    from tellapart.learn.export import export
+    from tellapart.export.export import export
     dls = ImageDataLoaders.from_folder(photos, valid_pct=.2, seed=1, item_tfms=RandomResizedCrop(224), bs=8, num_workers=0)
     return export(vision_learner(dls, resnet18, pretrained=False), path)
 

@@ -17,7 +17,7 @@ WAYS = dict(predict='learn.predict, one by one', get_preds='get_preds with worke
 
 def draw_racket(folder, label, i):
     "Draw one photo of those that the demo tells apart"
-    from tellapart.learn.demo.draw import draw
+    from tellapart.demo.draw import draw
     draw(f'{label} racket', i, size=SIZE).save(folder/label/f'{i}.jpg', quality=88)
 
 
@@ -40,8 +40,8 @@ def divided(photos):
 def trained(files, path):
     "An export of a resnet18 that has learned from some photos, and can answer in 8 bits"
     from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, RandomResizedCrop, RandomSplitter, aug_transforms, imagenet_stats, parent_label, set_seed, vision_learner)
-    from tellapart.learn.export import export
-    from tellapart.learn.train import Fast, start
+    from tellapart.export.export import export
+    from tellapart.train.train import Fast, start
     set_seed(1, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.25, seed=1), item_tfms=RandomResizedCrop(PIXELS, min_scale=.5),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
@@ -75,7 +75,7 @@ def get_preds(export):
 
 def ours(export, int8=False):
     "tellapart, in 32 bits"
-    from tellapart.use.model import Classifier
+    from tellapart.use.classifier import Classifier
     classify = Classifier(export, int8)
     return lambda files: [o.label for o in classify.many(files)]
 
@@ -110,8 +110,8 @@ def timed(f, files):
 
 def measure_one(export, files):
     "Print how long decoding, the forward pass and the whole answer take for one photo, in 32 bits and in 8, and what share of the photos keep their label and whether it is sure when they are opened before"
-    from tellapart.photo import open_photo
-    from tellapart.use.model import Classifier, enough, prepare
+    from tellapart.images import open_photo
+    from tellapart.use.classifier import Classifier, enough, prepare
     said = {}
     for bits in 32, 8:
         classify = Classifier(export, bits == 8)
@@ -127,7 +127,7 @@ def measure_ray(machines, export, files, said):
     "Print how long Ray takes for a photo once it has started, and for everything; write down what was said"
     import pyarrow.parquet as pq, ray
     from ray.cluster_utils import Cluster
-    from tellapart.use.cluster import answer_all
+    from tellapart.use.batch_inference import answer_all
     machine,to = dict(num_cpus=cpu_count()//machines, object_store_memory=80*2**20),Path(said).with_suffix('')
     cluster = Cluster(initialize_head=True, head_node_args=machine)
     for _ in range(1, machines): cluster.add_node(**machine)

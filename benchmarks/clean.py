@@ -17,7 +17,7 @@ ORDERS = 'tellapart', 'fastai', 'by chance'
 
 def draw_photos(folder, seed, n=100, kept=100):
     "Draw `n` photos of each label into `folder`, and `kept` more that are kept to measure with: rackets, where something else lies already, so that the floor tells nothing of the sport"
-    from tellapart.learn.demo.draw import cutout, draw
+    from tellapart.demo.draw import cutout, draw
     for label in LABELS:
         for i in range(n + kept):
             file = folder/('photos' if i < n else 'kept')/label/f'{i}.jpg'
@@ -42,10 +42,10 @@ def divided(photos, folder, seed):
 def project(photos, folder, seed):
     "A project of `photos`, some of them under a label that isn't theirs; and what these should be, by name"
     from fastai.vision.utils import get_image_files
-    from tellapart.learn.check import check
-    from tellapart.learn.examine import examine
-    from tellapart.learn.ledger import Ledger
-    from tellapart.learn.project import Project, read_project
+    from tellapart.check.check import check
+    from tellapart.check.inspection import examine
+    from tellapart.catalog import Ledger
+    from tellapart.project import Project, read_project
     files,rng,right = sorted(get_image_files(photos)),np.random.default_rng(seed),{}
     labels = sorted({o.parent.name for o in files})
     train = read_project(Path(__file__).resolve().parents[1]/'tellapart.toml').train
@@ -65,10 +65,10 @@ def project(photos, folder, seed):
 def train(p, epochs):
     "A model trained as in the notebook, but for keeping the best epoch: of a longer training that may be an early one"
     from fastai.vision.all import (CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, imagenet_stats, set_seed, vision_learner)
-    from tellapart.learn.doubt import Notes
-    from tellapart.learn.split import photos_of
-    from tellapart.learn.square import square
-    from tellapart.learn.train import Fast, loaders, start
+    from tellapart.clean.label_errors import Notes
+    from tellapart.check.splits import photos_of
+    from tellapart.train.resize import square
+    from tellapart.train.train import Fast, loaders, start
     set_seed(p.train.seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('working'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
                       item_tfms=square(p.train.square, p.train.size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
@@ -101,7 +101,7 @@ def error(learn, kept):
 
 def after_review(p, right, order, kept):
     "The error of a model that is trained again when the first photos of `order` have been put right"
-    from tellapart.learn.ledger import Ledger
+    from tellapart.catalog import Ledger
     with Ledger(p.folder) as ledger: ledger.decide(labels={o: right[o] for o in first(order, REVIEWED) if o in right})
     found = error(train(p, p.train.epochs), kept)
     with Ledger(p.folder) as ledger: ledger.undo()
@@ -116,7 +116,7 @@ def timed(f, *args):
 
 def measure(seed, folder, photos=None):
     "Print the numbers of one seed"
-    from tellapart.learn.doubt import doubts
+    from tellapart.clean.label_errors import doubts
     seed,folder,said = int(seed),Path(folder),{}
     with redirect_stdout(sys.stderr):
         photos,kept = divided(Path(photos), folder, seed) if photos else draw_photos(folder, seed)

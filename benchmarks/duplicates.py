@@ -5,8 +5,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 import imagehash, numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
-from tellapart.learn.near import alike, confirmed, near_pairs, phash, same_picture
-from tellapart.photo import open_photo
+from tellapart.check.duplicates import alike, confirmed, near_pairs, phash, same_picture
+from tellapart.images import open_photo
 
 EIGHT,SIXTEEN = (imagehash.phash, imagehash.dhash, imagehash.whash, imagehash.average_hash), (imagehash.phash, imagehash.dhash)
 OTHERS = {f'{f.__name__} {n} x {n}': (f, n) for n,hashes in {8: EIGHT, 16: SIXTEEN}.items() for f in hashes}
@@ -107,7 +107,7 @@ def one_viewpoint(photos, folder):
 
 def draw_photos(folder, n):
     "Distinct photos by the demo: things on courts and tables, and every third alone on white"
-    from tellapart.learn.demo.draw import cutout, draw
+    from tellapart.demo.draw import cutout, draw
     for i in range(n):
         label = ('badminton', 'squash', 'tennis')[i//3 % 3]
         photo = open_photo(cutout(label, i, size=(320, 240))) if i%3 == 0 else draw(label, i, size=(320, 240))

@@ -24,9 +24,9 @@ class Stopwatch:
 
 def found(p):
     "How much of what was planted gather and check found: unreadable files and near duplicates; and distinct photos taken for duplicates"
-    from tellapart.learn.demo.score import score
-    from tellapart.learn.demo.web import load_truth, truth_of
-    from tellapart.learn.ledger import Ledger
+    from tellapart.demo.fault_recall import score
+    from tellapart.demo.web import load_truth, truth_of
+    from tellapart.catalog import Ledger
     planted = score(p)
     unreadable,near = planted.loc[list(UNREADABLE)].sum(),planted.loc['near duplicate']
     truth = load_truth(p.truth)
@@ -44,10 +44,10 @@ def tellapart(url, folder, each, *labels):
     file = Path(folder)/'tellapart.toml'
     file.write_text(f'name = "bench"\nsource = "demo"\nper_label = {each}\n[labels]\n' + ''.join(f'{json.dumps(o)} = {json.dumps(o)}\n' for o in labels)
                     + '[train]\nsize = 224\n')
-    from tellapart.learn.check import check
-    from tellapart.learn.gather import gather
-    from tellapart.learn.ledger import Ledger
-    from tellapart.learn.project import read_project
+    from tellapart.check.check import check
+    from tellapart.gather.gather import gather
+    from tellapart.catalog import Ledger
+    from tellapart.project import read_project
     ledger = Stopwatch()
     for name,f in list(vars(Ledger).items()):
         # `put` writes the photo itself, as any tool must, and does so in other threads.
@@ -61,7 +61,7 @@ def tellapart(url, folder, each, *labels):
 
 def planted(url, folder, each, *labels):
     "What tellapart finds of what was planted"
-    from tellapart.learn.project import read_project
+    from tellapart.project import read_project
     return tellapart(url, folder, each, *labels) | {k: int(v) for k,v in found(read_project(Path(folder)/'tellapart.toml')).items()}
 
 
@@ -120,7 +120,7 @@ def copies(web):
 def kept(folder, near):
     "What a tool has kept: usable photos, once each and less those in `near`, hashes of near duplicates; and bad files"
     from fastai.vision.utils import get_image_files
-    from tellapart.photo import NotAPhoto, open_photo
+    from tellapart.images import NotAPhoto, open_photo
     usable,bad,seen = set(),0,set(get_image_files(folder))
     for o in folder.rglob('*.*'):
         if o.suffix in ('.json', '.txt', '.parquet'): continue # What img2dataset writes beside a photo
@@ -170,7 +170,7 @@ def small_photos(folder, each):
 def many(each, photos, tmp):
     "Gather small photos with tellapart"
     from _bench import apart
-    from tellapart.learn.demo.web import demo_apart
+    from tellapart.demo.web import demo_apart
     with demo_apart(terms={o: [o] for o in LABELS}, per_label=each, without=['hanging', 'slow', 'rate limited'], photos=photos) as web:
         (folder := tmp/f'small-{each}').mkdir()
         return apart(__file__, 'tellapart', web.url, folder, each, *LABELS)
@@ -179,7 +179,7 @@ def many(each, photos, tmp):
 def main(photos):
     "Measure everything and report"
     from _bench import apart, report
-    from tellapart.learn.demo.web import demo_apart
+    from tellapart.demo.web import demo_apart
     labels = sorted(o.name for o in photos.iterdir() if o.is_dir()) if photos else LABELS
     web = dict(terms={o: [o] for o in labels}, without=['hanging'], photos=photos)
     with TemporaryDirectory() as tmp:

@@ -16,7 +16,7 @@ SEEDS = 1, 2, 3
 
 def draw_racket(folder, size, label, i):
     "Draw one photo of those that the demo tells apart"
-    from tellapart.learn.demo.draw import draw
+    from tellapart.demo.draw import draw
     draw(f'{label} racket', i, size=size).save(folder/label/f'{label}-{i}.jpg', quality=88)
 
 
@@ -29,9 +29,9 @@ def draw_rackets(folder):
 
 def project(photos, folder, seed):
     "A project of the photos in a folder, gathered and checked"
-    from tellapart.learn.check import check
-    from tellapart.learn.gather import gather
-    from tellapart.learn.project import read_project
+    from tellapart.check.check import check
+    from tellapart.gather.gather import gather
+    from tellapart.project import read_project
     labels = {o.name: sum(f.is_file() for f in o.rglob('*')) for o in sorted(photos.iterdir()) if o.is_dir()}
     folder.mkdir()
     (file := folder/'tellapart.toml').write_text(
@@ -56,10 +56,10 @@ def trained(learn):
 def tellapart(photos, valid, folder, seed):
     "Train as notebooks 01 to 05 do"
     from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, get_image_files, imagenet_stats, parent_label, set_seed, vision_learner
-    from tellapart.learn.export import export
-    from tellapart.learn.split import LedgerSplitter
-    from tellapart.learn.square import square
-    from tellapart.learn.train import Fast, KeepBest, forecast, loaders, start
+    from tellapart.export.export import export
+    from tellapart.check.splits import LedgerSplitter
+    from tellapart.train.resize import square
+    from tellapart.train.train import Fast, KeepBest, forecast, loaders, start
     p = project(photos, folder, seed)
     set_seed(seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square(p.train.square, p.train.size),
@@ -75,7 +75,7 @@ def course(photos, valid, folder, seed):
     "Train as fastai's course does, on the same photos, from the same weights"
     from fastai.vision.all import (CategoryBlock, DataBlock, FuncSplitter, ImageBlock, Normalize, RandomResizedCrop, aug_transforms, error_rate, get_image_files, imagenet_stats,
                                    parent_label, set_seed, verify_images, vision_learner)
-    from tellapart.learn.train import start
+    from tellapart.train.train import start
     verify_images(get_image_files(photos)).map(Path.unlink)
     set_seed(seed, reproducible=True)
     names = set(json.loads(valid.read_text()))
@@ -96,8 +96,8 @@ def measure(who, photos, valid, folder, seed):
 
 def usable(photos, tmp):
     "A folder of the photos that can be used, each once, and for each seed a file with the names of those that are measured with"
-    from tellapart.learn.ledger import Ledger
-    from tellapart.learn.split import sides
+    from tellapart.catalog import Ledger
+    from tellapart.check.splits import sides
     p = project(photos, tmp/'usable', SEEDS[0])
     with Ledger(p.folder) as ledger: df = ledger.frame()
     for label in p.labels: (tmp/'photos'/label).mkdir(parents=True)

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from .course import PACKED, course, nearest, write_course
 from .errors import MissingExtra, need, NoProject, os_reason, TellapartError
-from .install import EXTRAS, checkout, find_programs, install
+from .dev.install import EXTRAS, checkout, find_programs, install
 from .paths import shell_word
 
 
@@ -25,14 +25,14 @@ def _course(args):
 
 def _new(args):
     "write the file of a new project"
-    from .learn.project import new_project
+    from .project import new_project
     file = new_project(args.name, args.labels)
     print(f"Wrote {file}. Look over its search terms, then: tellapart run --project {shell_word(file)}")
 
 
 def _run(args):
     "run the course's notebooks from gather to export, or those that are named"
-    from .learn.run import run
+    from .dev.run_notebooks import run
     run(args.notebooks, args.project, rehearse=args.rehearse, save=args.save)
 
 
@@ -41,7 +41,7 @@ def _export_file(args):
     named = args.export or os.environ.get('TELLAPART_EXPORT')
     if named or Path('export.pkl').exists(): return Path(named or 'export.pkl')
     try:
-        from .learn.project import read_project
+        from .project import read_project
         made = read_project().export
     except (NoProject, MissingExtra): made = None # a machine that only answers
     if made and made.exists(): return made
@@ -71,34 +71,34 @@ def _classify(args):
 
 def _sort(args):
     "sort a folder's photos into folders by what they show"
-    from .use.sort import sort
+    from .use.sort.sort import sort
     if not args.ray: return sort(args.folder, args.to, _answering(args), args.how, args.keep_tree, args.dry_run)
     if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run:
         raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
-    from .use.cluster import answer_all
+    from .use.batch_inference import answer_all
     answer_all(args.folder, args.to, _answering(args))
 
 
 def _undo(args):
     "take back what was sorted"
-    from .use.sort import undo
+    from .use.sort.sort import undo
     undo(args.folder)
 
 
 def _review(args):
     "learn from sorted photos that you moved to another label's folder"
     need('pandas', 'fastcore', extra='learn')
-    from .learn.project import read_project
-    from .learn.review import review
+    from .project import read_project
+    from .clean.review import review
     review(args.folder, read_project(args.project))
 
 
 def _export(args):
     "export the model that the project at hand has trained, or one of any fastai course project"
-    from .learn.export import export_project, told, upgrade
+    from .export.export import export_project, told, upgrade
     if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.strangers, args.int8)
     else:
-        from .learn.project import read_project
+        from .project import read_project
         path = export_project(read_project(args.project), args.new, args.strangers, args.int8)
     print(f"Wrote {path}. {told(path)}".rstrip())
 

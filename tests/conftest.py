@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tellapart.install import chromium
+from tellapart.dev.install import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
@@ -67,7 +67,7 @@ def export_pkl(tmp_path_factory):
     "An export.pkl of a small model, trained for a moment as the course does it; its validation photos lie in `photos` beside it"
     from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, Pipeline, RandomResizedCrop, RandomSplitter, aug_transforms, error_rate, get_image_files,
                                    imagenet_stats, parent_label, resnet18, set_seed, vision_learner)
-    from tellapart.learn.export import export
+    from tellapart.export.export import export
     from tellapart.use.classify import printable
     folder = tmp_path_factory.mktemp('model')
     photos = folder/'photos'

@@ -1,6 +1,6 @@
 "Sort in processes that get a signal before or after a given step: a line of JSON says which, and the number of steps that there were comes back"
 import io, json, os, sys
-from tellapart.use.sort import sort
+from tellapart.use.sort.sort import sort
 
 STEPS = {'open', 'rename', 'unlink', 'link', 'symlink', 'mkdir', 'utime', 'sendfile', 'truncate', 'write'}
 

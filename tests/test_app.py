@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 import pytest
-from tellapart.use.model import Classifier
+from tellapart.use.classifier import Classifier
 from webapp import ask, served
 
 ROOT = Path(__file__).resolve().parents[1]

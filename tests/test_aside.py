@@ -2,8 +2,8 @@
 import io, sys
 import nbformat, pytest
 from PIL import Image
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import new_project, read_project
+from tellapart.catalog import Ledger
+from tellapart.project import new_project, read_project
 from webapp import served
 
 HOSTILE = 'spotted <img src=x onerror="window.taken=true"><script>window.taken=true</script>'
@@ -32,7 +32,7 @@ def p(tmp_path):
 def page(browser, p, tmp_path, free_port):
     "A visitor's page, with the cards there"
     nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(
-        f'from tellapart.learn.aside import aside\nfrom tellapart.learn.project import read_project\naside(read_project({str(p.file)!r}))')])
+        f'from tellapart.check.quarantine import aside\nfrom tellapart.project import read_project\naside(read_project({str(p.file)!r}))')])
     nbformat.write(nb, tmp_path/'aside.ipynb')
     url = f'http://localhost:{free_port}/'
     command = [sys.executable, '-m', 'voila', 'aside.ipynb', f'--port={free_port}', '--no-browser', '--Voila.ip=127.0.0.1']

@@ -2,10 +2,10 @@
 import io, sys
 import nbformat, numpy as np, pytest
 from PIL import Image
-from tellapart.learn.check import check
-from tellapart.learn.examine import examine
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import new_project, read_project
+from tellapart.check.check import check
+from tellapart.check.inspection import examine
+from tellapart.catalog import Ledger
+from tellapart.project import new_project, read_project
 from webapp import served
 
 CAT,DOG = 'cat &lt;b&gt;','dog' # What would become a tag if names were taken for HTML
@@ -32,8 +32,8 @@ def page(browser, p, tmp_path, free_port, monkeypatch):
     "A notebook with the cleaner, open in JupyterLab"
     for o in 'LAB_WORKSPACES', 'LAB_SETTINGS', '_CONFIG', '_RUNTIME': monkeypatch.setenv(f'JUPYTER{o}_DIR', str(tmp_path/o))
     cells = [f'''import pandas as pd
-from tellapart.learn.clean import PhotoCleaner
-from tellapart.learn.project import read_project
+from tellapart.clean.cleaner import PhotoCleaner
+from tellapart.project import read_project
 cleaner = PhotoCleaner(None, read_project({str(p.file)!r}), pd.read_pickle('doubts.pkl'), per_page=8)
 cleaner''', 'cleaner.delete(), cleaner.change()']
     python = dict(kernelspec=dict(name='python3', display_name='Python 3'))

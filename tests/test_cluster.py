@@ -3,13 +3,13 @@ import json, shutil, threading, time
 import pytest
 from tellapart.cli import main
 from tellapart.errors import TellapartError
-from tellapart.use import cluster
-from tellapart.use.model import Classifier
+from tellapart.use import batch_inference as cluster
+from tellapart.use.classifier import Classifier
 
 ray = pytest.importorskip('ray', reason="the extra `ray` isn't installed")
 import fsspec, pyarrow.parquet as pq
 from fsspec.implementations.memory import MemoryFileSystem
-from tellapart.use.cluster import Answering, answer_all, missing, plan
+from tellapart.use.batch_inference import Answering, answer_all, missing, plan
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import io, json, os, shutil, subprocess, sys
 import pytest
 from test_use import change_meta, rewrite
 from tellapart.cli import main
-from tellapart.use.journal import CSV
+from tellapart.use.sort.journal import CSV
 
 LABELS = ['犬', 'æble', '🍐'] # æ is in cp1252, the others aren't
 

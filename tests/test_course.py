@@ -2,13 +2,13 @@
 import io, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
-from tellapart.learn.check import contact_sheet
-from tellapart.learn.demo.score import score
-from tellapart.learn.demo.web import load_truth, truth_of
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
-from tellapart.learn.report import runs
-from tellapart.use.model import Classifier
+from tellapart.check.check import contact_sheet
+from tellapart.demo.fault_recall import score
+from tellapart.demo.web import load_truth, truth_of
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
+from tellapart.train.report import runs
+from tellapart.use.classifier import Classifier
 from webapp import ask, served
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -4,10 +4,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.learn.credits import credits
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import new_project, read_project
-from tellapart.learn.sources import csv
+from tellapart.credits import credits
+from tellapart.catalog import Ledger
+from tellapart.project import new_project, read_project
+from tellapart.gather.sources import csv
 
 HOSTILE = '"><img src=x onerror="window.taken=true"><script>window.taken=true</script>{{ 7*7 }}'
 BY = 'https://creativecommons.org/licenses/by/4.0/'

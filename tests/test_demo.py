@@ -6,8 +6,8 @@ from ddgs import DDGS
 from ddgs.exceptions import DDGSException
 from PIL import Image
 from proxy import Proxy
-from tellapart.learn.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, demo_apart, load_truth, truth_of
-from tellapart.photo import NotAPhoto, open_photo
+from tellapart.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, demo_apart, load_truth, truth_of
+from tellapart.images import NotAPhoto, open_photo
 
 TERMS = {'squash': ['squash racket', 'squash racquet'], 'tennis': ['tennis racket'], 'badminton': ['badminton racket']}
 

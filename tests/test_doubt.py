@@ -3,19 +3,19 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
 
 pytest.importorskip('fastai')
 import torch
 from fastai.vision.all import Brightness, DataBlock, CategoryBlock, ImageBlock, Normalize, Transform, error_rate, get_image_files, imagenet_stats, load_learner, parent_label, vision_learner
-from tellapart.learn.check import check
-from tellapart.learn import doubt
-from tellapart.learn.doubt import Notes, doubts
-from tellapart.learn.examine import examine
-from tellapart.learn.split import LedgerSplitter, photos_of
-from tellapart.learn.square import square
-from tellapart.learn.train import Fast, KeepBest, loaders, start
+from tellapart.check.check import check
+from tellapart.clean import label_errors as doubt
+from tellapart.clean.label_errors import Notes, doubts
+from tellapart.check.inspection import examine
+from tellapart.check.splits import LedgerSplitter, photos_of
+from tellapart.train.resize import square
+from tellapart.train.train import Fast, KeepBest, loaders, start
 
 PROJECT = '''name = "pets"
 [labels]
@@ -114,7 +114,7 @@ def test_doubts_are_not_of_other_times(pets, learn, tmp_path, monkeypatch):
         keys.add(key(p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights=str(tmp_path/'weights.pth')))))))
     hub = p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights='hub'))))
     for there in False, True: # offline the first time
-        monkeypatch.setattr('tellapart.learn.train._reachable', lambda url: there)
+        monkeypatch.setattr('tellapart.train.train._reachable', lambda url: there)
         keys.add(key(hub))
     monkeypatch.setattr(doubt, 'version', lambda o: '0')
     keys.add(key())

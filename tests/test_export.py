@@ -5,15 +5,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tellapart.photo import open_photo
-from tellapart.use.model import Classifier, ExportError
+from tellapart.images import open_photo
+from tellapart.use.classifier import Classifier, ExportError
 
 pytest.importorskip('fastai')
 import pandas as pd, torch
 from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, LabelSmoothingCrossEntropy, Learner, MultiCategoryBlock, Normalize,
                                PILImageBW, RandomSplitter, Resize, get_image_files, load_learner, nn, parent_label, resnet18, vision_learner)
-from tellapart.learn.export import _photos, export, upgrade
-from tellapart.learn.square import SQUARES, square
+from tellapart.export.export import _photos, export, upgrade
+from tellapart.train.resize import SQUARES, square
 
 
 @pytest.fixture(scope='module')

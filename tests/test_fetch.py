@@ -6,8 +6,8 @@ from email.utils import format_datetime
 import pytest
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
-from tellapart.learn import fetch
-from tellapart.learn.fetch import Fetcher, Unfetched, is_public
+from tellapart.gather import fetch
+from tellapart.gather.fetch import Fetcher, Unfetched, is_public
 from proxy import authority
 
 

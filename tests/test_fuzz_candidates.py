@@ -4,10 +4,10 @@ from pathlib import Path
 from unittest.mock import patch
 from hypothesis import example, given, strategies as st
 from fuzzing import fuzz
-from tellapart.learn.gather import gather
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
-from tellapart.learn.sources import SOURCES, Candidate, source
+from tellapart.gather.gather import gather
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
+from tellapart.gather.sources import SOURCES, Candidate, source
 
 text = st.text(st.characters(exclude_categories=())) # halves of characters among them
 anything = st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), text, st.lists(text), st.dictionaries(text, text))

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
 from fuzzing import fuzz
-from tellapart.photo import NotAPhoto
+from tellapart.images import NotAPhoto
 from tellapart.use.app import _foot
-from tellapart.use.model import Answer, Classifier, ExportError, read_meta
+from tellapart.use.classifier import Answer, Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
 resource = pytest.importorskip('resource')
@@ -18,7 +18,7 @@ resource = pytest.importorskip('resource')
 def whole():
     "The records of a small export with everything in it: two graphs, photos to be near to, and a head"
     from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, nn
-    from tellapart.learn.export import export
+    from tellapart.export.export import export
     with tempfile.TemporaryDirectory() as folder:
         for label,red in ('blue', 0), ('red', 200):
             (Path(folder)/label).mkdir()

@@ -9,11 +9,11 @@ import pytest
 from hypothesis import assume, given, strategies as st
 from PIL import Image
 from fuzzing import fuzz
-from tellapart.photo import maybe_photo
-from tellapart.use import sort as module
-from tellapart.use.journal import _line, CSV, escape_formula, HEAD, Row, rows, unescape_formula
-from tellapart.use.model import Classifier
-from tellapart.use.places import SHAPES, UNSURE, alike, folder_for, label_folders, label_in, safe_name
+from tellapart.images import maybe_photo
+from tellapart.use.sort import sort as module
+from tellapart.use.sort.journal import _line, CSV, escape_formula, HEAD, Row, rows, unescape_formula
+from tellapart.use.classifier import Classifier
+from tellapart.use.sort.layout import SHAPES, UNSURE, alike, folder_for, label_folders, label_in, safe_name
 
 DEVICES = ['CON', 'con.txt', 'aux.jpg', 'COM1', 'lpt9.tar.gz', 'nul .x', 'CONIN$', 'com¹', 'CONOUT$.png', 'prn']
 ODD = [*DEVICES, '', '.', '..', '...', ' ', 'a.', 'a ', 'C:', r'..\x', r'\\srv\share', '<>:"|?*', 'ﬀ', 'ſ', 'İ', 'ß', 'é', 'e\u0301', 'Å', '\u212b', '가', '\u1100\u1161', '\ufeff', '\u200f', '=1+1', "'=1", '-x', '@',

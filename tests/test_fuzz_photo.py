@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from PIL import Image
 from fuzzing import fuzz
-from tellapart.photo import FORMATS, Limits, NotAPhoto, open_photo
+from tellapart.images import FORMATS, Limits, NotAPhoto, open_photo
 
 pytestmark = pytest.mark.filterwarnings('ignore') # pytest sets the package's own filters aside
 LIMITS = Limits(max_pixels=10**6) # so that a header that lies takes no time

@@ -4,7 +4,7 @@ from pathlib import Path
 from hypothesis import example, given, strategies as st
 from fuzzing import fuzz
 from tellapart.errors import TellapartError
-from tellapart.learn.project import Project, _TABLES, new_project, read_project
+from tellapart.project import Project, _TABLES, new_project, read_project
 
 GOOD = '''name = "fruits"
 source = ["folder", "duckduckgo"]

@@ -8,9 +8,9 @@ from fuzzing import fuzz
 from proxy import Proxy
 from test_sources import HOSTS, Engine, commons, file, hit, taken, work
 from tellapart.errors import TellapartError
-from tellapart.learn import sources
-from tellapart.learn.project import Project
-from tellapart.learn.sources import SOURCES
+from tellapart.gather import sources
+from tellapart.project import Project
+from tellapart.gather.sources import SOURCES
 from tellapart.paths import alike, file_at, safe_name, sought
 
 P = Project(name='x', labels=dict(cat='cat', dog='dog'), timeout=5, search=dict(without=['toy']))

@@ -4,16 +4,16 @@ from hashlib import sha256
 import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.learn.check import check, contact_sheet
-from tellapart.learn.credits import credits
-from tellapart.learn.demo.draw import draw
-from tellapart.learn.demo.score import score
-from tellapart.learn.demo.web import demo_apart
-from tellapart.learn.funnel import funnel
-from tellapart.learn.gather import gather, gathered as gathered_sentence
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
-from tellapart.photo import open_photo
+from tellapart.check.check import check, contact_sheet
+from tellapart.credits import credits
+from tellapart.demo.draw import draw
+from tellapart.demo.fault_recall import score
+from tellapart.demo.web import demo_apart
+from tellapart.gather.funnel import funnel
+from tellapart.gather.gather import gather, gathered as gathered_sentence
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
+from tellapart.images import open_photo
 
 PROJECT = '''name = "rackets"
 source = "demo"
@@ -225,7 +225,7 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
         for i in range(150): Image.effect_noise((40, 40), 80).convert('RGB').save(tmp_path/'own'/label/f'{i}.png')
     p = project(tmp_path, PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190'))
     context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-    context.set_forkserver_preload(['tellapart.learn.gather'])
+    context.set_forkserver_preload(['tellapart.gather.gather'])
     seen,longest = [],.2
     for _ in range(20):
         run = context.Process(target=gather, args=(p,))
@@ -253,7 +253,7 @@ def test_two_at_once_are_told_apart(tmp_path):
 
 def test_no_network(tmp_path, free_port, monkeypatch):
     monkeypatch.setenv('HTTPS_PROXY', f'http://127.0.0.1:{free_port}')
-    monkeypatch.setattr('tellapart.learn.sources.PAUSES', ())
+    monkeypatch.setattr('tellapart.gather.sources.PAUSES', ())
     with pytest.raises(TellapartError, match='check the network, or set source = "demo"'): gather(project(tmp_path, PROJECT.replace('"demo"', '"duckduckgo"')))
 
 

@@ -47,7 +47,7 @@ def test_a_plain_install_answers_without_torch(copy, venv, export_pkl):
     subprocess.run([programs(venv)/'python', '-c', code], check=True, cwd=copy.parent)
     photos = sorted(map(str, export_pkl.parent.glob('photos/*/*')))
     done = subprocess.run([programs(venv)/'tellapart', 'classify', '--json', '--export', export_pkl, *photos], capture_output=True, text=True, check=True, cwd=copy.parent)
-    from tellapart.use.model import Classifier
+    from tellapart.use.classifier import Classifier
     for row,answer in zip(map(json.loads, done.stdout.splitlines()), Classifier(export_pkl).many(photos), strict=True):
         assert row['label'] == answer.label and abs(row['probability'] - answer.probability) < 1e-3
 

@@ -16,14 +16,14 @@ dependencies = [{needs}]
 optional-dependencies.learn = ["iniconfig"]
 optional-dependencies.test = []
 [tool.setuptools]
-packages = ["tellapart"]
+packages = ["tellapart", "tellapart.dev"]
 '''
 
 
 @pytest.fixture
 def checkout(tmp_path):
     "A checkout that needs little, and an environment of its own"
-    shutil.copytree(ROOT/'tellapart', tmp_path/'tellapart', ignore=shutil.ignore_patterns('learn', 'use', '__pycache__'))
+    shutil.copytree(ROOT/'tellapart', tmp_path/'tellapart', ignore=shutil.ignore_patterns('use', '__pycache__'))
     (tmp_path/'notebooks').mkdir()
     (tmp_path/'pyproject.toml').write_text(NEEDS.format(needs=''))
     venv.create(tmp_path/'env', with_pip=True)
@@ -79,7 +79,7 @@ def test_nothing_runs_as_root_unasked(tmp_path):
     for o in 'sudo', 'apt-get':
         (tmp_path/o).write_text(f'#!/bin/sh\necho {o} "$@" >> {tmp_path}/called\n')
         (tmp_path/o).chmod(0o755)
-    code = 'import os; os.geteuid = lambda: 1000; from tellapart import install; install.chromium = lambda: None; install._install_chromium()'
+    code = 'import os; os.geteuid = lambda: 1000; from tellapart.dev import install; install.chromium = lambda: None; install._install_chromium()'
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=os.environ | dict(PATH=str(tmp_path)), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, '') and 'sudo apt-get install chromium' in done.stdout
     assert not (tmp_path/'called').exists()

@@ -5,20 +5,20 @@ import pytest
 from PIL import Image
 from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, error_rate, get_image_files, parent_label, resnet18, vision_learner
 from tellapart.cli import main
-from tellapart.learn.aside import data_url
-from tellapart.learn.check import check, contact_sheet, working_copies
-from tellapart.learn.demo.draw import draw
-from tellapart.learn.export import export_project
-from tellapart.learn.examine import examine
-from tellapart.learn.gather import gather
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
-from tellapart.learn.split import LedgerSplitter
-from tellapart.learn.square import square, squares
-from tellapart.learn.train import loaders
-from tellapart.photo import Limits, NOTES, OutOfResources
+from tellapart.check.quarantine import data_url
+from tellapart.check.check import check, contact_sheet, working_copies
+from tellapart.demo.draw import draw
+from tellapart.export.export import export_project
+from tellapart.check.inspection import examine
+from tellapart.gather.gather import gather
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
+from tellapart.check.splits import LedgerSplitter
+from tellapart.train.resize import square, squares
+from tellapart.train.train import loaders
+from tellapart.images import Limits, NOTES, OutOfResources
 from tellapart.use.app import _look
-from tellapart.use.model import Classifier, read_meta
+from tellapart.use.classifier import Classifier, read_meta
 
 PROJECT = '''name = "small"
 source = "folder"
@@ -115,10 +115,10 @@ def test_too_little_memory_stops_gathering_and_is_held_against_no_photo(tmp_path
     (tmp_path/'tellapart.toml').write_text(PROJECT)
     code = """if True:
         import resource
-        from tellapart.learn.gather import gather
-        from tellapart.learn.ledger import Ledger
-        from tellapart.learn.project import read_project
-        from tellapart.photo import OutOfResources
+        from tellapart.gather.gather import gather
+        from tellapart.catalog import Ledger
+        from tellapart.project import read_project
+        from tellapart.images import OutOfResources
         p = read_project()
         used = int(open('/proc/self/statm').read().split()[0])*resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 300*2**20, resource.RLIM_INFINITY))

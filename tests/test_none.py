@@ -7,21 +7,21 @@ from PIL import Image
 from test_use import rewrite
 from conftest import draw_photos
 from tellapart.cli import main
-from tellapart.photo import open_photo, shrink
-from tellapart.use import model
-from tellapart.use.model import Classifier, ExportError, read_meta
+from tellapart.images import open_photo, shrink
+from tellapart.use import classifier as model
+from tellapart.use.classifier import Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
 from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, Learner, Resize, error_rate, get_image_files, load_learner, nn, parent_label,
                                set_seed)
-from tellapart.learn.check import check
-from tellapart.learn.demo.draw import draw
-from tellapart.learn.export import export, upgrade
-from tellapart.learn.examine import examine
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
-from tellapart.learn.split import LedgerSplitter
-from tellapart.learn.train import loaders
+from tellapart.check.check import check
+from tellapart.demo.draw import draw
+from tellapart.export.export import export, upgrade
+from tellapart.check.inspection import examine
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
+from tellapart.check.splits import LedgerSplitter
+from tellapart.train.train import loaders
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 

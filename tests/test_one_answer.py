@@ -6,16 +6,16 @@ from PIL import Image
 from test_none import learn, photos # fixtures
 from test_use import rewrite
 from tellapart.cli import main
-from tellapart.learn.examine import working_copy
-from tellapart.photo import open_photo
-from tellapart.use import model
+from tellapart.check.inspection import working_copy
+from tellapart.images import open_photo
+from tellapart.use import classifier as model
 from tellapart.use.app import _look
-from tellapart.use.journal import Row
-from tellapart.use.model import Classifier
-from tellapart.use.sort import answered
+from tellapart.use.sort.journal import Row
+from tellapart.use.classifier import Classifier
+from tellapart.use.sort.sort import answered
 
 pytest.importorskip('fastai')
-from tellapart.learn.export import _photos, export
+from tellapart.export.export import _photos, export
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 SIDES = {300: 2, 600: 4, 1100: 8} # pixels of the short side, and the part that libjpeg need make at most of it for a model that sees 64
@@ -68,7 +68,7 @@ def test_every_way_gives_the_same_answer(told, jpegs, int8, tmp_path, capsys):
     said = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
     assert [(o['label'], o['sure'], o['probability']) for o in said] == [(o.label, o.sure, pytest.approx(o.probability, abs=1e-4)) for o in alone]
     pytest.importorskip('pyarrow'); pytest.importorskip('fsspec')
-    from tellapart.use.cluster import Answering, _rows, _store, plan
+    from tellapart.use.batch_inference import Answering, _rows, _store, plan
     for folder in str(jpegs[0].parent), 'memory://photos':
         to = str(tmp_path/'to') if '://' not in folder else 'memory://to'
         if '://' in folder:

@@ -3,7 +3,7 @@ import errno, io, os, struct, subprocess, sys, zlib
 import numpy as np
 import pytest
 from PIL import Image
-from tellapart.photo import Limits, NotAPhoto, OutOfResources, open_photo
+from tellapart.images import Limits, NotAPhoto, OutOfResources, open_photo
 
 posix = pytest.mark.skipif(os.name != 'posix', reason="limits a process as POSIX does")
 
@@ -132,7 +132,7 @@ def test_nothing_is_printed_about_metadata(tmp_path):
     Image.linear_gradient('L').convert('RGB').save(f := io.BytesIO(), 'TIFF')
     (tmp_path/'samples.tif').write_bytes(f.getvalue().replace(struct.pack('<HHIH', 277, 3, 1, 3), struct.pack('<HHIH', 277, 3, 1, 999)))
     (tmp_path/'packed.tif').write_bytes(tiff([(LARGE, {259: 8, 274: 999, 296: 77, 40_000: 1})]))
-    code = "import sys; from tellapart.photo import *\nfor o in sys.argv[1:]:\n  try: print(open_photo(o).size)\n  except NotAPhoto as e: print(e.reason)"
+    code = "import sys; from tellapart.images import *\nfor o in sys.argv[1:]:\n  try: print(open_photo(o).size)\n  except NotAPhoto as e: print(e.reason)"
     run = subprocess.run([sys.executable, '-W', 'default', '-c', code, *(tmp_path/o for o in ('exif.jpg', 'samples.tif', 'packed.tif'))], capture_output=True, text=True)
     assert run.stderr == '' and run.stdout.splitlines() == ['(256, 256)', 'no photo', '(96, 64)']
 
@@ -164,7 +164,7 @@ def test_too_little_memory_is_not_the_photos_fault(tmp_path):
     Image.new('1', (10_000, 10_000)).save(tmp_path/'photo.png')
     code = """if True:
         import resource, sys
-        from tellapart.photo import *
+        from tellapart.images import *
         used = int(open('/proc/self/statm').read().split()[0])*resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (used + 60*2**20,)*2)
         try: open_photo(sys.argv[1])

@@ -3,7 +3,7 @@ import os, subprocess, sys
 from pathlib import Path
 import pytest
 from tellapart.errors import TellapartError
-from tellapart.learn.project import new_project, read_project, summary, tell, tell_anew
+from tellapart.project import new_project, read_project, summary, tell, tell_anew
 
 ROOT = Path(__file__).resolve().parents[1]
 

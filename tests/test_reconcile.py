@@ -2,13 +2,13 @@
 import shutil
 import pytest
 from tellapart.errors import TellapartError
-from tellapart.learn.check import check
-from tellapart.learn.clean import PhotoCleaner
-from tellapart.learn.demo.draw import draw
-from tellapart.learn.gather import gather
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
-from tellapart.learn.split import photos_of
+from tellapart.check.check import check
+from tellapart.clean.cleaner import PhotoCleaner
+from tellapart.demo.draw import draw
+from tellapart.gather.gather import gather
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
+from tellapart.check.splits import photos_of
 
 LABELS = 'squash','tennis'
 PROJECT = 'name = "rackets"\nsource = "folder"\n[labels]\nsquash = "squash"\ntennis = "tennis"\n[train]\nsize = 48\nvalid = 0.5\n'

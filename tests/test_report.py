@@ -4,14 +4,14 @@ import numpy as np, pandas as pd
 import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import new_project, read_project
+from tellapart.catalog import Ledger
+from tellapart.project import new_project, read_project
 
 pytest.importorskip('fastai')
 from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FuncSplitter, ImageBlock, Learner, Resize, error_rate, get_image_files, nn, noop,
                                parent_label, torch)
-from tellapart.learn.check import working_copies
-from tellapart.learn.report import report, runs
+from tellapart.check.check import working_copies
+from tellapart.train.report import report, runs
 
 HOSTILE = '"><img src=x onerror="window.taken=true"><script>window.taken=true</script>{{ 7*7 }}'
 LABELS = ["blue & 'navy' {{7+7}} #1", 'green', 'red']

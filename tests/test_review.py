@@ -6,11 +6,11 @@ from PIL import Image
 from tellapart.cli import main
 
 pytest.importorskip('fastai')
-from tellapart.learn.check import check
-from tellapart.learn.examine import examine
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import new_project, read_project
-from tellapart.use.journal import CSV, Journal, rows
+from tellapart.check.check import check
+from tellapart.check.inspection import examine
+from tellapart.catalog import Ledger
+from tellapart.project import new_project, read_project
+from tellapart.use.sort.journal import CSV, Journal, rows
 
 
 @pytest.fixture

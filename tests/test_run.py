@@ -56,11 +56,11 @@ def test_notebooks_find_the_command(folder):
 
 
 def test_rehearsal_and_summary(folder):
-    notebook(folder/'a.ipynb', 'from tellapart.learn.project import read_project, tell\np = read_project()\ntell(p, gather="Found 7 photos.")\ntell(p, train="Wrong on 3 % of them.")')
+    notebook(folder/'a.ipynb', 'from tellapart.project import read_project, tell\np = read_project()\ntell(p, gather="Found 7 photos.")\ntell(p, train="Wrong on 3 % of them.")')
     code,out,err = run(folder, 'a.ipynb', '--rehearse')
     assert (code, err) == (0, '') and out.endswith('\nFound 7 photos.\nWrong on 3 % of them.\n')
     assert (folder/'data/pets-rehearsal/summary.json').exists() and not (folder/'data/pets').exists()
-    notebook(folder/'b.ipynb', 'from tellapart.learn.project import read_project, tell\ntell(read_project(), clean="Nothing to do.")')
+    notebook(folder/'b.ipynb', 'from tellapart.project import read_project, tell\ntell(read_project(), clean="Nothing to do.")')
     code,out,err = run(folder, 'b.ipynb', '--rehearse')
     assert (code, err) == (0, '') and out.count('Nothing to do.') == 2 and 'Found 7' not in out # which an older run has found
 

@@ -6,11 +6,11 @@ import pytest
 from PIL import Image
 from test_use import change_meta, rewrite
 from tellapart.cli import main
-from tellapart.use import sort as module
-from tellapart.use.journal import CSV, Journal, rows
-from tellapart.use.model import Classifier
+from tellapart.use.sort import sort as module
+from tellapart.use.sort.journal import CSV, Journal, rows
+from tellapart.use.classifier import Classifier
 from tellapart.paths import alike, safe_name
-from tellapart.use.places import SHAPES, folder_for, label_folders
+from tellapart.use.sort.layout import SHAPES, folder_for, label_folders
 
 posix = pytest.mark.skipif(os.name == 'nt', reason="Windows has no such thing")
 SHM = Path('/dev/shm')

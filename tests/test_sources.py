@@ -9,11 +9,11 @@ from urllib.parse import parse_qsl, urlsplit
 import pandas as pd
 import pytest
 from tellapart.errors import TellapartError
-from tellapart.learn import sources
-from tellapart.learn.credits import COLUMNS
-from tellapart.learn.demo.web import DemoWeb
-from tellapart.learn.project import Project
-from tellapart.learn.sources import Candidate, SOURCES, Unsearched
+from tellapart.gather import sources
+from tellapart.credits import COLUMNS
+from tellapart.demo.web import DemoWeb
+from tellapart.project import Project
+from tellapart.gather.sources import Candidate, SOURCES, Unsearched
 from tellapart.paths import file_at
 from proxy import Proxy
 

@@ -7,23 +7,23 @@ import pytest
 from PIL import Image
 from test_use import change_meta, rewrite
 from tellapart.cli import main
-from tellapart.use.journal import CSV, rows
-from tellapart.use.model import Classifier
+from tellapart.use.sort.journal import CSV, rows
+from tellapart.use.classifier import Classifier
 
 pytest.importorskip('fastai')
 from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, error_rate, get_image_files, imagenet_stats, parent_label, resnet18, set_seed, vision_learner
-from tellapart.learn.check import check
-from tellapart.learn.clean import ALL, PhotoCleaner
-from tellapart.learn.doubt import Notes, doubts
-from tellapart.learn.export import export
-from tellapart.learn.funnel import funnel, reasons
-from tellapart.learn.gather import gather, gathered
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
-from tellapart.learn.report import report
-from tellapart.learn.split import LedgerSplitter, photos_of
-from tellapart.learn.square import square
-from tellapart.learn.train import loaders
+from tellapart.check.check import check
+from tellapart.clean.cleaner import ALL, PhotoCleaner
+from tellapart.clean.label_errors import Notes, doubts
+from tellapart.export.export import export
+from tellapart.gather.funnel import funnel, reasons
+from tellapart.gather.gather import gather, gathered
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
+from tellapart.train.report import report
+from tellapart.check.splits import LedgerSplitter, photos_of
+from tellapart.train.resize import square
+from tellapart.train.train import loaders
 
 LABELS = sorted(['unsure', 'train', 'valid', 'none', 'all', 'total', 'aside', 'photos', 'incoming', 'true', 'nan', '0', '-x', 'sheets', "can't be opened",
                  'found', 'usable', 'label', 'file', 'all photos', '1e5', 'items', 'yes', 'marked'])

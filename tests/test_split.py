@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.learn.check import check, checked as checked_sentence, contact_sheet
-from tellapart.learn.demo.draw import draw
-from tellapart.learn.examine import examine
-from tellapart.learn.gather import gather
-from tellapart.learn.ledger import Ledger
-from tellapart.learn.project import read_project
-from tellapart.learn.split import LedgerSplitter, leaked, leaks, photos_of
+from tellapart.check.check import check, checked as checked_sentence, contact_sheet
+from tellapart.demo.draw import draw
+from tellapart.check.inspection import examine
+from tellapart.gather.gather import gather
+from tellapart.catalog import Ledger
+from tellapart.project import read_project
+from tellapart.check.splits import LedgerSplitter, leaked, leaks, photos_of
 
 LABELS = 'squash racket', 'tennis racket'
 PROJECT = '''name = "rackets"

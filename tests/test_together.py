@@ -2,11 +2,11 @@
 import json, multiprocessing, os, random, re, shutil, sqlite3, time
 import pytest
 from tellapart.errors import TellapartError
-from tellapart.learn import ledger as catalog
-from tellapart.learn.ledger import Ledger
+from tellapart import catalog
+from tellapart.catalog import Ledger
 
 context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-context.set_forkserver_preload(['tellapart.learn.clean', 'tellapart.learn.export', 'tellapart.learn.review'])
+context.set_forkserver_preload(['tellapart.clean.cleaner', 'tellapart.export.export', 'tellapart.clean.review'])
 
 
 def run(jobs):
@@ -133,15 +133,15 @@ def trained(tmp_path_factory):
     "A project that has come to its export; there is something to do for each step"
     pytest.importorskip('fastai')
     from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, error_rate, get_image_files, parent_label, resnet18, vision_learner
-    from tellapart.learn.check import check
-    from tellapart.learn.demo.draw import draw
-    from tellapart.learn.export import export_project
-    from tellapart.learn.gather import gather
-    from tellapart.learn.project import read_project
-    from tellapart.learn.split import LedgerSplitter
-    from tellapart.learn.square import square
-    from tellapart.learn.train import loaders
-    from tellapart.use.sort import sort
+    from tellapart.check.check import check
+    from tellapart.demo.draw import draw
+    from tellapart.export.export import export_project
+    from tellapart.gather.gather import gather
+    from tellapart.project import read_project
+    from tellapart.check.splits import LedgerSplitter
+    from tellapart.train.resize import square
+    from tellapart.train.train import loaders
+    from tellapart.use.sort.sort import sort
     folder = tmp_path_factory.mktemp('together')/'project'
     def draw_some(place, numbers):
         for label in LABELS:
@@ -170,16 +170,21 @@ def trained(tmp_path_factory):
 def step(name, folder):
     "Take a step of a project"
     import pandas as pd
-    from tellapart.learn import check, clean, export, gather, project, review
-    p = project.read_project(folder/'tellapart.toml')
-    if name == 'gather': gather.gather(p)
-    if name == 'check': check.check(p)
-    if name == 'review': review.review(folder/'sorted', p)
-    if name == 'export': export.export_project(p)
+    from tellapart.check.check import check
+    from tellapart.clean.cleaner import PhotoCleaner
+    from tellapart.clean.review import review
+    from tellapart.export.export import export_project
+    from tellapart.gather.gather import gather
+    from tellapart.project import read_project
+    p = read_project(folder/'tellapart.toml')
+    if name == 'gather': gather(p)
+    if name == 'check': check(p)
+    if name == 'review': review(folder/'sorted', p)
+    if name == 'export': export_project(p)
     if name == 'undo':
         with Ledger(p.folder) as ledger: ledger.undo()
     if name == 'clean':
-        cleaner = clean.PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
+        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
         for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, LABELS[label == LABELS[0]])
         cleaner.apply()
 

@@ -11,10 +11,10 @@ import pandas as pd, psutil, torch
 from fastai.vision.all import (Callback, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, MixUp, Normalize, aug_transforms, error_rate, get_image_files,
                                imagenet_stats, load_learner, parent_label, Resize, set_seed, vision_learner, RandomSplitter)
 from tellapart.errors import TellapartError
-from tellapart.learn.doubt import Notes
-from tellapart.learn.export import export
-from tellapart.learn.square import square
-from tellapart.learn.train import _workers, Fast, KeepBest, behind, forecast, loaders, start
+from tellapart.clean.label_errors import Notes
+from tellapart.export.export import export
+from tellapart.train.resize import square
+from tellapart.train.train import _workers, Fast, KeepBest, behind, forecast, loaders, start
 from conftest import draw_photos
 from test_export import quick_learner
 
@@ -259,7 +259,7 @@ HUBS = """
 import sys, timm, torch
 from torchvision.models import ResNet18_Weights
 from tellapart.errors import TellapartError
-from tellapart.learn.train import start
+from tellapart.train.train import start
 ResNet18_Weights.DEFAULT.value.url = sys.argv[1]
 for arch in 'resnet18', sys.argv[2]:
     try: start(arch)

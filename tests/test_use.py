@@ -6,8 +6,8 @@ import pytest
 from PIL import Image
 from tellapart.cli import main
 from tellapart.machine import cpu_count
-from tellapart.photo import NOTES, open_photo
-from tellapart.use.model import FORMAT, Classifier, ExportError, read_meta
+from tellapart.images import NOTES, open_photo
+from tellapart.use.classifier import FORMAT, Classifier, ExportError, read_meta
 
 HEAVY = {'torch', 'fastai', 'fastcore', 'pandas', 'matplotlib', 'onnx'}
 
@@ -159,7 +159,7 @@ def test_many_can_be_left_early(export_pkl):
 
 @pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason="only Linux binds a process to cores")
 def test_no_more_threads_than_the_process_may_use(export_pkl):
-    code = f'import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from tellapart.use.model import Classifier; print(Classifier({str(export_pkl)!r}).threads)'
+    code = f'import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from tellapart.use.classifier import Classifier; print(Classifier({str(export_pkl)!r}).threads)'
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '1\n'
 
 

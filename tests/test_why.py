@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from test_use import change_meta, rewrite
-from tellapart.use.model import Classifier, ExportError
+from tellapart.use.classifier import Classifier, ExportError
 
 pytest.importorskip('fastai')
 from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, create_head, nn, set_seed
-from tellapart.learn.demo.draw import cutout
-from tellapart.learn.export import export
+from tellapart.demo.draw import cutout
+from tellapart.export.export import export
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 SIDE = 128

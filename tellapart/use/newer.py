@@ -6,7 +6,7 @@ from pathlib import Path
 from tellapart.course import nearest
 from tellapart.errors import TellapartError
 from tellapart.paths import shell_word
-from tellapart.use.model import read_meta
+from tellapart.use.classifier import read_meta
 
 
 def _made(
@@ -22,7 +22,7 @@ def _projects():
     root = nearest('tellapart.toml', Path.cwd())
     files = [os.environ.get('TELLAPART_PROJECT'), root and root/'tellapart.toml', *Path('projects').glob('*.toml')]
     for file in filter(None, files):
-        from tellapart.learn.project import read_project # only here: whoever has no project needn't wait for it
+        from tellapart.project import read_project # only here: whoever has no project needn't wait for it
         with suppress(TellapartError): yield read_project(file)
 
 

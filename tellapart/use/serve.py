@@ -6,7 +6,7 @@ from tornado.web import HTTPError
 from voila.app import Voila
 from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
-from tellapart.use.model import read_meta
+from tellapart.use.classifier import read_meta
 
 
 class QuietKernels(KernelSpecManager):

@@ -1,0 +1,116 @@
+"Install what a part of tellapart needs into the running virtual environment: plain Python, as it is what comes first"
+import hashlib, json, os, shutil, subprocess, sys
+from importlib.metadata import PackageNotFoundError, distribution
+from importlib.util import find_spec
+from pathlib import Path
+from sysconfig import get_path
+from urllib.request import urlopen
+from .. import __version__
+from ..errors import TellapartError, need
+
+EXTRAS = {'use': '', 'learn': '[learn]', 'test': '[learn,ray,test]', 'bench': '[learn,ray,bench]'} # Each part's extras in pyproject.toml
+CPU_INDEX = 'https://download.pytorch.org/whl/cpu' # PyTorch's own, an eighth of the size of a build with CUDA
+STAMP = Path(sys.prefix)/'tellapart.json' # What has been installed, and for which list of needs
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def is_checkout()->bool:
+    "Whether the package lies in a checkout, with tests and benchmarks beside it"
+    return (ROOT/'pyproject.toml').exists() and (ROOT/'notebooks').exists()
+
+
+def checkout()->Path: # Raises `TellapartError` where there is none
+    "The folder with the tests and benchmarks, which an installed package doesn't carry"
+    if is_checkout(): return ROOT
+    raise TellapartError("The tests and benchmarks come with a checkout of tellapart: get one by git clone https://github.com/tellapart/tellapart, and run this there.")
+
+
+def _needs():
+    "The list of what the package needs, as text"
+    if is_checkout(): return (ROOT/'pyproject.toml').read_text('utf-8')
+    try: return distribution('tellapart').read_text('METADATA')
+    except PackageNotFoundError: raise TellapartError(f"{ROOT} is neither a checkout of tellapart nor where it is installed: run pip install tellapart.") from None
+
+
+def _state():
+    "What an installation depends on; another Python, place or list of needs asks for a new one"
+    return hashlib.sha256(f'{sys.version} {ROOT} {_needs()}'.encode()).hexdigest()
+
+
+def find_programs():
+    "Let notebooks find the environment's programs, such as `tellapart`, also where it isn't activated"
+    os.environ['PATH'] = os.pathsep.join([get_path('scripts'), os.environ.get('PATH', '')])
+
+
+def _installed(state):
+    "The parts that have been installed in this state already"
+    try: stamp = json.loads(STAMP.read_text())
+    except (OSError, ValueError): return set()
+    return set(stamp['parts']) if stamp['state'] == state else set()
+
+
+def _wants_cpu_build():
+    "Whether to take torch from PyTorch's CPU index: on Linux, where the package index has it for CUDA only"
+    if sys.platform != 'linux': return False
+    if (smi := shutil.which('nvidia-smi')) and subprocess.run([smi, '-L'], capture_output=True).returncode == 0: return False
+    try: return bool(urlopen(f'{CPU_INDEX}/torch/', timeout=5))
+    except OSError: return False
+
+
+def _installers(part, cpu):
+    "The commands that install `part`, the better one first; pip comes with Python and heeds its user's settings"
+    what = ['-e', f'.{EXTRAS[part]}'] if is_checkout() else [f'tellapart{EXTRAS[part]}=={__version__}']
+    if uv := shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])):
+        yield [uv, 'pip', 'install', '--python', sys.executable, *(['--torch-backend', 'cpu'] if cpu else []), *what]
+    if find_spec('pip'): yield [sys.executable, '-m', 'pip', 'install', *(['--extra-index-url', CPU_INDEX] if cpu else []), *what]
+
+
+def _check_pair():
+    "Check that torch and torchvision are builds that fit each other, which no installer knows"
+    done = subprocess.run([sys.executable, '-c', 'import torchvision; torchvision.ops.nms'], capture_output=True, text=True)
+    if not done.returncode: return
+    cure = f"install into a fresh virtual environment, after removing {sys.prefix}" if sys.prefix != sys.base_prefix else "install into a virtual environment"
+    raise TellapartError(f"torch and torchvision don't fit each other ({done.stderr.strip().splitlines()[-1]}): {cure}.")
+
+
+def install(
+    part:str='use', # One of `EXTRAS`
+)->None: # Raises `TellapartError` if it can't be done
+    "Install what `part` needs; at once where that has been done already"
+    if part in ('test', 'bench'): checkout()
+    state = _state()
+    parts = _installed(state)
+    if part not in parts:
+        cpu = part != 'use' and _wants_cpu_build()
+        if not any(subprocess.run(o, cwd=ROOT).returncode == 0 for o in _installers(part, cpu)):
+            raise TellapartError("Installing failed, for the reason that stands above; a second try goes on where this one stopped.")
+        if part != 'use': _check_pair()
+        parts |= {part, 'use'} | ({'learn'} if part != 'use' else set())
+        STAMP.write_text(json.dumps(dict(state=state, parts=sorted(parts))))
+    if part == 'test': _install_chromium()
+
+
+_NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'msedge'
+_PLACES = ('/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+           r'C:\Program Files\Google\Chrome\Application\chrome.exe', r'C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe')
+
+
+def chromium()->str|None:
+    "The browser that tests can drive: the system's Chromium, Chrome or Edge, or Playwright's own; `None` where there is none"
+    found = [path for o in _NAMES if (path := shutil.which(o))] + [o for o in _PLACES if Path(o).exists()]
+    if found: return found[0]
+    need('playwright', extra='test')
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as p: own = p.chromium.executable_path
+    return own if Path(own).exists() else None
+
+
+def _install_chromium():
+    "See to a browser for the tests: as root from the system's packages, else by saying what to type"
+    if chromium(): return
+    has_apt = bool(shutil.which('apt-get'))
+    if has_apt and os.geteuid() == 0:
+        apt = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q']
+        if all(subprocess.run([*apt, *o]).returncode == 0 for o in (['update'], ['install', '-y', 'chromium'])) and chromium(): return
+    how = 'sudo apt-get install chromium' if has_apt else "install chromium from the system's packages"
+    print(f"There is no Chromium: the tests in a browser are left out; to run them: {how}, or {sys.executable} -m playwright install chromium")

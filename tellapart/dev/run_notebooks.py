@@ -1,0 +1,212 @@
+"Run notebooks from the command line, top to bottom, and tell what happens"
+import asyncio, io, json, os, re, sys
+from ast import literal_eval
+from base64 import b64decode, b64encode
+from contextlib import asynccontextmanager
+from pathlib import Path
+from tempfile import TemporaryFile
+import nbformat, zmq
+from fastcore.xtras import working_directory
+from jupyter_client import AsyncKernelManager
+from jupyter_client.kernelspec import KernelSpecManager
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError, DeadKernelError
+from nbdev.clean import nbdev_clean
+from tqdm import tqdm
+from ..course import PACKED, course
+from ..errors import TellapartError
+from .install import find_programs
+from ..images import open_photo
+from ..project import read_project, summary, tell_anew
+
+
+def _headings(nb):
+    "For each cell the heading that it stands under"
+    heading = ''
+    for cell in nb.cells:
+        if cell.cell_type == 'markdown': heading = (re.findall(r'^#+ +(.+)', cell.source, re.M) or [heading])[-1]
+        yield heading
+
+
+def _readable(content):
+    "What of a cell's output reads well in a terminal: what it printed, and results that are sentences"
+    if content.get('name') == 'stdout': return re.sub(r'[^\n]*\r(?!\n)', '', content['text'])
+    data = content.get('data', {})
+    text = data.get('text/plain', '') if len(data) == 1 else ''
+    try: text = str(literal_eval(text)) # a string shows as its repr
+    except (ValueError, SyntaxError): pass
+    return text + '\n' if re.match(r'[A-Z0-9]\S*( \S+)+[.!?]$', text) else ''
+
+
+def _counts(msg):
+    "How far the progress bars in a cell's output are, such as 3/10: fastai's are HTML, tqdm's a widget whose value is HTML"
+    data = msg['content'].get('data', {})
+    if msg['msg_type'] == 'update_display_data': html = data.get('text/html', '')
+    elif msg['msg_type'] == 'comm_msg': html = str(data.get('state', {}).get('value', ''))
+    else: return ''
+    return ', '.join(re.findall(r'\d+/\d+', html))
+
+
+class _Client(NotebookClient):
+    "A notebook being run, with its progress in the terminal"
+    def __init__(self, nb, name):
+        specs = KernelSpecManager(kernel_dirs=[]) # so that it is this Python, whatever kernels are installed elsewhere
+        super().__init__(nb, km=AsyncKernelManager(kernel_name='python3', kernel_spec_manager=specs), timeout=None,
+                         record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
+        self.name,self.headings,self.title,self.line,self.at,self.unread = name, list(_headings(nb)), '', '', None, None
+        self.noise = TemporaryFile() # Why its Python doesn't start, and what libraries say at its end, such as ZeroMQ's failed assertions; what cells print is no part of it
+        self.bar = tqdm(total=sum(o.cell_type == 'code' for o in nb.cells), desc=name, disable=None, dynamic_ncols=True,
+                        bar_format='{n_fmt:>3}/{total_fmt} |{bar:16}| {elapsed} {desc}')
+
+    @asynccontextmanager
+    async def async_setup_kernel(self, **kwargs):
+        "As nbclient's, without its handler for Ctrl-C, which stops the kernel but leaves the run waiting for it"
+        try:
+            await self.async_start_new_kernel(stderr=self.noise, **kwargs)
+            await self.async_start_new_kernel_client()
+            yield
+        finally:
+            if self.km: await self._async_cleanup_kernel() # nbclient has done so already where it didn't start
+
+    async def async_execute_cell(self, cell, cell_index, **kwargs):
+        if cell.cell_type != 'code': return
+        self._show(cell_index)
+        try: await super().async_execute_cell(cell, cell_index, **kwargs)
+        except DeadKernelError: # nbclient says so when we are cancelled, too
+            if await self.km.is_alive(): raise asyncio.CancelledError from None
+            raise
+        finally: self._tell('\n' if self.line else '')
+        self.bar.update()
+
+    def process_message(self, msg, cell, cell_index):
+        if counts := _counts(msg): self.bar.set_description_str(f'{self.title} ({counts})')
+        out = super().process_message(msg, cell, cell_index)
+        # An Output widget answers on the socket that replies come by, which can hide a reply that is there already (nbclient 0.11,
+        # pyzmq's edge-triggered events): asking for its events brings it to light.
+        self.kc.shell_channel.socket.get(zmq.EVENTS)
+        return out
+
+    def output(self, outs, msg, display_id, cell_index):
+        self._tell(_readable(msg['content']))
+        return super().output(outs, msg, display_id, cell_index)
+
+    def _show(self, i):
+        "Show what the cell at work does"
+        title = f'{self.name}: {self.headings[i]}' if self.headings[i] else self.name
+        if self.bar.disable and title != self.title: print(title)
+        self.title,self.at = title,i
+        self.bar.set_description_str(title)
+
+    def _tell(self, text):
+        "Show text above the bar, by whole lines"
+        *lines,self.line = (self.line + text).split('\n')
+        try:
+            for o in lines: self.bar.write(f'  {o}')
+        except BrokenPipeError as e: # nobody reads any more: nbclient would say so when the cell ends
+            self.unread = e
+            self.task.cancel()
+
+
+async def _execute(client, cwd):
+    "Run all cells, with the clock going while one is at work"
+    async def tick():
+        while True:
+            await asyncio.sleep(1)
+            client.bar.refresh()
+    ticking,client.task = asyncio.create_task(tick()),asyncio.current_task()
+    try:
+        await client.async_execute(cwd=cwd)
+        client.bar.set_description_str(client.name)
+    except asyncio.CancelledError:
+        if client.unread: raise client.unread from None
+        raise
+    finally:
+        ticking.cancel()
+        client.bar.close()
+
+
+def _failure(client):
+    "Where and why a run stopped, in plain words"
+    if client.at is None:
+        client.noise.seek(0)
+        *_,why = ['nothing was said', *client.noise.read().decode(errors='replace').split('\n')[:-1]]
+        return f"{client.name} could not be started ({why}): run tellapart install learn, which brings what it needs"
+    cells = client.nb.cells[:client.at+1]
+    where = f"{client.name}, cell [{sum(o.cell_type == 'code' for o in cells)}] ({cells[-1].source.strip().splitlines()[0]})"
+    error = next((o for o in cells[-1].outputs if o.output_type == 'error'), None)
+    if not error: return f"{where}: its Python died, most often for want of memory; close other programs and run it again"
+    # Our own errors say all in their sentence and come without a traceback.
+    return f"{where}: " + (error.evalue if len(error.traceback) == 1 else f"{error.ename}: {error.evalue}")
+
+
+def _run_one(file, copy):
+    "Run one notebook in a fresh kernel, leaving a copy with its outputs at `copy`"
+    try: nb = nbformat.read(file, 4)
+    except (OSError, nbformat.ValidationError, nbformat.reader.NotJSONError) as e: raise TellapartError(f"{file} can't be read as a notebook: {e}") from None
+    client = _Client(nb, file.stem)
+    try: asyncio.run(_execute(client, file.parent))
+    except (CellExecutionError, RuntimeError): raise TellapartError(f"{_failure(client)}\nAll that it printed is in {copy}") from None
+    finally:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nb, copy)
+    return nb
+
+
+def _lighter(data):
+    "An output with its picture as JPEG where that is smaller; of photos it is an eighth"
+    if 'image/png' not in data: return data
+    open_photo(b64decode(data['image/png']), limits=None).save(f := io.BytesIO(), 'JPEG', quality=85)
+    jpeg = b64encode(f.getvalue()).decode()
+    if len(jpeg) > len(data['image/png']): return {k: v for k,v in data.items() if k != 'image/jpeg'}
+    return {k: v for k,v in data.items() if k != 'image/png'} | {'image/jpeg': jpeg}
+
+
+_WIDGET = 'application/vnd.jupyter.widget-view+json'
+
+def _only_widget(out):
+    "Whether an output is a widget without a picture that stands for it"
+    data = out.get('data', {})
+    return _WIDGET in data and not any(o.startswith('image/') for o in data)
+
+
+def _save(nb, file, root):
+    "Write a notebook with its outputs as they may be committed: nothing in them that differs from run to run or from machine to machine"
+    nb.metadata.pop('widgets', None)
+    for o in nb.cells:
+        if o.cell_type == 'code':
+            o.outputs = [out for out in o.outputs if out.get('name') != 'stderr' and not _only_widget(out)]
+            for out in o.outputs:
+                if 'data' in out: out.data = _lighter({k: v for k,v in out.data.items() if k != _WIDGET})
+    folder,sep = json.dumps(str(root))[1:-1], json.dumps(os.sep)[1:-1]
+    file.write_text(nbformat.writes(nb).replace(folder + sep, '').replace(folder, '.'), 'utf-8')
+    with working_directory(root): nbdev_clean(str(file))
+
+
+def _find(name, folder):
+    "The notebook called `name`"
+    for o in (Path(name), folder/name, folder/f'{name}.ipynb'):
+        if o.is_file(): return o.absolute()
+    raise TellapartError(f"There is no notebook {name}; the course has {', '.join(o.stem for o in sorted(folder.glob('0*.ipynb')))}")
+
+
+def run(
+    notebooks:list[str]=(), # Files, or names such as 03_train; the course from gather to export if there are none
+    project:Path|None=None, # The project's file; `TELLAPART_PROJECT`, else the nearest `tellapart.toml`, if `None`
+    rehearse:bool=False, # Whether to use few drawn photos instead of the project's sources
+    save:bool=False, # Whether to write the outputs into the notebooks
+)->None: # Raises `TellapartError` at the first cell that fails
+    "Run notebooks top to bottom, a fresh kernel each, and tell what was found"
+    if rehearse: os.environ['TELLAPART_REHEARSE'] = '1'
+    p = read_project(project)
+    root = course(p.file.parent, Path.cwd())
+    files = [_find(o, root/'notebooks') for o in notebooks] or sorted((root/'notebooks').glob('0[1-5]_*.ipynb'))
+    if save and any(o.is_relative_to(PACKED) for o in files):
+        raise TellapartError("--save writes into the course's notebooks, and those inside the package stay as they are: copy them by tellapart course DIR, and run it there.")
+    sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
+    find_programs()
+    os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
+    tell_anew(p)
+    for file in files:
+        nb = _run_one(file, p.runs/'notebooks'/file.name)
+        if save: _save(nb, file, root)
+    if told := summary(p): print('', *told.values(), sep='\n')

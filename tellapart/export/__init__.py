@@ -1,0 +1,4 @@
+"Export a trained model to `export.pkl`: the graph, 8 bits, thresholds."
+from tellapart.errors import need
+
+need('fastai', 'onnx', 'torch', extra='learn')

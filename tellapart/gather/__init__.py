@@ -1,0 +1,1 @@
+"Gather photos: search, fetch, count what came of it."

@@ -1,0 +1,1 @@
+"Sort photos into folders by their predicted label, and undo it."

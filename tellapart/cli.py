@@ -99,8 +99,16 @@ def _export(args):
     if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.strangers, args.int8)
     else:
         from .project import read_project
-        path = export_project(read_project(args.project), args.new, args.strangers, args.int8)
+        p = read_project(args.project)
+        path = export_project(p, args.new, args.strangers or _drawn_strangers(p), args.int8)
     print(f"Wrote {path}. {told(path)}".rstrip())
+
+
+def _drawn_strangers(p):
+    "A folder of photos of anything else, where the project's own are drawn, too"
+    if not p.truth.exists(): return
+    from .demo.fault_recall import draw_strangers
+    return draw_strangers(p)
 
 
 def _lab(args):

@@ -11,7 +11,8 @@ from PIL import Image
 from fuzzing import fuzz
 from tellapart.images import maybe_photo
 from tellapart.use.sort import sort as module
-from tellapart.use.sort.journal import _line, CSV, escape_formula, HEAD, Row, rows, unescape_formula
+from tellapart.spreadsheets import escape_formula, unescape_formula
+from tellapart.use.sort.journal import _line, CSV, HEAD, Row, rows
 from tellapart.use.classifier import Classifier
 from tellapart.use.sort.layout import SHAPES, UNSURE, alike, folder_for, label_folders, label_in, safe_name
 

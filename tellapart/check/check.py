@@ -15,11 +15,10 @@ from ..errors import reading, TellapartError, writing
 from ..machine import cpu_count
 from ..credits import credits
 from .inspection import working_copy
-from ..gather.gather import keep_to_labels
 from ..catalog import BROUGHT_BACK, Ledger
 from .duplicates import confirmed, linked, near_pairs, same_picture
 from ..project import LIMITS, Project
-from .reconcile import reconcile
+from .reconcile import keep_to_labels, reconcile
 from .splits import remembered, sides
 from ..images import NotAPhoto, open_photo
 

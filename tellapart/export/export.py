@@ -26,7 +26,6 @@ from torch import nn
 from tqdm.auto import tqdm
 import tellapart
 from ..credits import credits
-from ..demo.fault_recall import draw_strangers
 from .quantize import after_map, in_8_bits
 from ..catalog import Ledger
 from ..project import Project
@@ -419,7 +418,7 @@ def told(
 def export_project(
     p:Project, # The project at hand, trained
     path:str|Path|None=None, # The file to write; the project's own if `None`
-    strangers:str|Path|None=None, # As for `export`; those that the demo draws, for a project from there
+    strangers:str|Path|None=None, # As for `export`
     int8:bool|None=None, # As for `export`; what the project says, if `None`
 )->Path: # The export. Raises `ExportError`, and `TellapartError` where another step is at work
     "Export what a project has trained"
@@ -432,7 +431,6 @@ def export_project(
         learn = load_learner(trained)
         learn.dls = loaders(learn.photos, p.working, p)
         with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
-        if not strangers and p.truth.exists(): strangers = draw_strangers(p)
         return export(learn, path or p.export, strangers, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
 
 # %% ../../notebooks/library/export/02_export.ipynb #26000001

@@ -22,7 +22,7 @@ import tellapart
 from ..errors import listed, os_reason, TellapartError
 from ..paths import alike, as_text, file_at, hidden, names_in, sought
 from ..images import begins_as_photo, maybe_photo
-from ..use.sort.journal import unescape_formula
+from ..spreadsheets import unescape_formula
 
 # %% ../../notebooks/library/gather/00_sources.ipynb #00000005
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ from tellapart.errors import TellapartError
 from tellapart.credits import credits
 from tellapart.catalog import Ledger
 from tellapart.project import new_project, read_project
-from tellapart.gather.sources import csv
+from tellapart.gather.sources.csv import csv
 
 HOSTILE = '"><img src=x onerror="window.taken=true"><script>window.taken=true</script>{{ 7*7 }}'
 BY = 'https://creativecommons.org/licenses/by/4.0/'

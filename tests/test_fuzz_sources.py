@@ -8,7 +8,7 @@ from fuzzing import fuzz
 from proxy import Proxy
 from test_sources import HOSTS, Engine, commons, file, hit, taken, work
 from tellapart.errors import TellapartError
-from tellapart.gather import sources
+from tellapart.gather.sources import base
 from tellapart.project import Project
 from tellapart.gather.sources import SOURCES
 from tellapart.paths import alike, file_at, safe_name, sought
@@ -79,7 +79,7 @@ def engines(tmp_path_factory):
         for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy'): patch.delenv(name, raising=False)
         patch.setenv('HTTPS_PROXY', proxy.url)
         patch.setenv('SSL_CERT_FILE', str(proxy.ca))
-        patch.setattr(sources, 'PAUSES', ())
+        patch.setattr(base, 'PAUSES', ())
         yield
 
 ANSWER = [None]

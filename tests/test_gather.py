@@ -253,7 +253,7 @@ def test_two_at_once_are_told_apart(tmp_path):
 
 def test_no_network(tmp_path, free_port, monkeypatch):
     monkeypatch.setenv('HTTPS_PROXY', f'http://127.0.0.1:{free_port}')
-    monkeypatch.setattr('tellapart.gather.sources.PAUSES', ())
+    monkeypatch.setattr('tellapart.gather.sources.base.PAUSES', ())
     with pytest.raises(TellapartError, match='check the network, or set source = "demo"'): gather(project(tmp_path, PROJECT.replace('"demo"', '"duckduckgo"')))
 
 

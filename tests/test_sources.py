@@ -9,7 +9,7 @@ from urllib.parse import parse_qsl, urlsplit
 import pandas as pd
 import pytest
 from tellapart.errors import TellapartError
-from tellapart.gather import sources
+from tellapart.gather.sources import base, demo
 from tellapart.credits import COLUMNS
 from tellapart.demo.web import DemoWeb
 from tellapart.project import Project
@@ -69,7 +69,7 @@ def through_proxy(proxy, monkeypatch):
     for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy'): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('HTTPS_PROXY', proxy.url)
     for name in 'SSL_CERT_FILE','REQUESTS_CA_BUNDLE': monkeypatch.setenv(name, str(proxy.ca))
-    monkeypatch.setattr(sources, 'PAUSES', (.01, .01))
+    monkeypatch.setattr(base, 'PAUSES', (.01, .01))
 
 
 @pytest.fixture
@@ -505,7 +505,7 @@ def test_a_label_may_be_a_link_to_a_folder(tmp_path):
 def test_a_demo_web_that_runs_already(demo_web, monkeypatch):
     monkeypatch.setenv('TELLAPART_DEMO_WEB', demo_web.url)
     got = found('demo')
-    hosts = sources.demo_hosts(sources.demo_web(project()))
+    hosts = demo.demo_hosts(demo.demo_web(project()))
     assert len(got) == len(demo_web.truth) and all(o.kind == 'demo' for o in got)
     for o,truth in zip(got, demo_web.truth.values()):
         host,_,path = o.url.removeprefix('http://').partition('/')

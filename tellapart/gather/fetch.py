@@ -14,7 +14,7 @@ from functools import partial
 from ipaddress import ip_address, ip_network
 import anyio, httpcore, httpx
 from h2.exceptions import ProtocolError
-from .sources import AGENT
+from .sources.base import AGENT
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000005
 class Unfetched(Exception):

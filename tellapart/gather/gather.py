@@ -24,7 +24,8 @@ from ..catalog import Ledger
 from ..check.duplicates import linked, near_pairs, NEAR, same_picture
 from ..project import Project
 from ..check.reconcile import keep_to_labels, reconcile
-from .sources import SOURCES, demo_hosts, demo_web
+from .sources import SOURCES
+from .sources.demo import demo_hosts, demo_web
 from ..images import NotAPhoto, photo_bytes
 
 # %% ../../notebooks/library/gather/02_gather.ipynb #00000009

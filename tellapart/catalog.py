@@ -24,7 +24,7 @@ from fastcore.basics import patch
 _SCHEMA = """
 create table if not exists photos (
   id integer primary key, file text unique not null, label text not null,
-  source text, query text, url text, page text, title text, creator text, licence text, licence_url text, thing text,
+  origin text, query text, url text, page text, title text, creator text, licence text, licence_url text, thing text,
   sha256 text not null, phash text, width integer, height integer, warnings text, grp text, split text,
   taken text, series text, places text,
   status text not null default 'ok', reason text);
@@ -39,7 +39,7 @@ create table if not exists labels (label text primary key);
 create table if not exists refused (url text, label text, query text, reason text, time text, step text, passing integer, primary key (url, label));
 """
 # What may be known of a photo when it comes in
-FACTS = 'source', 'query', 'url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing', 'phash', 'width', 'height', 'warnings', 'grp', 'split', 'taken', 'series', 'places'
+FACTS = 'origin', 'query', 'url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing', 'phash', 'width', 'height', 'warnings', 'grp', 'split', 'taken', 'series', 'places'
 BROUGHT_BACK = 'brought back' # The reason of a photo in use that was set aside once
 
 # %% ../notebooks/library/05_catalog.ipynb #00000007
@@ -64,6 +64,8 @@ def _columns(db):
     names = [name for name, in db.execute("select name from sqlite_master where sql is not null")]
     return {o: {c[1]: c[2] for c in db.execute(f'pragma table_info({o})')} for o in names}
 
+_RENAMED = dict(source='origin') # columns of photos, by the names that older versions gave them
+
 def _renew(db):
     "Make the tables of `db`, or give those of an older version the columns that they lack"
     with closing(sqlite3.connect(':memory:')) as fresh:
@@ -72,6 +74,8 @@ def _renew(db):
     lacks = lambda have: [(o, name) for o,columns in wanted.items() for name in columns if o in have and name not in have[o]]
     if wanted.keys() <= (have := _columns(db)).keys() and not lacks(have): return # no need to write
     with _transaction(db):
+        for old,new in _RENAMED.items():
+            if old in _columns(db).get('photos', ()): db.execute(f'alter table photos rename column {old} to {new}')
         for table,name in lacks(_columns(db)): db.execute(f'alter table {table} add column {name} {wanted[table][name]}')
         for o in _SCHEMA.split(';'): db.execute(o)
 
@@ -247,9 +251,9 @@ def met(self:Ledger,
 @patch
 def known(self:Ledger,
     label:str, # A label
-)->list: # Tuples (sha256, phash, status, query, source, taken), the oldest first; the status is 'moved' for one that has another label now
+)->list: # Tuples (sha256, phash, status, query, origin, taken), the oldest first; the status is 'moved' for one that has another label now
     "What gathering has to know of the photos that a label has had"
-    return [tuple(o) for o in self.db.execute(f"with had as ({_HAD}) select sha256, phash, case label when :label then status else 'moved' end, query, source, taken from photos "
+    return [tuple(o) for o in self.db.execute(f"with had as ({_HAD}) select sha256, phash, case label when :label then status else 'moved' end, query, origin, taken from photos "
                                               'where id in (select photo from had where label=:label) order by id', dict(label=label))]
 
 @patch

@@ -30,16 +30,16 @@ def _harmless(cell):
     return escape_formula(''.join(c if c.isprintable() else ' ' for c in cell).strip())
 
 # %% ../notebooks/library/07_credits.ipynb #0000000b
-COLUMNS = ['file', 'label', 'title', 'creator', 'licence', 'licence_url', 'page', 'url', 'source']
-TERMS = dict(own='your own photo', demo='drawn by the demo web') # by source, where no licence is known
+COLUMNS = ['file', 'label', 'title', 'creator', 'licence', 'licence_url', 'page', 'url', 'origin']
+TERMS = dict(own='your own photo', demo='drawn by the demo web') # by origin, where no licence is known
 UNKNOWN = 'licence not known: ask before you publish it'
 
 def _credits(df, folder):
     "`COLUMNS`, and what the page shows beside them, for each photo of `df`"
     rows = df[COLUMNS].fillna('')
     for col in 'licence_url','page','url': rows[col] = rows[col].map(_address)
-    rows['terms'] = [licence or TERMS.get(source, UNKNOWN) for licence,source in zip(rows.licence, rows.source)]
-    rows['found'] = [(page or url) * (source != 'demo') for page,url,source in zip(rows.page, rows.url, rows.source)]
+    rows['terms'] = [licence or TERMS.get(origin, UNKNOWN) for licence,origin in zip(rows.licence, rows.origin)]
+    rows['found'] = [(page or url) * (origin != 'demo') for page,url,origin in zip(rows.page, rows.url, rows.origin)]
     rows['host'] = [urlsplit(o).hostname or '' for o in rows.found]
     rows['picture'] = [quote((small if small.exists() else whole).relative_to(folder).as_posix()) for small,whole in zip(df.working, df.path)]
     return rows

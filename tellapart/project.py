@@ -48,7 +48,7 @@ def _as_terms(o):
 
 Terms = Annotated[list[str] | dict[str, int], BeforeValidator(_as_terms)]
 
-_ORIGINS = {'web', 'own', 'demo', 'feedback'} # What the ledger calls the sources of photos
+_ORIGINS = {'web', 'own', 'demo', 'feedback'} # of photos, as the catalog has them
 
 def _as_share(o):
     shares = o.values() if isinstance(o, dict) and o and o.keys() <= _ORIGINS else [o]
@@ -92,7 +92,7 @@ class Train(_Strict):
     lr:float = Field(2e-3, gt=0, lt=1) # Learning rate; the default is `fine_tune`'s
     batch_size:int = Field(32, ge=2, le=1024) # Photos a step; 32 fit into 4 GB of memory
     split:Literal['group', 'photo', 'folder'] = 'group' # What stays together: duplicates, photos of one thing and short series; nothing; or what lies in your folders `train` and `valid`
-    valid:Share = .25 # Share of the photos kept to measure with; or a share for each source: {web = 0.2, own = 0.5}
+    valid:Share = .25 # Share of the photos kept to measure with; or a share for each origin: {web = 0.2, own = 0.5}
     weights:Place = 'hub' # Where the model starts: 'hub' (ImageNet, downloaded), 'none', or a .pth file
     seed:int = 42 # Makes a run repeatable
 
@@ -115,7 +115,7 @@ class Project(_Strict):
     honour_noai:bool = True # Leave photos alone whose hosts don't want them learned from
     limits:_Limits = _Limits() # What is still a photo
     data:Place = 'data' # Where everything gathered and made goes, beside the project's file
-    duplicates:Limit = {} # Which photos count as one: 'near' (the same picture, cut or edited a little), 'copies' (saved again), 'exact'; or a table by source. If not given, 'near' for the web and 'copies' for your own
+    duplicates:Limit = {} # Which photos count as one: 'near' (the same picture, cut or edited a little), 'copies' (saved again), 'exact'; or a table by origin. If not given, 'near' for the web and 'copies' for your own
     data:str = 'data' # Where everything gathered and made goes, beside the project's file
     train:Train = Train()
     int8:bool|None = None # Whether the export answers in 8 bits, which takes a third of the time; if not given, where hardly any label changes
@@ -147,11 +147,11 @@ class Project(_Strict):
         return {o: self.per_label//len(terms) + (i < self.per_label%len(terms)) for i,o in enumerate(terms)}
 
     def limit(self,
-        *sources:str, # Of one photo or several, as the ledger calls them
+        *origins:str, # Of one photo or several, as the catalog has them
     )->str: # One of `LIMITS`
-        "How alike photos have to be to count as one: the loosest that any of their sources allows"
-        table = self.duplicates if isinstance(self.duplicates, dict) else dict.fromkeys(sources, self.duplicates)
-        return max((table.get(o, 'copies' if o in ('own', 'feedback') else 'near') for o in sources), key=LIMITS.index)
+        "How alike photos have to be to count as one: the loosest that any of their origins allows"
+        table = self.duplicates if isinstance(self.duplicates, dict) else dict.fromkeys(origins, self.duplicates)
+        return max((table.get(o, 'copies' if o in ('own', 'feedback') else 'near') for o in origins), key=LIMITS.index)
 
     @property
     def takes_all(self): "Whether all photos that you give yourself are taken: the file doesn't say how many"; return 'per_label' not in self.model_fields_set

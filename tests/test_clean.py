@@ -20,7 +20,7 @@ def p(tmp_path):
     with Ledger(p.folder) as ledger:
         for i,photo in enumerate([*noise, noise[0].crop((0, 0, 79, 79))]):
             photo.save(f := io.BytesIO(), 'PNG')
-            ledger.add(CAT if i < 15 else DOG, f.getvalue(), source='feedback' if i == 30 else 'web', **examine(f.getvalue())[0])
+            ledger.add(CAT if i < 15 else DOG, f.getvalue(), origin='feedback' if i == 30 else 'web', **examine(f.getvalue())[0])
     check(p)
     with Ledger(p.folder) as ledger: df = ledger.frame().set_index('file')
     df[['label']].assign(predicted=DOG, probability=.93, given=.07, doubt=range(len(df), 0, -1)).to_pickle(tmp_path/'doubts.pkl')

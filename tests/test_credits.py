@@ -17,11 +17,11 @@ BY = 'https://creativecommons.org/licenses/by/4.0/'
 def p(tmp_path):
     "A project with a photo of each kind"
     p = read_project(new_project('pets', ["cats' & 100% #1", 'fish'], tmp_path/'projects'))
-    photos = [dict(label="cats' & 100% #1", source='web', url='http://x.org/1.jpg', page='http://x.org/1?a=1&b=2', title=HOSTILE, creator=HOSTILE, licence=HOSTILE, licence_url=BY),
-              dict(label='fish', source='web', url='http://y.org/2.jpg', page='javascript:window.taken=true', title='=HYPERLINK("http://evil.org")', creator='@SUM(A1)', licence_url='javascript:window.taken=true', licence='CC BY 4.0'),
-              dict(label='fish', source='web', url='http://z.org/3.jpg"onmouseover="window.taken=true', title='Ein schöner 鱼 🐟'),
-              dict(label='fish', source='own', url='file:///home/me/secret/4.jpg'),
-              dict(label='fish', source='demo', url='http://host1.demo/5.jpg', page='http://host0.demo/page/5', title='fish on a table')]
+    photos = [dict(label="cats' & 100% #1", origin='web', url='http://x.org/1.jpg', page='http://x.org/1?a=1&b=2', title=HOSTILE, creator=HOSTILE, licence=HOSTILE, licence_url=BY),
+              dict(label='fish', origin='web', url='http://y.org/2.jpg', page='javascript:window.taken=true', title='=HYPERLINK("http://evil.org")', creator='@SUM(A1)', licence_url='javascript:window.taken=true', licence='CC BY 4.0'),
+              dict(label='fish', origin='web', url='http://z.org/3.jpg"onmouseover="window.taken=true', title='Ein schöner 鱼 🐟'),
+              dict(label='fish', origin='own', url='file:///home/me/secret/4.jpg'),
+              dict(label='fish', origin='demo', url='http://host1.demo/5.jpg', page='http://host0.demo/page/5', title='fish on a table')]
     with Ledger(p.folder) as ledger:
         for i,o in enumerate(photos):
             Image.new('RGB', (200, 150), ((50*i) % 256, 120, 200)).save(f := io.BytesIO(), 'JPEG')

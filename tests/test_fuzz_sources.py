@@ -20,8 +20,8 @@ def sound(candidates):
     "Check that candidates are made of what they should be made of, and each has an address"
     for o in candidates:
         assert o.url and all(isinstance(getattr(o, k), str) and getattr(o, k).encode() is not None for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing')), o
-        assert o.kind in ('web', 'own') and all(type(k) is int and k >= 0 for k in (o.width, o.height)), o
-        if o.kind == 'own': assert o.url.isascii() and file_at(o.url).is_absolute()
+        assert o.origin in ('web', 'own') and all(type(k) is int and k >= 0 for k in (o.width, o.height)), o
+        if o.origin == 'own': assert o.url.isascii() and file_at(o.url).is_absolute()
 
 
 def tried(found):

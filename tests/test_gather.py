@@ -50,7 +50,7 @@ def test_each_label_gets_what_was_asked_for(gathered):
     with Ledger(p.folder) as ledger: df = ledger.frame()
     for o in df.itertuples():
         assert open_photo(o.path).size == (o.width, o.height)
-        assert o.file.startswith(f'{o.label}-{o.sha256[:8]}') and o.source == 'demo' and o.url and o.query in p.labels[o.label]
+        assert o.file.startswith(f'{o.label}-{o.sha256[:8]}') and o.origin == 'demo' and o.url and o.query in p.labels[o.label]
 
 
 def test_again_brings_nothing_twice(gathered):
@@ -89,7 +89,7 @@ def test_own_photos_come_first_and_stay_together_by_object(tmp_path):
     assert list(met.total) == [30, 30] # there is no folder for tennis, so the demo web has all of it
     assert f'There is no folder {p.own_photos/"tennis"}' in gathered_sentence(p, met)
     check(p)
-    with Ledger(p.folder) as ledger: df = ledger.frame().query("source == 'own'")
+    with Ledger(p.folder) as ledger: df = ledger.frame().query("origin == 'own'")
     assert len(df) == 12 and df.groupby('thing').grp.nunique().to_dict() == dict(old=1, new=1)
 
 
@@ -104,7 +104,7 @@ def test_copies_do_not_count(tmp_path):
     check(p)
     with Ledger(p.folder) as ledger:
         assert ledger.count('tennis') == 12
-        small = ledger.frame('aside').query("source == 'own'")
+        small = ledger.frame('aside').query("origin == 'own'")
     assert len(small) == 8 and all(o.endswith('small.jpg') for o in small.url) and set(small.reason.str[:17]) == {'near duplicate of'}
 
 
@@ -158,7 +158,7 @@ def test_the_web_fills_up_what_ones_own_photos_leave(tmp_path, demo_process):
                 .replace('["tennis racket", "tennis racket on court"]', '{"tennis racket" = 20}'))
     met = gather(p)
     assert list(met.total) == [10, 20] and in_step(p)
-    with Ledger(p.folder) as ledger: assert ledger.frame().groupby(['label', 'source']).size().to_dict() == {('squash', 'own'): 10, ('tennis', 'own'): 13, ('tennis', 'demo'): 7}
+    with Ledger(p.folder) as ledger: assert ledger.frame().groupby(['label', 'origin']).size().to_dict() == {('squash', 'own'): 10, ('tennis', 'own'): 13, ('tennis', 'demo'): 7}
     said = gathered_sentence(p, met)
     assert "has no row for 'squash'" in said and 'rows of photos.csv that were left out: 1 of other labels (golf)' in said and '1 No such file or directory' in said
 
@@ -243,7 +243,7 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
     assert list(met.total) == [190, 190] and in_step(p) and not list(p.folder.glob('incoming/*'))
     with Ledger(p.folder) as ledger: df = ledger.frame('all')
     own = [sha256(o.read_bytes()).hexdigest() for o in (tmp_path/'own').rglob('*.png')]
-    assert sorted(df.sha256[df.source == 'own']) == sorted(own) and set(seen) <= set(df.sha256) and df.url.is_unique
+    assert sorted(df.sha256[df.origin == 'own']) == sorted(own) and set(seen) <= set(df.sha256) and df.url.is_unique
 
 
 def test_two_at_once_are_told_apart(tmp_path):

@@ -38,7 +38,7 @@ def p(tmp_path):
         for i in range(36):
             colour = np.eye(3)[::-1][i % 3]*120 + 60 # blue, green, red
             Image.fromarray((colour + rng.normal(0, 20, (64, 80, 3))).clip(0, 255).astype('uint8')).save(f := io.BytesIO(), 'JPEG')
-            ledger.add(LABELS[i % 3], f.getvalue(), '.jpg', source=HOSTILE if i % 4 == 3 else 'own', split='valid' if i % 2 else 'train', width=80, height=64)
+            ledger.add(LABELS[i % 3], f.getvalue(), '.jpg', origin=HOSTILE if i % 4 == 3 else 'own', split='valid' if i % 2 else 'train', width=80, height=64)
         working_copies(p, ledger.frame())
     return p
 
@@ -111,7 +111,16 @@ def test_doubts_come_first(browser, p):
 def test_folders_and_table_give_the_same_figures(p):
     a,b = (report(learner(p, by), p).run for by in ('folder', 'table'))
     assert a.error.wrong == 6 and {o.sha256: o.predicted for o in a.predictions} == {o.sha256: o.predicted for o in b.predictions}
-    assert a.by_label == b.by_label and a.by_source == b.by_source and a.by_source.keys() == {'own', HOSTILE}
+    assert a.by_label == b.by_label and a.by_origin == b.by_origin and a.by_origin.keys() == {'own', HOSTILE}
+
+
+def test_a_run_whose_origins_are_called_sources(p):
+    "As older versions have written it"
+    made = report(learner(p), p)
+    before = runs(p)
+    file = made.file.parent/'run.json'
+    file.write_text(file.read_text('utf-8').replace('"origin"', '"source"').replace('"by_origin"', '"by_source"'), 'utf-8')
+    assert runs(p).equals(before) and len(before) == 1
 
 
 def test_runs_are_compared_by_the_labels_of_now(p, capsys):

@@ -21,7 +21,7 @@ def p(tmp_path):
         for label in [*p.labels]*2:
             Image.effect_noise((200, 150), 90).convert('RGB').save(f := io.BytesIO(), 'PNG')
             facts,working = examine(f.getvalue())
-            ledger.take([facts | dict(label=label, source='web', file=ledger.put(f.getvalue()), working=ledger.put(working))])
+            ledger.take([facts | dict(label=label, origin='web', file=ledger.put(f.getvalue()), working=ledger.put(working))])
     return p
 
 
@@ -68,12 +68,12 @@ def test_dragged_photos_are_learned_from(to, p, capsys):
     out = review(capsys, to, p)
     assert 'Moved to another label: 2 of 8' in out and '2 where they were put' in out and '1 unsure now' in out and '2 gone or changed' in out
     assert "In 'blurred', which is no label of rackets: 1;" in out and 'Came into the ledger of rackets: 2' in out and '02_check 03_train' in out
-    new = ledger(p).query("source == 'feedback'").set_index('sha256')
+    new = ledger(p).query("origin == 'feedback'").set_index('sha256')
     assert dict(new.label) == {a.sha256: other(a.label), b.sha256: other(b.label)}
     assert all(path.parent.name == label and path.exists() for path,label in zip(new.path, new.label))
     assert (to/other(a.label)/Path(a.to).name).exists() # where its owner put it
     check(p)
-    df = ledger(p).query("source == 'feedback' and status == 'ok'")
+    df = ledger(p).query("origin == 'feedback' and status == 'ok'")
     assert len(df) == 2 and set(df.split) <= {'train', 'valid'} and all(o.exists() for o in df.working)
 
     before = ledger(p)
@@ -88,18 +88,18 @@ def test_a_label_may_be_written_otherwise(to, p, capsys):
     (to/other(a.label)).rename(to/other(a.label).upper()) if (to/other(a.label)).exists() else (to/other(a.label).upper()).mkdir()
     (to/a.to).rename(to/other(a.label).upper()/'a.png')
     assert 'Moved to another label: 1 of 8' in review(capsys, to, p)
-    assert dict(ledger(p).query("source == 'feedback'").set_index('sha256').label) == {a.sha256: other(a.label)}
+    assert dict(ledger(p).query("origin == 'feedback'").set_index('sha256').label) == {a.sha256: other(a.label)}
 
 
 def test_a_photo_that_the_model_has_learned_from_changes_its_label(to, p, capsys):
     "It is no second photo; and what is decided about it later on stands"
     a = next(o for o,_ in rows(to/CSV) if o.to)
     (to/other(a.label)).mkdir(exist_ok=True)
-    with Ledger(p.folder) as l: file = l.add(a.label, (to/a.to).read_bytes(), '.png', source='own')
+    with Ledger(p.folder) as l: file = l.add(a.label, (to/a.to).read_bytes(), '.png', origin='own')
     (to/a.to).rename(to/other(a.label)/'a.png')
     assert '0; 1 with another label in it now.' in review(capsys, to, p)
     row, = ledger(p).query(f"sha256 == '{a.sha256}'").itertuples()
-    assert (row.label, row.source) == (other(a.label), 'own')
+    assert (row.label, row.origin) == (other(a.label), 'own')
     assert row.file in (p.folder/'CREDITS.csv').read_text('utf-8-sig')
     with Ledger(p.folder) as l: assert l.undo() == 'Undone: relabel, 1 photo.'
     assert '1 known as that already' in review(capsys, to, p)
@@ -128,7 +128,7 @@ def test_where_nothing_is_left(to, p, capsys):
     for o,_ in rows(to/CSV):
         if o.to: (to/o.to).unlink()
     assert main(['review', str(to), '--project', str(p.file)]) == 1
-    assert 'None of the 8 photos' in capsys.readouterr().err and ledger(p).source.unique().tolist() == ['web']
+    assert 'None of the 8 photos' in capsys.readouterr().err and ledger(p).origin.unique().tolist() == ['web']
 
 
 def test_mistakes_are_told_in_a_sentence(p, tmp_path, capsys):

@@ -375,8 +375,8 @@ def test_a_table_of_jmd_imagescraper(web, tmp_path):
 
 def test_credits_can_be_gathered_again(tmp_path):
     known = dict(title='A racket, "new"', creator='Ada', licence='CC0', licence_url='https://cc/0', page='https://x/1', url='https://x/1.jpg')
-    row = known | dict(file='tennis-1.jpg', label='tennis', source='web')
-    pd.DataFrame([row, row | dict(url='', source='own')])[COLUMNS].to_csv(tmp_path/'CREDITS.csv', index=False, encoding='utf-8-sig')
+    row = known | dict(file='tennis-1.jpg', label='tennis', origin='web')
+    pd.DataFrame([row, row | dict(url='', origin='own')])[COLUMNS].to_csv(tmp_path/'CREDITS.csv', index=False, encoding='utf-8-sig')
     assert list(SOURCES['csv'](None, named(tmp_path/'CREDITS.csv'), 'tennis')) == [Candidate(**known)]
 
 
@@ -412,9 +412,9 @@ def test_a_table_of_ones_own_files(tmp_path):
     p = table(tmp_path, 'URL,Label\n' + ''.join(f'{o},tennis\n' for o in rows))
     found,said = taken(SOURCES['csv'](None, p, 'tennis'))
     assert [file_at(o.url).resolve() for o in found] == [one]*6 + [two]*3 + [three]*2 + [four] and not said
-    assert {o.kind for o in found} == {'own'} and all(o.url.isascii() for o in found)
+    assert {o.origin for o in found} == {'own'} and all(o.url.isascii() for o in found)
     p = table(tmp_path, 'URL,Label\nC:\\photos\\a.jpg,tennis\nnone.jpg,tennis\nHTTPS://x/1.jpg,tennis\ndata:image/png;base64,tennis\nfile://[x,tennis\na\0b,tennis\n')
-    assert [o.kind for o in SOURCES['csv'](None, p, 'tennis')][:3] == ['own', 'own', 'web']
+    assert [o.origin for o in SOURCES['csv'](None, p, 'tennis')][:3] == ['own', 'own', 'web']
 
 
 @pytest.mark.parametrize('text, encoding, told', [
@@ -445,7 +445,7 @@ def test_a_folder_with_loops_and_pipes(tmp_path):
     (label/'mine'/'back').symlink_to(label)
     (label/'gone.jpg').symlink_to(tmp_path/'nowhere')
     os.mkfifo(label/'pipe.jpg')
-    got = [(o.url.rpartition('/')[2], o.thing, o.kind) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
+    got = [(o.url.rpartition('/')[2], o.thing, o.origin) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
     assert got == [('a.jpg', '', 'own'), ('b.JPG', 'mine', 'own'), ('photo.jpg%3Fv%3D1', 'mine', 'own')]
     assert taken(SOURCES['folder'](None, own(tmp_path), 'tennis'))[1] == [f'left alone in {label}: 2 linked folder(s) (loop, back), 1 link(s) to nothing (gone.jpg)']
 
@@ -506,7 +506,7 @@ def test_a_demo_web_that_runs_already(demo_web, monkeypatch):
     monkeypatch.setenv('TELLAPART_DEMO_WEB', demo_web.url)
     got = found('demo')
     hosts = demo.demo_hosts(demo.demo_web(project()))
-    assert len(got) == len(demo_web.truth) and all(o.kind == 'demo' for o in got)
+    assert len(got) == len(demo_web.truth) and all(o.origin == 'demo' for o in got)
     for o,truth in zip(got, demo_web.truth.values()):
         host,_,path = o.url.removeprefix('http://').partition('/')
         assert f'http://127.0.0.1:{hosts[host, 80][1]}/{path}' == demo_web.address(truth) and (o.width, o.height) == truth.size

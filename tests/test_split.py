@@ -91,15 +91,15 @@ def test_a_seed_and_a_share_can_be_changed_and_changed_back(tmp_path, drawn):
     assert checked(project(tmp_path)).equals(before)
 
 
-def take(p, source, photos):
-    "Take photos by label into the ledger, as gathering from `source` does"
-    with Ledger(p.folder) as ledger: ledger.take([row(p, ledger, source, *o) for o in photos])
+def take(p, origin, photos):
+    "Take photos by label into the ledger, as gathering from `origin` does"
+    with Ledger(p.folder) as ledger: ledger.take([row(p, ledger, origin, *o) for o in photos])
 
 
-def row(p, ledger, source, label, photo):
+def row(p, ledger, origin, label, photo):
     photo.save(f := io.BytesIO(), 'PNG')
     known,copy = examine(f.getvalue(), p.working_side)
-    return known | dict(label=label, source=source, url=f'http://host/{known["sha256"]}', file=ledger.put(f.getvalue()), working=ledger.put(copy))
+    return known | dict(label=label, origin=origin, url=f'http://host/{known["sha256"]}', file=ledger.put(f.getvalue()), working=ledger.put(copy))
 
 
 def patterns(seed, n=120):
@@ -108,15 +108,15 @@ def patterns(seed, n=120):
     return [(LABELS[i % 2], Image.fromarray(rng.integers(0, 255, (7, 9, 3), 'uint8')).resize((72, 64), Image.Resampling.BICUBIC)) for i in range(n)]
 
 
-def test_each_source_has_its_share(tmp_path):
+def test_each_origin_has_its_share(tmp_path):
     p = project(tmp_path, 'valid = {web = 0.1, own = 0.6}')
-    for i,source in enumerate(['web', 'own', 'demo']): take(p, source, patterns(i))
+    for i,origin in enumerate(['web', 'own', 'demo']): take(p, origin, patterns(i))
     check(p)
-    share = photos_of(p).groupby('source').valid.mean()
+    share = photos_of(p).groupby('origin').valid.mean()
     assert abs(share.web - .1) < .06 and abs(share.own - .6) < .1 and abs(share.demo - .25) < .1
 
 
-def test_a_group_of_two_sources_goes_by_the_photo_that_came_first_even_when_that_is_set_aside(tmp_path, drawn):
+def test_a_group_of_two_origins_goes_by_the_photo_that_came_first_even_when_that_is_set_aside(tmp_path, drawn):
     p = project(tmp_path, 'valid = {web = 0.999, own = 0.001}')
     take(p, 'web', each(drawn, slice(4)))
     take(p, 'own', [(label, o.resize((192, 144))) for label,o in each(drawn, slice(4))])
@@ -124,7 +124,7 @@ def test_a_group_of_two_sources_goes_by_the_photo_that_came_first_even_when_that
     for _ in range(2): # the larger ones of each pair stay
         check(p)
         with Ledger(p.folder) as ledger: df = ledger.frame()
-        assert (df.source == 'own').all() and len(df) == 16
+        assert (df.origin == 'own').all() and len(df) == 16
         assert (df.split == ['valid' if o == 192 else 'train' for o in df.width]).all()
 
 
@@ -137,9 +137,9 @@ def test_folders_say_on_which_side(tmp_path, drawn):
     checked(p)
     with Ledger(p.folder) as ledger:
         df = ledger.frame()
-        mine = df[df.source == 'own']
+        mine = df[df.origin == 'own']
         assert mine.groupby('label').size().tolist() == [9, 8] and all(f'/own/{o.split}/' in o.url for o in mine.itertuples())
-        assert sorted(df[df.source == 'web'].split) == ['train', 'valid'] # beside those that they look like
+        assert sorted(df[df.origin == 'web'].split) == ['train', 'valid'] # beside those that they look like
         other = df.file[df.url.str.contains('my%20racket')].item() # which looks like no other one
         ledger.decide(labels={other: LABELS[1]})
     checked(p)
@@ -324,7 +324,7 @@ def test_a_short_series_stays_together_and_a_photo_of_the_web_never_replaces_one
     take(p, 'web', [(LABELS[0], photo) for photo,_ in list(views(1))]) # larger
     check(p)
     with Ledger(p.folder) as ledger: df,aside = ledger.frame(),ledger.frame('aside')
-    assert list(aside.source) == ['web'] and (df.source == 'own').all() and len(df) == 23
+    assert list(aside.origin) == ['web'] and (df.origin == 'own').all() and len(df) == 23
     assert df.series.notna().sum() >= 3 and df.groupby('series').split.nunique().max() == 1
 
 

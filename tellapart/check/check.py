@@ -63,12 +63,12 @@ def same_pictures(
     p:Project, # The project at hand
 )->np.ndarray: # Those of the pairs that count as one photo
     "Leave out the pairs that only look alike"
-    source,sha,file,taken = (df[o].astype(object).where(df[o].notna(), None).tolist() for o in ('source', 'sha256', 'working', 'taken'))
+    origin,sha,file,taken = (df[o].astype(object).where(df[o].notna(), None).tolist() for o in ('origin', 'sha256', 'working', 'taken'))
     def same(i, j, bits):
-        limit = p.limit(source[i], source[j])
+        limit = p.limit(origin[i], origin[j])
         return limit == 'near' or sha[i] == sha[j] or same_picture(limit, bits, file[i], file[j], (taken[i], taken[j]))
     pairs = pairs[np.array([same(*o) for o in pairs.tolist()], bool)]
-    loose = np.array([p.limit(o) == 'near' for o in source], bool)[pairs[:, :2]]
+    loose = np.array([p.limit(o) == 'near' for o in origin], bool)[pairs[:, :2]]
     mixed = np.flatnonzero(loose[:, 0] != loose[:, 1])
     label = df.label.to_numpy()[pairs[mixed, :2]]
     mixed = mixed[np.lexsort((pairs[mixed, 2], label[:, 0] != label[:, 1]))]
@@ -83,7 +83,7 @@ def duplicates(
 )->tuple[dict, pd.DataFrame]: # Reasons to set photos aside by name; conflicts, a row a pair
     "Find the photos that are there more than once"
     label,file,sha = (df[o].to_numpy() for o in ('label', 'file', 'sha256'))
-    limit = df.source.map(lambda o: LIMITS.index(p.limit(o))).to_numpy()
+    limit = df.origin.map(lambda o: LIMITS.index(p.limit(o))).to_numpy()
     rank = np.lexsort((file, -(df.width*df.height).to_numpy(), limit)).argsort() # of two, the photo with the lower one is kept
     same = label[pairs[:, 0]] == label[pairs[:, 1]]
     twice = pairs[same, :2]

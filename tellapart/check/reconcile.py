@@ -77,7 +77,7 @@ def _own_label(p, within):
 def _own(p, df):
     "The same for photos whose original isn't where it was, or is there again; and the new address of those that were moved"
     found,moved,missing,known,own = {},{},[],set(),p.own_photos.absolute()
-    for o in df[(df.source == 'own') & df.url.notna()].itertuples() if 'folder' in p.source else ():
+    for o in df[(df.origin == 'own') & df.url.notna()].itertuples() if 'folder' in p.source else ():
         if not (within := below(o.url, own)): continue
         if not (there := file_at(o.url).exists()) and (there := (file := own.joinpath(*within)).is_file() and digest(file) == o.sha256): # the whole project was moved
             moved[o.file] = dict(url=file.as_uri())
@@ -119,7 +119,7 @@ def _take_new(p, ledger, strays):
             if (label, sha) in known: yield 'with the content of another left alone'; continue
             try: facts,working = examine(photo_bytes(p.folder/place, p.limits), p.working_side, p.limits, place)
             except (NotAPhoto, OSError): yield 'that can\'t be opened left alone'; continue
-            ledger.take([facts | dict(label=label, source='own', file=place, working=ledger.put(working))])
+            ledger.take([facts | dict(label=label, origin='own', file=place, working=ledger.put(working))])
             known.add((label, sha))
             yield 'new'
 
@@ -151,6 +151,6 @@ def keep_to_labels(
     if others: print(f"{p.folder} also has photos of labels that {p.file.name} no longer names ({listed(f'{n} {label}' for label,n in others.items())}): "
                      'they stay there, unused. A new name = "…" in that file gives other things a folder of their own.')
     if 'demo' in p.source: return
-    drawn = ledger.db.execute("select count(*) from photos where status='ok' and source='demo' and label in (select label from labels)").fetchone()[0]
+    drawn = ledger.db.execute("select count(*) from photos where status='ok' and origin='demo' and label in (select label from labels)").fetchone()[0]
     if not drawn: return p.truth.unlink(missing_ok=True) # else whatever asks for the truth would take these photos for drawn ones
     print(f'{drawn} photos in {p.folder} were drawn by the demo web, and are used with the others. A new name = "…" in {p.file.name} starts without them.')

@@ -40,15 +40,15 @@ def _between(places, n, rng, low=True, high=True):
     return np.sort(new)
 
 # %% ../../notebooks/library/check/04_splits.ipynb #c0de0203
-def _share(source, train):
-    "The share to measure with, for photos of each source"
-    if not isinstance(train.valid, dict): return pd.Series(train.valid, source.index)
-    return source.map(train.valid).fillna(Train().valid)
+def _share(origin, train):
+    "The share to measure with, for photos of each origin"
+    if not isinstance(train.valid, dict): return pd.Series(train.valid, origin.index)
+    return origin.map(train.valid).fillna(Train().valid)
 
 def _too_long(df, train):
     "The names of the series that have more photos than the share of one of their labels"
     used = df[df.status == 'ok']
-    used = used.assign(share=_share(used.source, train), label_size=used.groupby('label').label.transform('size'))
+    used = used.assign(share=_share(used.origin, train), label_size=used.groupby('label').label.transform('size'))
     n = used.groupby(['series', 'label']).agg(n=('id', 'size'), share=('share', 'first'), of=('label_size', 'first'))
     return set(n.index[n.n > np.ceil(n.share*n.of)].get_level_values('series'))
 
@@ -60,7 +60,7 @@ def _when(df):
     return pd.Series(range(len(order)), order)
 
 def _deal(some, rng, **ends):
-    "Deal places to those of one label and source that have none: `n` photos each, `place`, `die`, and for parts of a series that is cut its name and `when`"
+    "Deal places to those of one label and origin that have none: `n` photos each, `place`, `die`, and for parts of a series that is cut its name and `when`"
     places,new = list(some.place.dropna()),some[some.place.isna()]
     for cut in (None, *sorted(new.cut.dropna().unique())):
         if cut is None: o = new[new.cut.isna()].assign(most=lambda o: 2*o.n > some.n.sum()).sort_values(['most', 'die'])
@@ -82,24 +82,24 @@ def places(
     df:pd.DataFrame, # Photos, as `Ledger.frame('all')` gives them: those set aside still count for what came first
     train:Train, # How the project trains: its `split`, `valid` and `seed`
 )->pd.Series: # 0 to 1 for each, those below the share being measured with; nothing where no photo of a group is in use
-    "The place of each photo: the one it has, or one that evens out those of its label and source"
+    "The place of each photo: the one it has, or one that evens out those of its label and origin"
     df,order = df.sort_values('id'),df.index
     one = df.sha256 if train.split == 'photo' else df.grp.fillna(df.sha256)
     memory = df.places.map(json.loads, na_action='ignore')
     place = memory.map(lambda o: o.get(_key(train)), na_action='ignore').astype(float)
-    die,share = _die(one, Train().seed),_share(_first(df.source, one), train)
+    die,share = _die(one, Train().seed),_share(_first(df.origin, one), train)
     before = memory.isna() & df.split.notna() # They were given a side before there were places
     place = _first(place.mask(before, (share*die).where(df.split == 'valid', share + (1 - share)*die)), one)
     cut = df.series.where(df.series.isin(_too_long(df, train)) & (train.split != 'photo'))
     together = one if train.split == 'photo' else df.series.mask(cut.notna()).fillna(one)
     when = pd.concat([_when(o) for _,o in df.groupby(cut)]) if cut.notna().any() else pd.Series(np.nan, df.index)
-    dealt = pd.DataFrame(dict(label=df.label, source=df.source.fillna(''), share=share, n=df.status == 'ok', place=place, die=_die(together, train.seed), cut=cut, when=when)).groupby(together)
-    dealt = dealt.agg(dict(label='first', source='first', share='first', n='sum', place='first', die='first', cut='first', when='max'))
+    dealt = pd.DataFrame(dict(label=df.label, origin=df.origin.fillna(''), share=share, n=df.status == 'ok', place=place, die=_die(together, train.seed), cut=cut, when=when)).groupby(together)
+    dealt = dealt.agg(dict(label='first', origin='first', share='first', n='sum', place='first', die='first', cut='first', when='max'))
     new = {}
     for label,o in dealt[dealt.n > 0].groupby('label'):
-        last,*_,first = 2*sorted({k: s for k,s in o.groupby('source')}.items(), key=lambda s: (s[1].share.iloc[0], len(s[1]), s[0]))
-        for source,some in o.groupby('source'):
-            new |= dict(_deal(some, random.Random(f'{train.seed} {label} {source}'), low=source == first[0], high=source == last[0]))
+        last,*_,first = 2*sorted({k: s for k,s in o.groupby('origin')}.items(), key=lambda s: (s[1].share.iloc[0], len(s[1]), s[0]))
+        for origin,some in o.groupby('origin'):
+            new |= dict(_deal(some, random.Random(f'{train.seed} {label} {origin}'), low=origin == first[0], high=origin == last[0]))
     return place.fillna(_first(place, together)).fillna(together.map(new)).reindex(order)
 
 def remembered(
@@ -116,7 +116,7 @@ def _chosen(df, own):
     def chosen(url):
         side,label,*_ = *map(alike, below(url, own)[:-1]), '', ''
         return side if side in ('train', 'valid') and label in labels else None
-    return df.url.where(df.source == 'own').map(chosen, na_action='ignore')
+    return df.url.where(df.origin == 'own').map(chosen, na_action='ignore')
 
 def sides(
     df:pd.DataFrame, # As for `places`
@@ -126,7 +126,7 @@ def sides(
     "The side of the split that each photo belongs to"
     df,order = df.sort_values('id'),df.index
     name = df.sha256 if train.split == 'photo' else df.grp.fillna(df.sha256)
-    side = (places(df, train) < _share(_first(df.source, name), train)).map({True: 'valid', False: 'train'})
+    side = (places(df, train) < _share(_first(df.origin, name), train)).map({True: 'valid', False: 'train'})
     if train.split == 'folder':
         chosen = _chosen(df, own)
         side = chosen.fillna(_first(chosen, name)).fillna(side)
@@ -157,14 +157,14 @@ def _stop_if_too_few(df, p):
 # %% ../../notebooks/library/check/04_splits.ipynb #00000010
 def photos_of(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a photo: working (its path), label, source, grp (what stays together), valid (a bool), file. Raises `TellapartError` if they can't be trained on
+)->pd.DataFrame: # A row a photo: working (its path), label, origin, grp (what stays together), valid (a bool), file. Raises `TellapartError` if they can't be trained on
     "The photos to train on, each with its side"
     with Ledger(p.folder) as ledger: df = ledger.frame()
     df = df[df.label.isin(list(p.labels))].reset_index(drop=True)
     _stop_if_unchecked(df)
     _stop_if_too_few(df, p)
     whole = df.series.notna() & (df.split.groupby(df.series).transform('nunique') == 1) # a series that isn't cut
-    return df.assign(working=df.working.map(str), valid=df.split == 'valid', grp=df.grp.mask(whole, df.series))[['working', 'label', 'source', 'grp', 'valid', 'file']]
+    return df.assign(working=df.working.map(str), valid=df.split == 'valid', grp=df.grp.mask(whole, df.series))[['working', 'label', 'origin', 'grp', 'valid', 'file']]
 
 # %% ../../notebooks/library/check/04_splits.ipynb #00000015
 class LedgerSplitter:

@@ -107,7 +107,7 @@ def _views(self:PhotoCleaner):
     df = self.photos
     views = {ALL: df} | {f'labelled {o}': df[df.label == o] for o in self.p.labels}
     views |= {f'for {name}': df[df.split == side] for side,name in _SIDES.items()}
-    views |= {'looking alike': _beside(df), 'feedback': df[df.source == 'feedback']}
+    views |= {'looking alike': _beside(df), 'feedback': df[df.origin == 'feedback']}
     return {name: o for name,o in views.items() if len(o)} | dict(marked=df[df.file.isin(self.widget.marks)])
 
 @patch

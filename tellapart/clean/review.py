@@ -79,7 +79,7 @@ def _take(ledger, p, path, row, label):
         data = photo_bytes(system_path(path), p.limits)
         facts,working = examine(data, p.working_side, p.limits, path)
     except (NotAPhoto, OSError): return False
-    ledger.take([facts | dict(label=label, source='feedback', url=Path(row.path).as_uri(), file=ledger.put(data), working=ledger.put(working))])
+    ledger.take([facts | dict(label=label, origin='feedback', url=Path(row.path).as_uri(), file=ledger.put(data), working=ledger.put(working))])
     return True
 
 # %% ../../notebooks/library/clean/02_review.ipynb #0000000b

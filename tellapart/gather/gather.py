@@ -105,7 +105,7 @@ class _Label:
         self.p,self.label,self.ledger,self.fetch,self.batch,self.pool = p,label,ledger,fetch,batch,pool
         known = ledger.known(label)
         self.shas,used = {o[0] for o in known},[o for o in known if o[2] == 'ok']
-        self.order,hashes = [(sha, source, taken) for sha,_,_,_,source,taken in used],[o[1] for o in used]
+        self.order,hashes = [(sha, origin, taken) for sha,_,_,_,origin,taken in used],[o[1] for o in used]
         pairs = near_pairs(hashes)
         same = [self.alike(bits, self.order[i], self.order[j], ledger.look) for i,j,bits in pairs]
         self.looks,self.counting = _Looks(hashes, pairs[np.array(same, bool)]),asyncio.Lock()
@@ -165,7 +165,7 @@ class _Label:
             if self.have >= self.want and not stream.every: return
             self.shas.add(photo['sha256'])
             self.batch.photos.append(photo | dict(query=stream.term))
-            me = photo['sha256'],photo['source'],photo['taken']
+            me = photo['sha256'],photo['origin'],photo['taken']
             new = self.looks.add(photo['phash'], await self.same(photo['phash'], me))
             self.order.append(me)
         self.met['usable' if new else 'near duplicate'] += 1
@@ -174,7 +174,7 @@ class _Label:
         self.bar.update(new)
 
     def alike(self, bits, one, other, look):
-        "Whether two photos count as one, each given by its hash, source and time; `look` says where to see them"
+        "Whether two photos count as one, each given by its hash, origin and time; `look` says where to see them"
         return same_picture(self.p.limit(one[1], other[1]), bits, *(look(self.label, o[0]) for o in (one, other)), (one[2], other[2]))
 
     async def same(self, phash, me):
@@ -187,14 +187,14 @@ class _Label:
 
     async def content(self, candidate):
         "The bytes of a candidate, from the network or from a file of one's own"
-        if candidate.kind != 'own': return await self.fetch(candidate.url)
+        if candidate.origin != 'own': return await self.fetch(candidate.url)
         try: return await asyncio.to_thread(photo_bytes, file := file_at(candidate.url), self.p.limits, file.name)
         except (OSError, ValueError) as e: raise Unfetched(os_reason(e) if isinstance(e, OSError) else 'no such file', passing=True) from None # a NUL in a name is a ValueError
 
     def bring(self, data, o):
         "Lay down a photo and its working copy; its row"
         facts,copy = examine(data, self.p.working_side, self.p.limits, o.url)
-        return facts | dict(label=self.label, source=o.kind, url=o.url, page=o.page, title=o.title, creator=o.creator, licence=o.licence,
+        return facts | dict(label=self.label, origin=o.origin, url=o.url, page=o.page, title=o.title, creator=o.creator, licence=o.licence,
                             licence_url=o.licence_url, thing=o.thing or None, file=self.ledger.put(data), working=self.ledger.put(copy))
 
     def refuse(self, stream, candidate, reason, step, passing=False):

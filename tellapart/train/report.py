@@ -16,7 +16,7 @@ import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from fastai.learner import Learner
 from jinja2 import Environment
 from markupsafe import Markup
-from pydantic import BaseModel, ValidationError
+from pydantic import AliasChoices, BaseModel, Field, ValidationError
 from scipy.stats import binomtest
 import tellapart
 from ..errors import TellapartError, writing
@@ -68,7 +68,7 @@ class Prediction(BaseModel):
     sha256:str
     label:str # What it was said to be
     predicted:str
-    source:str
+    origin:str = Field(validation_alias=AliasChoices('origin', 'source')) # as older runs call it
     probabilities:list[float] # In the order of the run's labels
 
 class Run(BaseModel):
@@ -85,7 +85,7 @@ class Run(BaseModel):
     labels:list[str]
     error:Rate
     by_label:dict[str, Rate]
-    by_source:dict[str, Rate]
+    by_origin:dict[str, Rate] = Field(validation_alias=AliasChoices('by_origin', 'by_source'))
     calibration:list[Bin]
     calibration_error:float
     curves:dict[str, list[float|None]] # An element an epoch; `None` where it was no number
@@ -111,7 +111,7 @@ def _answers(learn, p):
     probs,truth = (o.numpy() for o in learn.get_preds())
     if not np.isfinite(probs).all(): raise TellapartError("The model's answers aren't numbers: its training went astray; train again with a lower train.lr.")
     return df.assign(label=labels[truth], predicted=labels[probs.argmax(1)], wrong=probs.argmax(1) != truth, probability=probs.max(1),
-                     given=probs[range(len(truth)), truth], probabilities=probs.round(5).tolist(), source=df.source.fillna('unknown'))
+                     given=probs[range(len(truth)), truth], probabilities=probs.round(5).tolist(), origin=df.origin.fillna('unknown'))
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000010
 def _trained(learn):
@@ -129,7 +129,7 @@ def _run(learn, p, df, trained):
                device=torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type.upper(), settings=p.train.model_dump(),
                versions=dict(tellapart=tellapart.__version__, python=platform.python_version()) | {o: version(o) for o in ('fastai', 'torch')},
                photos=dict(train=len(learn.dls.train_ds), valid=len(df)), labels=[str(o) for o in learn.dls.vocab], error=rate(df.wrong),
-               by_label={k: rate(o) for k,o in df.wrong.groupby(df.label)}, by_source={k: rate(o) for k,o in df.wrong.groupby(df.source)},
+               by_label={k: rate(o) for k,o in df.wrong.groupby(df.label)}, by_origin={k: rate(o) for k,o in df.wrong.groupby(df.origin)},
                calibration=bins, calibration_error=calibration_error(bins), predictions=df[list(Prediction.model_fields)].to_dict('records'))
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000012
@@ -245,9 +245,9 @@ _REPORT = _ENV.from_string('''
 {% endfor %}</table></div>
 <div class="pair">
 <div><h2>By label</h2>{{ rates('label', run.by_label) }}</div>
-<div><h2>By source</h2>{{ rates('source', run.by_source) }}</div>
+<div><h2>By origin</h2>{{ rates('origin', run.by_origin) }}</div>
 </div>
-<p>What counts most is the source whose photos are like those that the model will be used on.</p>
+<p>What counts most is the origin whose photos are like those that the model will be used on.</p>
 {% for title, text, photos in lists %}
 <h2>{{ title }}</h2>
 <p>{{ text }}</p>

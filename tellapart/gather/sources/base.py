@@ -30,7 +30,7 @@ class Candidate:
     width:int=0 # Pixels, as the source announces them; 0 where it doesn't
     height:int=0
     thing:str='' # What one object is called of which there are several photos; they stay on one side of the split
-    kind:str='web' # How the ledger calls its origin: web, own or demo
+    origin:str='web' # Where it comes from: web, own or demo
 
     def __post_init__(self): # what a search engine answers may be of any type, and may have halves of characters in it
         for o in fields(self):

@@ -51,7 +51,7 @@ def _closed(lines):
     return True
 
 def _place(text, folder, names):
-    "The address that a row means, and how the catalog calls its origin; paths count from `folder`"
+    "The address that a row means, and its origin; paths count from `folder`"
     if re.match(r'[a-z][a-z0-9+.-]+://|data:', text, re.I) and not re.match('file:', text, re.I): return text, 'web'
     try: file = folder/(file_at(text) if re.match('file:', text, re.I) else text)
     except ValueError: return text, 'web' # an address that nothing can be made of is told by who fetches it
@@ -73,8 +73,8 @@ def csv(
         if 'url' not in row: empty += 1
         elif alike(called) not in known: strange[called] += 1
         elif alike(called) == alike(label):
-            url,kind = _place(row['url'], file.parent, names)
-            yield Candidate(url, kind=kind, **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'thing') if k in row}, **announced_size(row))
+            url,origin = _place(row['url'], file.parent, names)
+            yield Candidate(url, origin=origin, **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'thing') if k in row}, **announced_size(row))
     out = [f"{n:,} of other labels ({listed(shown(o) or 'none' for o in strange)})" for n in [strange.total()] if n] + [f"{empty:,} without an address"]*bool(empty)
     out += [f"{n:,} from line {at:,} on, where a quote isn't closed" for at,n in lost.items()]
     said = [f"rows of {file.name} that were left out: {listed(out, 4)}"] if out else []

@@ -48,6 +48,6 @@ def demo(
         link = httpx.URL('/i.js', params=dict(o='json', q=term, l='wt-wt', vqd=token, p='1'))
         while link:
             page = search.get(link, headers=dict(Referer=web.url)).raise_for_status().json()
-            yield [Candidate(named(o['image']), named(o['url']), o['title'], **announced_size(o), kind='demo') for o in page['results']]
+            yield [Candidate(named(o['image']), named(o['url']), o['title'], **announced_size(o), origin='demo') for o in page['results']]
             link = page.get('next')
     with httpx.Client(base_url=web.url, timeout=p.timeout, trust_env=False) as search: yield from distinct(term, p, pages(search))

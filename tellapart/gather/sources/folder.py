@@ -54,7 +54,7 @@ def folder(
         passed = defaultdict(list)
         for file in _files(place, passed):
             within = file.relative_to(place).parts[:-1]
-            yield Candidate(file.absolute().as_uri(), thing=as_text(within[0]) if within else '', kind='own')
+            yield Candidate(file.absolute().as_uri(), thing=as_text(within[0]) if within else '', origin='own')
         left = [f"{len(files):,} {kind} ({listed((shown(o.name) for o in files), 3)})" for kind,files in passed.items() if files]
         if left: said.append(f"left alone in {place}: {listed(left)}")
     return said

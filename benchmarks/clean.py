@@ -1,7 +1,6 @@
 "Wrong labels: how many are found after so many photos looked at, in tellapart's order, in fastai's and by chance; and what putting them right brings"
 import json, sys, time
 from contextlib import redirect_stdout
-from hashlib import sha256
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import numpy as np

@@ -2,7 +2,7 @@
 import os
 from pathlib import Path
 from . import __version__
-from .errors import TellapartError, writing
+from .errors import writing
 
 # What the course consists of, below a checkout's root; build_course.py puts it into the wheel.
 FILES = ('notebooks/*.ipynb', 'notebooks/library/**/*.ipynb', 'projects/*.toml', 'tellapart.toml', 'benchmarks/README.md',

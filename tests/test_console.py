@@ -1,7 +1,7 @@
 "What is printed arrives, whatever the console is like, and whether or not anybody goes on reading"
 import io, json, os, shutil, subprocess, sys
 import pytest
-from test_use import change_meta, rewrite
+from exports import change_meta, rewrite
 from tellapart.cli import main
 from tellapart.use.sort.journal import CSV
 
@@ -96,7 +96,7 @@ def test_a_full_disk_is_told(odd, unbuffered):
 def test_a_run_that_nobody_reads_ends(tmp_path):
     "Its kernel, too"
     pytest.importorskip('fastai')
-    from test_run import notebook
+    from notebooks import notebook
     (tmp_path/'tellapart.toml').write_text('name = "pets"\nsource = "demo"\n[labels]\ncat = "cat"\ndog = "dog"\n')
     notebook(tmp_path/'a.ipynb', 'import os, time\nprint("Python:", os.getpid())', 'for i in range(10**6): print("Line", i, flush=True); time.sleep(.01)')
     with subprocess.Popen([sys.executable, '-m', 'tellapart', 'run', 'a.ipynb'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:

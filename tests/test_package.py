@@ -1,5 +1,5 @@
 "The package without a checkout: built, installed into a fresh environment, and used in an empty folder"
-import json, os, re, shutil, subprocess, sys, sysconfig, tarfile
+import json, re, shutil, subprocess, sysconfig, tarfile
 from pathlib import Path
 from urllib.request import urlopen
 import pytest

@@ -3,7 +3,7 @@ from shutil import copy
 import numpy as np
 import pytest
 from PIL import Image
-from test_use import change_meta, rewrite
+from exports import change_meta, rewrite
 from tellapart.use.classifier import Classifier, ExportError
 
 pytest.importorskip('fastai')

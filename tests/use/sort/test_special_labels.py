@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_use import change_meta, rewrite
+from exports import change_meta, rewrite
 from tellapart.cli import main
 from tellapart.use.sort.journal import CSV, rows
 from tellapart.use.classifier import Classifier

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 from PIL import Image
+from exports import change_meta, rewrite
 from tellapart.cli import main
 from tellapart.machine import cpu_count
 from tellapart.images import NOTES, open_photo
@@ -12,16 +13,7 @@ from tellapart.use.classifier import FORMAT, Classifier, ExportError, read_meta
 HEAVY = {'torch', 'fastai', 'fastcore', 'pandas', 'matplotlib', 'onnx'}
 
 
-def rewrite(export_pkl, path, change):
-    "Write `export_pkl` to `path` with every record as `change(name, content)` has it; `None` leaves one out"
-    with zipfile.ZipFile(export_pkl) as old, zipfile.ZipFile(path, 'w') as new:
-        for o in old.infolist():
-            content = change(o.filename, old.read(o))
-            if content is not None: new.writestr(o.filename, content)
-    return path
 
-
-def change_meta(**kw): return lambda name, content: json.dumps(json.loads(content) | kw).encode() if name.endswith('meta.json') else content
 
 
 @pytest.mark.parametrize('module', ['photo', 'errors', 'machine', 'cli', 'use.model', 'use.classify', 'use.app', 'use.serve', 'use.places', 'use.journal', 'use.sheets', 'use.sort', 'use.cluster'])

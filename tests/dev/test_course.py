@@ -11,7 +11,7 @@ from tellapart.train.report import runs
 from tellapart.use.classifier import Classifier
 from webapp import ask, served
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')

@@ -7,7 +7,7 @@ import pytest
 from tellapart.use.classifier import Classifier
 from webapp import ask, served
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')
@@ -56,7 +56,7 @@ def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
 
 def test_not_sure_is_said_plainly(browser, export_pkl, photos, tmp_path, free_port):
     "Under the export's threshold the app doesn't pretend"
-    from test_use import change_meta, rewrite
+    from exports import change_meta, rewrite
     doubtful = rewrite(export_pkl, tmp_path/'doubtful.pkl', change_meta(thresholds=dict(graph=dict(threshold=1.01, none=None, known=None))))
     with served(command(doubtful, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
         page = browser.new_page()

@@ -1,11 +1,11 @@
 "The library's notebooks are tests, and the package is what they export"
-import os, shutil, subprocess, sys
+import shutil, subprocess, sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import pytest
 from tellapart.machine import cpu_count
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = sorted(o for o in (ROOT/'notebooks/library').rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts)
 
 

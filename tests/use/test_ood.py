@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_use import rewrite
+from exports import rewrite
 from conftest import draw_photos
 from tellapart.cli import main
 from tellapart.images import open_photo, shrink

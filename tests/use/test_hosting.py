@@ -5,7 +5,7 @@ import pytest
 from fresh import environment, install, programs, tracked
 from webapp import ask, served
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,5 @@
 "Fetching from hosts that do all that goes wrong, over real sockets"
-import asyncio, gzip, socket, threading, time, tracemalloc
+import asyncio, gzip, socket, time, tracemalloc
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta, timezone
 from email.utils import format_datetime

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip('psutil')
-BENCHMARKS = Path(__file__).resolve().parents[1]/'benchmarks'
+BENCHMARKS = Path(__file__).resolve().parents[2]/'benchmarks'
 
 
 def test_a_measurement_says_numbers(export_pkl):

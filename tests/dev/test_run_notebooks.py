@@ -4,9 +4,9 @@ from pathlib import Path
 from sysconfig import get_path
 import nbformat
 import pytest
-from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
+from notebooks import notebook
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -14,13 +14,6 @@ def folder(tmp_path):
     "A folder with a project"
     (tmp_path/'tellapart.toml').write_text('name = "pets"\nsource = "demo"\n[labels]\ncat = "cat"\ndog = "dog"\n')
     return tmp_path
-
-
-def notebook(file, *cells):
-    "Write a notebook: code cells, and markdown ones that begin with #"
-    nb = new_notebook(cells=[(new_markdown_cell if o.startswith('# ') else new_code_cell)(o) for o in cells])
-    nbformat.write(nb, file)
-    return file.read_bytes()
 
 
 def start(folder, *args, **env):

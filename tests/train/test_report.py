@@ -8,8 +8,7 @@ from tellapart.catalog import Ledger
 from tellapart.project import new_project, read_project
 
 pytest.importorskip('fastai')
-from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FuncSplitter, ImageBlock, Learner, Resize, error_rate, get_image_files, nn, noop,
-                               parent_label, torch)
+from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FuncSplitter, ImageBlock, Learner, Resize, error_rate, get_image_files, nn, parent_label, torch)
 from tellapart.check.check import working_copies
 from tellapart.train.report import report, runs
 

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 import numpy as np
 import pytest
-from PIL import Image
+from exports import quick_learner
 from tellapart.images import open_photo
 from tellapart.use.classifier import Classifier, ExportError
 
@@ -22,14 +22,6 @@ def photos(export_pkl): return sorted(export_pkl.parent.glob('photos/*/*'))
 
 @pytest.fixture
 def learn(export_pkl): return quick_learner(export_pkl.parent/'photos', Resize(48))
-
-
-def quick_learner(photos, item_tfms):
-    "A learner of one layer, quickly exported"
-    dls = ImageDataLoaders.from_folder(photos, valid_pct=.5, seed=1, item_tfms=item_tfms, bs=4, num_workers=0)
-    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), loss_func=CrossEntropyLossFlat())
-    learn.remove_cb(learn.progress)
-    return learn
 
 
 FASTAI = """

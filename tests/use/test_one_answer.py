@@ -3,8 +3,8 @@ import io, json
 import numpy as np
 import pytest
 from PIL import Image
-from test_none import learn, photos # fixtures
-from test_use import rewrite
+from test_ood import learn, photos # fixtures
+from exports import rewrite
 from tellapart.cli import main
 from tellapart.check.inspection import working_copy
 from tellapart.images import open_photo

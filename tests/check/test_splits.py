@@ -1,5 +1,5 @@
 "The split of small projects with photos in folders: who stays where, what leaks, and what is said when it can't be trained on"
-import io, pickle, re
+import io, pickle
 from pathlib import Path
 import numpy as np, pytest
 from PIL import Image

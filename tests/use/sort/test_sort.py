@@ -4,7 +4,7 @@ from collections import Counter
 from pathlib import Path, PureWindowsPath
 import pytest
 from PIL import Image
-from test_use import change_meta, rewrite
+from exports import change_meta, rewrite
 from tellapart.cli import main
 from tellapart.use.sort import sort as module
 from tellapart.use.sort.journal import CSV, Journal, rows
@@ -285,7 +285,7 @@ def test_once_more_when_all_have_been_moved(export_pkl, folder, tmp_path, capsys
 @pytest.fixture
 def stopped(ctrl_c):
     "Sort in a process that gets a signal at a given moment; how many moments there were"
-    with subprocess.Popen([sys.executable, Path(__file__).parent/'killed.py'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+    with subprocess.Popen([sys.executable, Path(__file__).parents[2]/'killed.py'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
         def run(*args):
             print(json.dumps(args), file=p.stdin, flush=True)
             return int(p.stdout.readline())

@@ -43,7 +43,7 @@ def project(photos, folder, seed):
     from fastai.vision.utils import get_image_files
     from tellapart.check.check import check
     from tellapart.check.inspection import examine
-    from tellapart.catalog import Ledger
+    from tellapart.catalog import Catalog
     from tellapart.project import Project, read_project
     files,rng,right = sorted(get_image_files(photos)),np.random.default_rng(seed),{}
     labels = sorted({o.parent.name for o in files})
@@ -51,13 +51,13 @@ def project(photos, folder, seed):
     p = Project(name='bench', labels={o: o for o in labels}, train=train.model_copy(update=dict(seed=seed)))
     p._file = folder/'tellapart.toml'
     wrong = set(rng.permutation(len(files))[:round(WRONG*len(files))])
-    with Ledger(p.folder) as ledger:
+    with Catalog(p.folder) as catalog:
         for i,file in enumerate(files):
             data,true = file.read_bytes(),file.parent.name
-            name = ledger.add(str(rng.choice([o for o in labels if o != true])) if i in wrong else true, data, **examine(data)[0])
+            name = catalog.add(str(rng.choice([o for o in labels if o != true])) if i in wrong else true, data, **examine(data)[0])
             if i in wrong: right[name] = true
     check(p)
-    with Ledger(p.folder) as ledger: used = set(ledger.frame().file)
+    with Catalog(p.folder) as catalog: used = set(catalog.frame().file)
     return p,{k: v for k,v in right.items() if k in used}
 
 
@@ -100,10 +100,10 @@ def error(learn, kept):
 
 def after_review(p, right, order, kept):
     "The error of a model that is trained again when the first photos of `order` have been put right"
-    from tellapart.catalog import Ledger
-    with Ledger(p.folder) as ledger: ledger.decide(labels={o: right[o] for o in first(order, REVIEWED) if o in right})
+    from tellapart.catalog import Catalog
+    with Catalog(p.folder) as catalog: catalog.decide(labels={o: right[o] for o in first(order, REVIEWED) if o in right})
     found = error(train(p, p.train.epochs), kept)
-    with Ledger(p.folder) as ledger: ledger.undo()
+    with Catalog(p.folder) as catalog: catalog.undo()
     return found
 
 

@@ -26,11 +26,11 @@ def found(p):
     "How much of what was planted gather and check found: unreadable files and near duplicates; and distinct photos taken for duplicates"
     from tellapart.demo.fault_recall import score
     from tellapart.demo.web import load_truth, truth_of
-    from tellapart.catalog import Ledger
+    from tellapart.catalog import Catalog
     planted = score(p)
     unreadable,near = planted.loc[list(UNREADABLE)].sum(),planted.loc['near duplicate']
     truth = load_truth(p.truth)
-    with Ledger(p.folder) as ledger: df = ledger.frame('all').set_index('file')
+    with Catalog(p.folder) as catalog: df = catalog.frame('all').set_index('file')
     origin = df.url.map(lambda o: (t := truth_of(truth, o)).of or t.id)
     dups = df[df.reason.fillna('').str.contains('duplicate of ')]
     wrong = sum(origin[file] != origin[of] for file,of in dups.reason.str.partition(' of ')[2].items())
@@ -46,17 +46,17 @@ def tellapart(url, folder, each, *labels):
                     + '[train]\nsize = 224\n')
     from tellapart.check.check import check
     from tellapart.gather.gather import gather
-    from tellapart.catalog import Ledger
+    from tellapart.catalog import Catalog
     from tellapart.project import read_project
-    ledger = Stopwatch()
-    for name,f in list(vars(Ledger).items()):
+    catalog = Stopwatch()
+    for name,f in list(vars(Catalog).items()):
         # `put` writes the photo itself, as any tool must, and does so in other threads.
-        if callable(f) and name != 'put': setattr(Ledger, name, ledger.around(f))
+        if callable(f) and name != 'put': setattr(Catalog, name, catalog.around(f))
     start = time.perf_counter()
     p = read_project(file)
     gather(p)
     check(p)
-    return dict(working=time.perf_counter() - start, ledger=ledger.seconds, photos=len(list(p.photos.rglob('*.*'))))
+    return dict(working=time.perf_counter() - start, catalog=catalog.seconds, photos=len(list(p.photos.rglob('*.*'))))
 
 
 def planted(url, folder, each, *labels):
@@ -191,7 +191,7 @@ def main(photos):
         fewer,more = (many(o, small, tmp) for o in (1667, 6667))
     kinds = dict(seconds=('wall time', 's'), usable=('usable photos', ''), bad=('bad files kept', ''), peak=('most memory held', 'MB'))
     rows = [(f'{what}, {who}', o[k], unit) for k,(what,unit) in kinds.items() for who,o in tools.items()]
-    rows += [('small photos a second', more['photos']/more['working'], ''), ("the ledger's share of the time", 100*more['ledger']/more['working'], '%')]
+    rows += [('small photos a second', more['photos']/more['working'], ''), ("the catalog's share of the time", 100*more['catalog']/more['working'], '%')]
     rows += [(f"most memory held, {o['photos']} small photos", o['peak'], 'MB') for o in (fewer, more)]
     rows += [(f'{what}, of {p[of]}', 100*p[n]/p[of], '%') for what,n,of in (
         ('unreadable files found', 'unreadable_found', 'unreadable'), ('near duplicates found', 'near_found', 'near'),

@@ -57,12 +57,12 @@ def tellapart(photos, valid, folder, seed):
     "Train as notebooks 01 to 05 do"
     from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, get_image_files, imagenet_stats, parent_label, set_seed, vision_learner
     from tellapart.export.export import export
-    from tellapart.check.splits import LedgerSplitter
+    from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import square
     from tellapart.train.train import Fast, KeepBest, forecast, loaders, start
     p = project(photos, folder, seed)
     set_seed(seed, reproducible=True)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square(p.train.square, p.train.size),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=square(p.train.square, p.train.size),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(loaders(block, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest()])
     forecast(learn, p.train.epochs)
@@ -96,10 +96,10 @@ def measure(who, photos, valid, folder, seed):
 
 def usable(photos, tmp):
     "A folder of the photos that can be used, each once, and for each seed a file with the names of those that are measured with"
-    from tellapart.catalog import Ledger
+    from tellapart.catalog import Catalog
     from tellapart.check.splits import sides
     p = project(photos, tmp/'usable', SEEDS[0])
-    with Ledger(p.folder) as ledger: df = ledger.frame()
+    with Catalog(p.folder) as catalog: df = catalog.frame()
     for label in p.labels: (tmp/'photos'/label).mkdir(parents=True)
     for o in df.itertuples(): shutil.copy(o.path, tmp/'photos'/o.label)
     for seed in SEEDS:

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 import pandas as pd
 from jinja2 import Environment
 from .errors import writing
-from .catalog import Ledger
+from .catalog import Catalog
 from .project import Project
 from .spreadsheets import escape_formula
 
@@ -105,7 +105,7 @@ def credits(
     p:Project, # The project at hand
 )->Path: # The page; the table lies beside it
     "Write who made the photos in use, and on what terms: `CREDITS.csv` and `credits.html`, in the project's folder of data"
-    with Ledger(p.folder) as ledger: rows = _credits(ledger.frame(), p.folder)
+    with Catalog(p.folder) as catalog: rows = _credits(catalog.frame(), p.folder)
     labels = list(rows.groupby('label'))
     with _whole(p.folder/'CREDITS.csv', 'utf-8-sig') as f: # The byte order mark is how Excel knows UTF-8.
         f.write(','.join(COLUMNS) + '\n')

@@ -175,7 +175,7 @@ class Project(_Strict):
     @property
     def runs(self): "What is kept of each run"; return self.folder/'runs'
     @property
-    def ledger(self): "The database that knows every photo"; return self.folder/'ledger.db'
+    def catalog(self): "The database that knows every photo"; return self.folder/'ledger.db'
     @property
     def truth(self): "What the demo web knows of its photos"; return self.folder/'truth.json'
     @property

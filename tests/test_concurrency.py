@@ -2,8 +2,8 @@
 import json, multiprocessing, os, random, re, shutil, sqlite3, time
 import pytest
 from tellapart.errors import TellapartError
-from tellapart import catalog
-from tellapart.catalog import Ledger
+from tellapart import catalog as module
+from tellapart.catalog import Catalog
 
 context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
 context.set_forkserver_preload(['tellapart.clean.cleaner', 'tellapart.export.export', 'tellapart.clean.review'])
@@ -29,12 +29,12 @@ def _job(start, said, do, *args):
 
 def in_step(folder):
     "Whether each row has its file, and each file its row"
-    with Ledger(folder) as ledger: df = ledger.frame('all')
+    with Catalog(folder) as catalog: df = catalog.frame('all')
     files = {o for place in ('photos', 'aside') for o in (folder/place).rglob('*') if o.is_file()}
     return set(df.path) == files
 
 
-def _open(folder): Ledger(folder).close()
+def _open(folder): Catalog(folder).close()
 
 
 def test_new_project_opened_by_many(tmp_path):
@@ -42,36 +42,36 @@ def test_new_project_opened_by_many(tmp_path):
 
 
 def _change(folder, seed):
-    rng,slow,catalog._WAIT = random.Random(seed),os.replace,60
+    rng,slow,module._WAIT = random.Random(seed),os.replace,60
     os.replace = lambda *o: (time.sleep(rng.random()/500), slow(*o)) # so that others come between
     for i in range(12):
-        with Ledger(folder) as ledger:
-            ledger.add(rng.choice('ab'), os.urandom(20), '.jpg')
-            some = rng.sample(sorted(ledger.frame('all').file), 2)
+        with Catalog(folder) as catalog:
+            catalog.add(rng.choice('ab'), os.urandom(20), '.jpg')
+            some = rng.sample(sorted(catalog.frame('all').file), 2)
             try:
                 match rng.randrange(4):
-                    case 0: ledger.decide(aside=dict.fromkeys(some, f'by {seed}, {i}'))
-                    case 1: ledger.decide(labels=dict.fromkeys(some, rng.choice('ab')))
-                    case 2: ledger.undo()
-                    case 3: ledger.mark(some[0], 'b')
+                    case 0: catalog.decide(aside=dict.fromkeys(some, f'by {seed}, {i}'))
+                    case 1: catalog.decide(labels=dict.fromkeys(some, rng.choice('ab')))
+                    case 2: catalog.undo()
+                    case 3: catalog.mark(some[0], 'b')
             except TellapartError as e: assert 'knows no photo' in str(e) # another one has renamed it
 
 
 def test_writers_come_between_each_other(tmp_path):
-    with Ledger(tmp_path) as ledger:
-        for i in range(6): ledger.add('a', f'{i}'.encode(), '.jpg')
+    with Catalog(tmp_path) as catalog:
+        for i in range(6): catalog.add('a', f'{i}'.encode(), '.jpg')
     assert all(o == ('_change', None) for o in run([(_change, tmp_path, o) for o in range(5)]))
     assert in_step(tmp_path)
-    with Ledger(tmp_path) as ledger:
-        assert not ledger.db.execute('select * from moves').fetchall()
-        df = ledger.db.execute("select decision, new from history where what='set aside'").fetchall()
+    with Catalog(tmp_path) as catalog:
+        assert not catalog.db.execute('select * from moves').fetchall()
+        df = catalog.db.execute("select decision, new from history where what='set aside'").fetchall()
     for decision in {o['decision'] for o in df}: # each was one writer's
         assert len({json.loads(o['new'])['reason'] for o in df if o['decision'] == decision}) == 1
 
 
 def test_moves_are_struck_off_by_whoever_does_them(tmp_path):
     "One opens the catalog while another one's moves are written down, and is slow: those that come later stay"
-    with Ledger(tmp_path) as ledger: files = [ledger.add('a', f'{i}'.encode(), '.jpg') for i in range(6)]
+    with Catalog(tmp_path) as catalog: files = [catalog.add('a', f'{i}'.encode(), '.jpg') for i in range(6)]
     assert run([(_slowly_open, tmp_path), (_set_aside, tmp_path, files)])
     assert in_step(tmp_path)
 
@@ -79,52 +79,52 @@ def test_moves_are_struck_off_by_whoever_does_them(tmp_path):
 def _slowly_open(folder):
     replace = os.replace
     os.replace = lambda *o: (time.sleep(.1), replace(*o))
-    for _ in range(20): Ledger(folder).close()
+    for _ in range(20): Catalog(folder).close()
 
 
 def _set_aside(folder, files):
     for o in files:
-        with Ledger(folder) as ledger: ledger.decide(aside={o: 'a shoe'})
+        with Catalog(folder) as catalog: catalog.decide(aside={o: 'a shoe'})
 
 
 def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
-    monkeypatch.setattr(catalog, '_BUSY', .1)
+    monkeypatch.setattr(module, '_BUSY', .1)
     other = sqlite3.connect(tmp_path/'ledger.db', isolation_level=None)
     other.execute('begin exclusive')
-    with pytest.raises(TellapartError, match='is in use by another program; wait'): Ledger(tmp_path)
+    with pytest.raises(TellapartError, match='is in use by another program; wait'): Catalog(tmp_path)
     other.execute('rollback')
-    with Ledger(tmp_path) as ledger:
+    with Catalog(tmp_path) as catalog:
         other.execute('begin immediate')
-        with pytest.raises(TellapartError, match='is in use by another program; wait'): ledger.add('a', b'1', '.jpg')
+        with pytest.raises(TellapartError, match='is in use by another program; wait'): catalog.add('a', b'1', '.jpg')
         other.execute('rollback')
-        assert ledger.add('a', b'1', '.jpg')
+        assert catalog.add('a', b'1', '.jpg')
     (tmp_path/'other').mkdir()
     (tmp_path/'other/ledger.db').write_bytes(b'something else'*100)
-    with pytest.raises(TellapartError, match='is no ledger of ours'): Ledger(tmp_path/'other')
+    with pytest.raises(TellapartError, match='is no catalog of ours'): Catalog(tmp_path/'other')
 
 
 def test_what_is_staged_goes_to_no_one_else(tmp_path):
     "A photo that has gone from where it was laid down is told, and can be offered again"
-    with Ledger(tmp_path) as ledger:
-        photo = dict(label='a', sha256='0'*64, suffix='.jpg', file=ledger.put(b'1'))
+    with Catalog(tmp_path) as catalog:
+        photo = dict(label='a', sha256='0'*64, suffix='.jpg', file=catalog.put(b'1'))
         (tmp_path/photo['file']).unlink()
-        with pytest.raises(TellapartError, match='have gone from .*incoming.*run this step again'): ledger.take([photo])
-        assert ledger.take([photo | dict(file=ledger.put(b'1'))]) == ['a-00000000.jpg'] and in_step(tmp_path)
+        with pytest.raises(TellapartError, match='have gone from .*incoming.*run this step again'): catalog.take([photo])
+        assert catalog.take([photo | dict(file=catalog.put(b'1'))]) == ['a-00000000.jpg'] and in_step(tmp_path)
 
 
 def test_half_a_character_of_a_search_engine(tmp_path):
-    "It is taken in, it can be read, and so can a ledger that has had one for long"
+    "It is taken in, it can be read, and so can a catalog that has had one for long"
     title = 'half an apple \ud83c'
-    with Ledger(tmp_path) as ledger:
-        ledger.add('a', b'1', '.jpg', title=title, url='http://x.org/\ud83c')
-        ledger.take(refused=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', passing=False)])
-        assert ledger.frame().title[0] == r'half an apple \ud83c' and ledger.met('a') == {r'http://x.org/\ud83c', r'http://x.org/\ud83d'}
-        with ledger.db: ledger.db.execute("update photos set title=json_extract(?, '$')", (json.dumps(title),)) # as it was once written
-    with Ledger(tmp_path) as ledger: assert ledger.frame().title[0].startswith('half an apple ')
+    with Catalog(tmp_path) as catalog:
+        catalog.add('a', b'1', '.jpg', title=title, url='http://x.org/\ud83c')
+        catalog.take(refused=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', passing=False)])
+        assert catalog.frame().title[0] == r'half an apple \ud83c' and catalog.met('a') == {r'http://x.org/\ud83c', r'http://x.org/\ud83d'}
+        with catalog.db: catalog.db.execute("update photos set title=json_extract(?, '$')", (json.dumps(title),)) # as it was once written
+    with Catalog(tmp_path) as catalog: assert catalog.frame().title[0].startswith('half an apple ')
 
 
 LABELS = 'squash','tennis'
-REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The ledger knows no photo called') # it has another name, of its new label
+REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The catalog knows no photo called') # it has another name, of its new label
 STEPS = 'gather','check','review','clean','undo','export'
 
 
@@ -138,7 +138,7 @@ def trained(tmp_path_factory):
     from tellapart.export.export import export_project
     from tellapart.gather.gather import gather
     from tellapart.project import read_project
-    from tellapart.check.splits import LedgerSplitter
+    from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import square
     from tellapart.train.train import loaders
     from tellapart.use.sort.sort import sort
@@ -152,7 +152,7 @@ def trained(tmp_path_factory):
     p = read_project(folder/'tellapart.toml')
     gather(p)
     check(p)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square('squish', 32))
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=square('squish', 32))
     learn = vision_learner(loaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
     learn.photos = block
     learn.export(p.folder/'trained.pkl')
@@ -163,7 +163,7 @@ def trained(tmp_path_factory):
         (there := folder/'sorted'/LABELS[o.parent.name == LABELS[0]]).mkdir(exist_ok=True)
         o.rename(there/f'{i}.png')
     draw_some('own', range(16, 20)) # to be gathered
-    with Ledger(p.folder) as ledger: ledger.decide(aside={ledger.frame().file[0]: 'to be undone'})
+    with Catalog(p.folder) as catalog: catalog.decide(aside={catalog.frame().file[0]: 'to be undone'})
     return folder
 
 
@@ -182,7 +182,7 @@ def step(name, folder):
     if name == 'review': review(folder/'sorted', p)
     if name == 'export': export_project(p)
     if name == 'undo':
-        with Ledger(p.folder) as ledger: ledger.undo()
+        with Catalog(p.folder) as catalog: catalog.undo()
     if name == 'clean':
         cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
         for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, LABELS[label == LABELS[0]])
@@ -198,5 +198,5 @@ def test_two_steps_at_once(trained, tmp_path, pair):
     assert in_step(data)
     for o in pair: step(o, folder) # whichever was refused
     assert in_step(data)
-    with Ledger(data) as ledger: df = ledger.frame('all')
+    with Catalog(data) as catalog: df = catalog.frame('all')
     assert len(df) == 24 + 8*('gather' in pair) + 8*('review' in pair)

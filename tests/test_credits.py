@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
 from tellapart.credits import credits
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import new_project, read_project
 from tellapart.gather.sources.csv import csv
 
@@ -22,10 +22,10 @@ def p(tmp_path):
               dict(label='fish', origin='web', url='http://z.org/3.jpg"onmouseover="window.taken=true', title='Ein schöner 鱼 🐟'),
               dict(label='fish', origin='own', url='file:///home/me/secret/4.jpg'),
               dict(label='fish', origin='demo', url='http://host1.demo/5.jpg', page='http://host0.demo/page/5', title='fish on a table')]
-    with Ledger(p.folder) as ledger:
+    with Catalog(p.folder) as catalog:
         for i,o in enumerate(photos):
             Image.new('RGB', (200, 150), ((50*i) % 256, 120, 200)).save(f := io.BytesIO(), 'JPEG')
-            ledger.add(o.pop('label'), f.getvalue(), '.jpg', **o)
+            catalog.add(o.pop('label'), f.getvalue(), '.jpg', **o)
     return p
 
 

@@ -11,9 +11,9 @@ from tellapart.demo.draw import draw
 from tellapart.export.export import export_project
 from tellapart.check.inspection import examine
 from tellapart.gather.gather import gather
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
-from tellapart.check.splits import LedgerSplitter
+from tellapart.check.splits import CatalogSplitter
 from tellapart.train.resize import square, squares
 from tellapart.train.train import loaders
 from tellapart.images import Limits, NOTES, OutOfResources
@@ -50,7 +50,7 @@ def exported(p):
     "The project's export, trained for a moment as the course does it"
     gather(p)
     check(p)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square(p.train.square, p.train.size))
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=square(p.train.square, p.train.size))
     learn = vision_learner(loaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
     with learn.no_bar(), learn.no_logging(): learn.fit(p.train.epochs)
     learn.photos = block
@@ -59,7 +59,7 @@ def exported(p):
 
 
 def test_all_come_in_and_can_be_seen(p, exported):
-    with Ledger(p.folder) as ledger: df = ledger.frame()
+    with Catalog(p.folder) as catalog: df = catalog.frame()
     assert {*zip(df.width, df.height)} == {*SIZES}
     for files in df.path,df.working:
         sheet = np.asarray(contact_sheet(files[:4], columns=4))
@@ -87,7 +87,7 @@ def test_what_it_does_not_let_in_is_refused(exported):
 
 
 def test_a_working_copy_that_is_damaged_is_made_again(p, exported):
-    with Ledger(p.folder) as ledger: df = ledger.frame()
+    with Catalog(p.folder) as catalog: df = catalog.frame()
     good = df.working.iloc[0].read_bytes()
     df.working.iloc[0].write_bytes(b'')
     assert working_copies(p, df) == {} and df.working.iloc[0].read_bytes() == good
@@ -116,7 +116,7 @@ def test_too_little_memory_stops_gathering_and_is_held_against_no_photo(tmp_path
     code = """if True:
         import resource
         from tellapart.gather.gather import gather
-        from tellapart.catalog import Ledger
+        from tellapart.catalog import Catalog
         from tellapart.project import read_project
         from tellapart.images import OutOfResources
         p = read_project()
@@ -125,9 +125,9 @@ def test_too_little_memory_stops_gathering_and_is_held_against_no_photo(tmp_path
         try: gather(p)
         except OutOfResources as e: print(e)
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,)*2)
-        with Ledger(p.folder) as ledger: print(ledger.db.execute('select count(*) from refused').fetchone()[0])
+        with Catalog(p.folder) as catalog: print(catalog.db.execute('select count(*) from refused').fetchone()[0])
         gather(p)
-        with Ledger(p.folder) as ledger: print(len(ledger.frame()))"""
+        with Catalog(p.folder) as catalog: print(len(catalog.frame()))"""
     run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | dict(TELLAPART_PROJECT='', MALLOC_ARENA_MAX='1'), capture_output=True, text=True)
     told,refused,n = run.stdout.splitlines()
     assert "huge.png can't be opened now (Cannot allocate memory); close other programs" in told and refused == '0' and n == '5', run.stderr

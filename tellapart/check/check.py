@@ -15,7 +15,7 @@ from ..errors import reading, TellapartError, writing
 from ..machine import cpu_count
 from ..credits import credits
 from .inspection import working_copy
-from ..catalog import BROUGHT_BACK, Ledger
+from ..catalog import BROUGHT_BACK, Catalog
 from .duplicates import confirmed, linked, near_pairs, same_picture
 from ..project import LIMITS, Project
 from .reconcile import keep_to_labels, reconcile
@@ -45,7 +45,7 @@ def _copy(row, p):
 # %% ../../notebooks/library/check/06_check.ipynb #00000008
 def working_copies(
     p:Project, # The project at hand
-    df:pd.DataFrame, # Photos, as `Ledger.frame` gives them
+    df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
 )->dict: # Name → reason, for photos that can't be opened any more
     "Make the working copies that are missing"
     broken,some = {},100 # photos that a thread sees to at once, so that few rows are unpacked at a time
@@ -58,7 +58,7 @@ def working_copies(
 
 # %% ../../notebooks/library/check/06_check.ipynb #0000000c
 def same_pictures(
-    df:pd.DataFrame, # Photos, as `Ledger.frame` gives them
+    df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
     pairs:np.ndarray, # Those that look alike, as `confirmed` gives them
     p:Project, # The project at hand
 )->np.ndarray: # Those of the pairs that count as one photo
@@ -77,7 +77,7 @@ def same_pictures(
 
 # %% ../../notebooks/library/check/06_check.ipynb #c0de0101
 def duplicates(
-    df:pd.DataFrame, # Photos, as `Ledger.frame` gives them
+    df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
     pairs:np.ndarray, # Those that count as one, as `same_pictures` gives them
     p:Project, # The project at hand
 )->tuple[dict, pd.DataFrame]: # Reasons to set photos aside by name; conflicts, a row a pair
@@ -113,7 +113,7 @@ def _first_name(df, number, name):
     return number.map(name.loc[df.sort_values('id').index].groupby(number).first())
 
 def groups(
-    df:pd.DataFrame, # Photos, as `Ledger.frame` gives them
+    df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
     pairs:np.ndarray, # Those that count as one, as `same_pictures` gives them
 )->pd.Series: # The name of each photo's group
     "Find the photos that must stay together"
@@ -121,7 +121,7 @@ def groups(
     return _first_name(df, number, df.grp.fillna(df.sha256))
 
 def series(
-    df:pd.DataFrame, # Photos, as `Ledger.frame` gives them, each with its group
+    df:pd.DataFrame, # Photos, as `Catalog.frame` gives them, each with its group
     pairs:np.ndarray, # Those that look alike, as `confirmed` gives them
 )->pd.Series: # The name of each photo's series: that of its first group; nothing for photos of none
     "Find the groups that look alike"
@@ -136,9 +136,9 @@ def _stop_if_too_many(df, aside):
         raise TellapartError(f"{gone.max():.0%} of the photos of {gone.idxmax()!r} would be set aside, most as {why!r}, so nothing was changed; try other search terms or look at the files.")
 
 # %% ../../notebooks/library/check/06_check.ipynb #00000016
-def _check(p, ledger):
-    "Write into the ledger what the photos show; the conflicts"
-    every = ledger.frame('all')
+def _check(p, catalog):
+    "Write into the catalog what the photos show; the conflicts"
+    every = catalog.frame('all')
     df = every[every.status == 'ok']
     for label in p.labels:
         if not (df.label == label).any(): raise TellapartError(f"There is no photo of {label!r}; run 01_gather.")
@@ -156,8 +156,8 @@ def _check(p, ledger):
     now = every.assign(split=sides(every, p.train, p.own_photos.absolute())).loc[fine.index, facts].astype(object)
     now,old = (o.where(o.notna(), None) for o in (now, fine[facts].astype(object)))
     news = now[(now.fillna('') != old.fillna('')).any(axis=1)]
-    ledger.describe(news.set_index(fine.file[news.index]).to_dict('index'))
-    ledger.decide(aside=aside)
+    catalog.describe(news.set_index(fine.file[news.index]).to_dict('index'))
+    catalog.decide(aside=aside)
     return conflicts
 
 def check(
@@ -165,10 +165,10 @@ def check(
     accept_missing:bool=False, # Whether to go on where much of a label has been deleted by hand
 )->pd.DataFrame: # The conflicts, a row a pair of photos that are the same under two labels. Raises `TellapartError` if more than half of a label would go, or another step is at work
     "Make working copies, set aside what is broken or there twice, and choose each photo's side"
-    with Ledger(p.folder, step=True) as ledger:
-        keep_to_labels(p, ledger)
-        if by_hand := reconcile(p, ledger, accept_missing): print(by_hand)
-        conflicts = _check(p, ledger)
+    with Catalog(p.folder, step=True) as catalog:
+        keep_to_labels(p, catalog)
+        if by_hand := reconcile(p, catalog, accept_missing): print(by_hand)
+        conflicts = _check(p, catalog)
         credits(p)
     return conflicts
 
@@ -177,7 +177,7 @@ def checked(
     conflicts:pd.DataFrame, # As `check` returns them
 )->str: # A sentence
     "Say what checking came to"
-    with Ledger(p.folder) as ledger: df = ledger.frame('all')
+    with Catalog(p.folder) as catalog: df = catalog.frame('all')
     alike = df[(df.status == 'ok') & df.series.notna()]
     return (f"Set aside: {(df.status == 'aside').sum()} of {len(df)} photos; pairs that look alike under two labels: {len(conflicts)}"
             + (f"; {len(alike)} photos are of {alike.series.nunique()} series that look alike, and stay" if len(alike) else '') + '.')

@@ -12,20 +12,20 @@ from pathlib import Path
 from ipywidgets import HTML, Box, Button, DOMWidget, HBox, IntSlider, ToggleButtons, VBox
 from ..errors import TellapartError
 from ..credits import credits
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..project import Project
 from ..images import as_url, open_photo
 
 # %% ../../notebooks/library/check/05_quarantine.ipynb #00000005
 def kind(
-    reason:str, # Why a photo was set aside, as the ledger has it
+    reason:str, # Why a photo was set aside, as the catalog has it
 )->str:
     "What kind of reason it is"
     return reason.partition(' of ')[0]
 
 # %% ../../notebooks/library/check/05_quarantine.ipynb #00000008
 def data_url(
-    row, # A photo, as `Ledger.frame` has it
+    row, # A photo, as `Catalog.frame` has it
     side:int=192, # Pixels of its long side
 )->str: # An address that needs no other file; empty if there is nothing to see
     "A small picture of a photo, for a page"
@@ -74,8 +74,8 @@ class _Card(VBox):
     def _clicked(self, _):
         file,reason = self.row.file,self.row.reason
         try:
-            with Ledger(self.p.folder, step=True) as ledger:
-                ledger.decide(aside={file: reason}) if file in self.back else ledger.bring_back([file])
+            with Catalog(self.p.folder, step=True) as catalog:
+                catalog.decide(aside={file: reason}) if file in self.back else catalog.bring_back([file])
                 credits(self.p)
         except TellapartError as e: return self._tell(str(e))
         self.back ^= {file}
@@ -113,7 +113,7 @@ def aside(
     per_page:int=24, # Photos on a page, each about 20 KB to the browser
 )->DOMWidget: # For a notebook to show, in JupyterLab or by Voilà
     "Show what was set aside, by reason, with a button to bring each photo back"
-    with Ledger(p.folder) as ledger: df = ledger.frame('all').sort_values('status') # so that of two photos with one hash the one in use is `kept`
+    with Catalog(p.folder) as catalog: df = catalog.frame('all').sort_values('status') # so that of two photos with one hash the one in use is `kept`
     groups = _groups(df[df.status == 'aside'])
     if not groups: return HTML('<p>Nothing is set aside.</p>')
     kept,back = {_hash(o.file): o for o in df.itertuples()},set()

@@ -11,7 +11,7 @@ from collections import Counter, defaultdict
 import numpy as np
 from ..errors import listed, TellapartError
 from .inspection import examine
-from ..catalog import BROUGHT_BACK, Ledger
+from ..catalog import BROUGHT_BACK, Catalog
 from ..project import Project
 from ..paths import alike, below, file_at, hidden
 from ..images import maybe_photo, NotAPhoto, photo_bytes
@@ -37,12 +37,12 @@ def _by_content(folder, places):
 def _labels(p): return {alike(o): o for o in p.labels}
 
 # %% ../../notebooks/library/check/03_reconcile.ipynb #2d48dfcf
-def _compare(p, ledger, df):
+def _compare(p, catalog, df):
     "Rows of `df` whose file isn't where they say, and the places of files that no row speaks of, not even one of a label that the project has no more"
     at = [str(o)[len(f'{p.folder}/'):].replace(os.sep, '/') for o in df.path]
     there = set(_files(p.folder, 'photos', 'aside'))
     gone = [place not in there and not path.exists() for place,path in zip(at, df.path)]
-    known = {*ledger.places(), *(alike(place) for place,is_gone in zip(at, gone) if not is_gone)} # a file system may spell a name in its own way
+    known = {*catalog.places(), *(alike(place) for place,is_gone in zip(at, gone) if not is_gone)} # a file system may spell a name in its own way
     return df[np.array(gone, bool)], {o for o in there if o not in known and alike(o) not in known}
 
 def _label_at(place, labels):
@@ -109,9 +109,9 @@ def _stop_if_vanished(p, df, found):
                              f"see to it that their disk and folder are there, or {cure}; if you have deleted them, run check(p, accept_missing=True) once.")
 
 # %% ../../notebooks/library/check/03_reconcile.ipynb #37921bfe
-def _take_new(p, ledger, strays):
-    "Take in files that the ledger doesn't know, as photos of one's own; what became of them, in words"
-    df,labels = ledger.frame('all'),_labels(p)
+def _take_new(p, catalog, strays):
+    "Take in files that the catalog doesn't know, as photos of one's own; what became of them, in words"
+    df,labels = catalog.frame('all'),_labels(p)
     known = {*zip(df.label, df.sha256)}
     for sha,places in strays.items():
         for place in places:
@@ -119,38 +119,38 @@ def _take_new(p, ledger, strays):
             if (label, sha) in known: yield 'with the content of another left alone'; continue
             try: facts,working = examine(photo_bytes(p.folder/place, p.limits), p.working_side, p.limits, place)
             except (NotAPhoto, OSError): yield 'that can\'t be opened left alone'; continue
-            ledger.take([facts | dict(label=label, origin='own', file=place, working=ledger.put(working))])
+            catalog.take([facts | dict(label=label, origin='own', file=place, working=catalog.put(working))])
             known.add((label, sha))
             yield 'new'
 
 def reconcile(
     p:Project, # The project at hand
-    ledger:Ledger, # Its ledger, kept by the step that begins (`step=True`)
+    catalog:Catalog, # Its catalog, kept by the step that begins (`step=True`)
     accept_missing:bool=False, # Whether much of a label may have been deleted since the last step
 )->str: # What was done, in a sentence; empty if nothing was. Raises `TellapartError` where more than a fifth of a label has vanished, and then changes nothing
-    "Take into the ledger what a person did to the files"
-    df = ledger.frame('all')
-    missing,strays = _compare(p, ledger, df)
+    "Take into the catalog what a person did to the files"
+    df = catalog.frame('all')
+    missing,strays = _compare(p, catalog, df)
     strays = _by_content(p.folder, strays)
     found = dict(_moved_or_deleted(p, missing, strays))
     own,moved = _own(p, df[~df.file.isin(found)])
     found |= own
     if not accept_missing: _stop_if_vanished(p, df, found)
-    ledger.describe(moved)
-    ledger.follow({file: (lies, new) for file,(lies,_,new) in found.items()})
-    counts = Counter([*(what for _,what,_ in found.values()), *_take_new(p, ledger, strays)])
+    catalog.describe(moved)
+    catalog.follow({file: (lies, new) for file,(lies,_,new) in found.items()})
+    counts = Counter([*(what for _,what,_ in found.values()), *_take_new(p, catalog, strays)])
     return f"By hand: {', '.join(f'{n:,} {what}' for what,n in sorted(counts.items()))}." if counts else ''
 
 # %% ../../notebooks/library/check/03_reconcile.ipynb #b0000001
 def keep_to_labels(
     p:Project, # The project at hand
-    ledger:Ledger, # Its ledger
+    catalog:Catalog, # Its catalog
 )->None:
     "Leave photos of labels that the project has no more alone, and say so"
-    others = ledger.set_labels(p.labels)
+    others = catalog.set_labels(p.labels)
     if others: print(f"{p.folder} also has photos of labels that {p.file.name} no longer names ({listed(f'{n} {label}' for label,n in others.items())}): "
                      'they stay there, unused. A new name = "…" in that file gives other things a folder of their own.')
     if 'demo' in p.source: return
-    drawn = ledger.db.execute("select count(*) from photos where status='ok' and origin='demo' and label in (select label from labels)").fetchone()[0]
+    drawn = catalog.db.execute("select count(*) from photos where status='ok' and origin='demo' and label in (select label from labels)").fetchone()[0]
     if not drawn: return p.truth.unlink(missing_ok=True) # else whatever asks for the truth would take these photos for drawn ones
     print(f'{drawn} photos in {p.folder} were drawn by the demo web, and are used with the others. A new name = "…" in {p.file.name} starts without them.')

@@ -20,14 +20,14 @@ from . import label_errors
 from ..check.quarantine import data_url
 from ..check.check import contact_sheet
 from ..credits import credits
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..check.duplicates import confirmed, linked, near_pairs
 from ..project import Project, read_project
 from ..check.reconcile import reconcile
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #00000005
 def _alike(df):
-    "A number for each group of photos that look alike, by the ledger's id"
+    "A number for each group of photos that look alike, by the catalog's id"
     df = df.dropna(subset='phash')
     return pd.Series(linked(len(df), confirmed(near_pairs(df.phash), df.working)), df.id) if len(df) else pd.Series()
 
@@ -69,7 +69,7 @@ class PhotoCleaner(ImageClassifierCleaner):
         self.p = p or read_project()
         self.doubts = label_errors.doubts(learn, self.p) if doubts is None else doubts
         self.per_page,self.applied = per_page,0
-        with Ledger(self.p.folder) as ledger: self.alike = _alike(ledger.frame())
+        with Catalog(self.p.folder) as catalog: self.alike = _alike(catalog.frame())
         self.default = self.widget = _Cards(labels=list(self.p.labels))
         self.widget.on_msg(self._asked)
         self._read()
@@ -93,8 +93,8 @@ class PhotoCleaner(ImageClassifierCleaner):
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #0000000b
 @patch
 def _read(self:PhotoCleaner):
-    "Look into the ledger: the photos in use, and what is marked"
-    with Ledger(self.p.folder) as ledger: df,self.widget.marks = ledger.frame(),ledger.marks()
+    "Look into the catalog: the photos in use, and what is marked"
+    with Catalog(self.p.folder) as catalog: df,self.widget.marks = catalog.frame(),catalog.marks()
     if df.empty: raise TellapartError('There is no photo to look at; run 01_gather and 02_check first.')
     group = df.id.map(self.alike)
     df = df.assign(group=group.where(group.duplicated(keep=False))).join(self.doubts[['predicted', 'probability', 'doubt']], on='file')
@@ -142,20 +142,20 @@ def mark(self:PhotoCleaner,
     "Note what should become of a photo"
     if what not in (None, DELETE, *self.p.labels):
         raise TellapartError(f"{what!r} is no label of {self.p.name}; choose {listed(self.p.labels)}, or {DELETE}.")
-    with Ledger(self.p.folder) as ledger:
-        ledger.mark(file, what)
-        self.widget.marks = marks = ledger.marks()
+    with Catalog(self.p.folder) as catalog:
+        catalog.mark(file, what)
+        self.widget.marks = marks = catalog.marks()
     if file not in marks: return f'{file} stays as it is.'
     return f"{file} is to be {'set aside' if what == DELETE else f'moved to {what}'}."
 
 @patch
 def apply(self:PhotoCleaner)->str: # What was done, in a sentence
     "Do what all marks say, those of other views and other days as well, as one decision"
-    with Ledger(self.p.folder, step=True) as ledger:
-        by_hand,marks = reconcile(self.p, ledger),ledger.marks()
+    with Catalog(self.p.folder, step=True) as catalog:
+        by_hand,marks = reconcile(self.p, catalog),catalog.marks()
         aside = {o: 'set aside in cleaning' for o,what in marks.items() if what == DELETE}
         labels = {o: what for o,what in marks.items() if what != DELETE}
-        ledger.decide(aside=aside, labels=labels)
+        catalog.decide(aside=aside, labels=labels)
         credits(self.p)
     self._renew(bool(marks))
     did = f"{len(aside)} set aside, {len(labels)} moved to another label; undo takes it back." if marks else 'There are no marks to apply.'
@@ -164,8 +164,8 @@ def apply(self:PhotoCleaner)->str: # What was done, in a sentence
 @patch
 def undo(self:PhotoCleaner)->str: # What was undone, in a sentence
     "Take the latest decision back; its marks are there again"
-    with Ledger(self.p.folder, step=True) as ledger:
-        said = ledger.undo()
+    with Catalog(self.p.folder, step=True) as catalog:
+        said = catalog.undo()
         credits(self.p)
     self._renew(-1)
     return said

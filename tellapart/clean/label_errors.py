@@ -21,7 +21,7 @@ from tqdm.auto import tqdm
 from ..errors import writing
 from ..project import Project
 from ..check.splits import photos_of
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..train.train import Fast, behind, loaders, origin, start
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #00000005
@@ -106,7 +106,7 @@ def _recipe(o, deep=9):
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #0000000c
 def _key(learn, df, p):
     "A name for all that `_others` goes by"
-    with Ledger(p.folder) as ledger: content = ledger.frame().set_index('file').sha256[df.file]
+    with Catalog(p.folder) as catalog: content = catalog.frame().set_index('file').sha256[df.file]
     dl = learn.dls.train
     packages = [version(o) for o in ('tellapart', 'fastai', 'torch', 'torchvision', 'timm')]
     how = [p.train.model_dump_json(), list(p.labels), p.working_side, FOLDS, origin(p.train.arch, p.train.weights), packages, list(dl.after_item.fs), list(dl.after_batch.fs)]

@@ -14,7 +14,7 @@ from tqdm.auto import tqdm
 from ..errors import TellapartError
 from ..credits import credits
 from ..check.inspection import examine
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..project import Project
 from ..check.reconcile import reconcile
 from ..paths import alike, shell_word, system_path
@@ -44,42 +44,42 @@ def moved(
 # %% ../../notebooks/library/clean/02_review.ipynb #00000008
 RELABELLED = 'with another label in it now'
 
-def _had(ledger, df):
+def _had(catalog, df):
     "Every label that a photo has or once had, as pairs of its hash and the label"
     sha = df.set_index('file').sha256
-    past = ((sha[o.file], json.loads(o.new).get('label')) for o in ledger.history().itertuples())
+    past = ((sha[o.file], json.loads(o.new).get('label')) for o in catalog.history().itertuples())
     return {*zip(df.sha256, df.label), *past}
 
 def learn(
-    p:Project, # Whose ledger it is
+    p:Project, # Whose catalog it is
     folder:str, # Where the sorted photos are
     found:list[tuple[Row, str, str]], # As `moved` gives them
 )->tuple[Counter, Counter]: # New photos by label; the others by what became of them
-    "Take photos into the ledger under the labels that they have now"
+    "Take photos into the catalog under the labels that they have now"
     new,others,relabel = Counter(),Counter(),{}
-    with Ledger(p.folder, step=True) as ledger:
-        if by_hand := reconcile(p, ledger): print(by_hand)
-        df = ledger.frame('all')
-        had,used = _had(ledger, df),df[df.status == 'ok'].groupby('sha256').file.apply(list)
+    with Catalog(p.folder, step=True) as catalog:
+        if by_hand := reconcile(p, catalog): print(by_hand)
+        df = catalog.frame('all')
+        had,used = _had(catalog, df),df[df.status == 'ok'].groupby('sha256').file.apply(list)
         for row,to,label in tqdm(found, unit='photo', leave=False):
             key = row.sha256,label
             if key in had: others['known as that already'] += 1
             elif row.sha256 in used: relabel |= dict.fromkeys(used[row.sha256], label)
-            elif _take(ledger, p, os.path.join(folder, *to.split('/')), row, label): new[label] += 1
+            elif _take(catalog, p, os.path.join(folder, *to.split('/')), row, label): new[label] += 1
             else: others['of no use'] += 1
             had.add(key)
-        ledger.decide(labels=relabel)
+        catalog.decide(labels=relabel)
         credits(p)
     if relabel: others[RELABELLED] = len(relabel)
     return new,others
 
-def _take(ledger, p, path, row, label):
+def _take(catalog, p, path, row, label):
     "Take in one photo; whether it is one"
     try:
         data = photo_bytes(system_path(path), p.limits)
         facts,working = examine(data, p.working_side, p.limits, path)
     except (NotAPhoto, OSError): return False
-    ledger.take([facts | dict(label=label, origin='feedback', url=Path(row.path).as_uri(), file=ledger.put(data), working=ledger.put(working))])
+    catalog.take([facts | dict(label=label, origin='feedback', url=Path(row.path).as_uri(), file=catalog.put(data), working=catalog.put(working))])
     return True
 
 # %% ../../notebooks/library/clean/02_review.ipynb #0000000b
@@ -99,5 +99,5 @@ def _review(file, folder, p):
     new,rest = learn(p, os.path.dirname(file), found)
     print(f"Moved to another label: {len(found):,} of {every:,} sorted photos{counted(others, '; others: ')}.")
     for name,n in odd.items(): print(f"In {printable(name)!r}, which is no label of {p.name}: {n:,}; rename the folder if it should be one.")
-    print(f"Came into the ledger of {p.name}: {new.total():,}{counted(new, ' (', ')')}{counted(rest, '; ')}.")
+    print(f"Came into the catalog of {p.name}: {new.total():,}{counted(new, ' (', ')')}{counted(rest, '; ')}.")
     if new.total() + rest[RELABELLED]: print(f"To learn from them: tellapart run --project {shell_word(p.file)} 02_check 03_train 04_clean 05_export")

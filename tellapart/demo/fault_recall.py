@@ -10,16 +10,16 @@ from pathlib import Path
 import pandas as pd
 from .draw import draw
 from .web import BROKEN, CONTENT, load_truth, truth_of
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..project import Project
 
 # %% ../../notebooks/library/demo/05_fault_recall.ipynb #00000005
-def _fates(ledger, truth):
+def _fates(catalog, truth):
     "What became of each photo that was met: id → (step, row); the step is None for a photo in use"
     fates = {}
-    for o in ledger.refused().itertuples():
+    for o in catalog.refused().itertuples():
         if t := truth_of(truth, o.url): fates[t.id] = 'gather',None
-    for o in ledger.frame('all').itertuples():
+    for o in catalog.frame('all').itertuples():
         if t := truth_of(truth, o.url or ''): fates[t.id] = (None if o.status == 'ok' else 'check' if 'duplicate' in o.reason else 'clean'),o
     return fates
 
@@ -42,7 +42,7 @@ def score(
 )->pd.DataFrame: # A row a kind of fault; columns met, gather, check, clean, left
     "Count the planted faults that each step has found"
     truth = load_truth(p.truth)
-    with Ledger(p.folder) as ledger: fates = _fates(ledger, truth)
+    with Catalog(p.folder) as catalog: fates = _fates(catalog, truth)
     rows = {kind: [_found(kind, t, fates) for t in truth.values() if kind in t.faults and t.id in fates and (not t.of or t.of in fates)]
             for kind in (*BROKEN, *CONTENT, 'blurred', 'dark')}
     columns = 'gather', 'check', 'clean', 'left'

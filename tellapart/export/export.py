@@ -27,7 +27,7 @@ from tqdm.auto import tqdm
 import tellapart
 from ..credits import credits
 from .quantize import after_map, in_8_bits
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..project import Project
 from ..check.reconcile import reconcile
 from ..train.resize import Square
@@ -424,8 +424,8 @@ def export_project(
     "Export what a project has trained"
     trained = p.folder/'trained.pkl'
     if not trained.exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
-    with Ledger(p.folder, step=True) as ledger: # its validation photos stay where they are
-        if by_hand := reconcile(p, ledger):
+    with Catalog(p.folder, step=True) as catalog: # its validation photos stay where they are
+        if by_hand := reconcile(p, catalog):
             print(by_hand)
             credits(p)
         learn = load_learner(trained)

@@ -10,7 +10,7 @@ from textwrap import fill
 import matplotlib.pyplot as plt, pandas as pd
 from matplotlib.figure import Figure
 from ..check.quarantine import kind
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..project import Project
 
 # %% ../../notebooks/library/gather/03_funnel.ipynb #00000005
@@ -25,7 +25,7 @@ def _lost(photos, refused):
 
 def _counted(p):
     "What `reasons` returns, and the photos in use by label"
-    with Ledger(p.folder) as ledger: photos,refused = ledger.frame('all'),ledger.refused()
+    with Catalog(p.folder) as catalog: photos,refused = catalog.frame('all'),catalog.refused()
     lost = _lost(photos, refused)
     labels = sorted({*p.labels, *photos.label, *lost.label})
     table = pd.crosstab([lost.step, lost.reason], lost.label).reindex(columns=labels, fill_value=0)

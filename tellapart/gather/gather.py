@@ -20,7 +20,7 @@ from ..paths import file_at
 from ..credits import credits
 from ..check.inspection import examine
 from .fetch import Fetcher, Unfetched
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..check.duplicates import linked, near_pairs, NEAR, same_picture
 from ..project import Project
 from ..check.reconcile import keep_to_labels, reconcile
@@ -101,15 +101,15 @@ def _streams(p, label, had, troubles):
 # %% ../../notebooks/library/gather/02_gather.ipynb #00000010
 class _Label:
     "The gathering of one label"
-    def __init__(self, p, label, ledger, fetch, batch, pool):
-        self.p,self.label,self.ledger,self.fetch,self.batch,self.pool = p,label,ledger,fetch,batch,pool
-        known = ledger.known(label)
+    def __init__(self, p, label, catalog, fetch, batch, pool):
+        self.p,self.label,self.catalog,self.fetch,self.batch,self.pool = p,label,catalog,fetch,batch,pool
+        known = catalog.known(label)
         self.shas,used = {o[0] for o in known},[o for o in known if o[2] == 'ok']
         self.order,hashes = [(sha, origin, taken) for sha,_,_,_,origin,taken in used],[o[1] for o in used]
         pairs = near_pairs(hashes)
-        same = [self.alike(bits, self.order[i], self.order[j], ledger.look) for i,j,bits in pairs]
+        same = [self.alike(bits, self.order[i], self.order[j], catalog.look) for i,j,bits in pairs]
         self.looks,self.counting = _Looks(hashes, pairs[np.array(same, bool)]),asyncio.Lock()
-        self.urls,self.met,self.troubles = ledger.met(label),Counter(),[]
+        self.urls,self.met,self.troubles = catalog.met(label),Counter(),[]
         self.streams = _streams(p, label, Counter(o[3] for o in used), self.troubles)
         self.want = sum(p.wanted(label).values())
         self.bar = tqdm(total=self.want, initial=min(self.have, self.want), desc=label, unit='photo', leave=False)
@@ -180,7 +180,7 @@ class _Label:
     async def same(self, phash, me):
         "The positions of the photos that count as one with the one that has just come in"
         if not (near := self.looks.near(phash)): return []
-        async with self.batch.still: # The ledger's connection is this thread's
+        async with self.batch.still: # The catalog's connection is this thread's
             looks = {o: self.batch.look(self.label, o) for o in (me[0], *(self.order[i][0] for i,_ in near))}
             def like(i, bits): return self.pool.submit(self.alike, bits, me, self.order[i], lambda label, sha: looks[sha])
             return [i for i,bits in near if await asyncio.wrap_future(like(i, bits))]
@@ -195,7 +195,7 @@ class _Label:
         "Lay down a photo and its working copy; its row"
         facts,copy = examine(data, self.p.working_side, self.p.limits, o.url)
         return facts | dict(label=self.label, origin=o.origin, url=o.url, page=o.page, title=o.title, creator=o.creator, licence=o.licence,
-                            licence_url=o.licence_url, thing=o.thing or None, file=self.ledger.put(data), working=self.ledger.put(copy))
+                            licence_url=o.licence_url, thing=o.thing or None, file=self.catalog.put(data), working=self.catalog.put(copy))
 
     def refuse(self, stream, candidate, reason, step, passing=False):
         self.batch.refused.append(dict(url=candidate.url, label=self.label, query=stream.term, reason=reason, step=step, passing=passing))
@@ -203,17 +203,17 @@ class _Label:
 
 # %% ../../notebooks/library/gather/02_gather.ipynb #00000012
 class _Batch:
-    "What has come in and isn't in the ledger yet"
-    def __init__(self, ledger): self.ledger,self.photos,self.refused,self.still = ledger,[],[],asyncio.Lock() # while that is held, no photo moves
+    "What has come in and isn't in the catalog yet"
+    def __init__(self, catalog): self.catalog,self.photos,self.refused,self.still = catalog,[],[],asyncio.Lock() # while that is held, no photo moves
 
     def look(self, label, sha):
         "Where to see what a photo shows"
         new = next((o for o in self.photos if (o['label'], o['sha256']) == (label, sha)), None)
-        return self.ledger.folder/new['working'] if new else self.ledger.look(label, sha)
+        return self.catalog.folder/new['working'] if new else self.catalog.look(label, sha)
 
     def write(self):
         photos,refused,self.photos,self.refused = self.photos,self.refused,[],[]
-        if photos or refused: self.ledger.take(photos, refused)
+        if photos or refused: self.catalog.take(photos, refused)
 
     async def keep_writing(self):
         while True:
@@ -227,22 +227,22 @@ async def _first_done(*tasks):
 
 async def _gather(p):
     "Gather all labels; those, with what they met"
-    with Ledger(p.folder, step=True) as ledger:
-        keep_to_labels(p, ledger)
-        if by_hand := reconcile(p, ledger): print(by_hand)
+    with Catalog(p.folder, step=True) as catalog:
+        keep_to_labels(p, catalog)
+        if by_hand := reconcile(p, catalog): print(by_hand)
         own = {}
         if 'demo' in p.source:
             demo_web(p).save_truth(p.truth)
             own = demo_hosts(demo_web(p))
-        batch,incoming = _Batch(ledger),p.folder/'incoming'
+        batch,incoming = _Batch(catalog),p.folder/'incoming'
         shutil.rmtree(incoming, ignore_errors=True) # what a killed run was just taking in
         with ThreadPoolExecutor(cpu_count()) as pool: # Pillow decodes and resizes outside Python's lock
             async with Fetcher(timeout=p.timeout, max_bytes=p.limits.max_bytes, own=own, honour_noai=p.honour_noai) as fetch:
-                labels = [_Label(p, o, ledger, fetch, batch, pool) for o in p.labels]
+                labels = [_Label(p, o, catalog, fetch, batch, pool) for o in p.labels]
                 running = [asyncio.create_task(o.run(max(2, 32//len(labels)))) for o in labels]
                 writing = asyncio.create_task(batch.keep_writing())
                 try: await _first_done(asyncio.gather(*running), writing)
-                finally: # where one fails, the others let go of the ledger before it is closed
+                finally: # where one fails, the others let go of the catalog before it is closed
                     for o in (*running, writing): o.cancel()
                     await asyncio.gather(*running, writing, return_exceptions=True)
                     batch.write()
@@ -254,7 +254,7 @@ async def _gather(p):
 def _given(p, labels):
     "Of labels whose photos somebody gives, and more than are wanted: how many are in, and how many there are"
     given = {}
-    with Ledger(p.folder) as ledger: urls = ledger.frame('all').groupby('label').url.agg(set)
+    with Catalog(p.folder) as catalog: urls = catalog.frame('all').groupby('label').url.agg(set)
     for label,stream in ((o.label, s) for o in labels for s in o.streams if s.term is None and not s.every and not s.dry):
         offered = {o.url for o in stream.search()}
         given[label] = len(offered & urls.get(label, set())), len(offered)

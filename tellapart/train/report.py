@@ -21,7 +21,7 @@ from scipy.stats import binomtest
 import tellapart
 from ..errors import TellapartError, writing
 from ..check.quarantine import data_url
-from ..catalog import Ledger
+from ..catalog import Catalog
 from ..project import Project
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000005
@@ -93,11 +93,11 @@ class Run(BaseModel):
 
 # %% ../../notebooks/library/train/02_report.ipynb #0000000e
 def _known(learn, p):
-    "The ledger's rows of the learner's validation photos, in their order"
+    "The catalog's rows of the learner's validation photos, in their order"
     items = learn.dls.valid_ds.items
     photos = [Path(o) for o in (items.working if isinstance(items, pd.DataFrame) else items)]
     if not photos: raise TellapartError("The learner has no validation photos, as it comes from a file; give it DataLoaders: learn.dls = ….")
-    with Ledger(p.folder) as ledger: df = ledger.frame()
+    with Catalog(p.folder) as catalog: df = catalog.frame()
     row = {(o.parent.name, o.name): i for i,o in enumerate(df.working)}
     where = [row.get((o.parent.name, o.name)) if o.exists() else None for o in photos]
     if None in where:
@@ -106,7 +106,7 @@ def _known(learn, p):
     return df.iloc[where]
 
 def _answers(learn, p):
-    "The ledger's rows of the validation photos, with what the model takes each for"
+    "The catalog's rows of the validation photos, with what the model takes each for"
     df,labels = _known(learn, p),np.array([str(o) for o in learn.dls.vocab])
     probs,truth = (o.numpy() for o in learn.get_preds())
     if not np.isfinite(probs).all(): raise TellapartError("The model's answers aren't numbers: its training went astray; train again with a lower train.lr.")
@@ -289,7 +289,7 @@ def _lists(df, p, doubts):
     losses = df.sort_values('given')
     text = 'The validation photos whose own label the model finds least likely. Either they are hard, or the label is wrong.'
     if doubts is None: return [('Look at these first: top losses', text, losses)]
-    with Ledger(p.folder) as ledger: known = ledger.frame().set_index('file', drop=False)
+    with Catalog(p.folder) as catalog: known = catalog.frame().set_index('file', drop=False)
     first = known.join(doubts[['predicted', 'probability', 'given', 'doubt']], how='inner').sort_values('doubt', ascending=False)
     return [('Look at these first', 'Of all photos, those whose label is most likely wrong.', first), ('Top losses', text, losses)]
 

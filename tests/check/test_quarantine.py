@@ -2,7 +2,7 @@
 import io, sys
 import nbformat, pytest
 from PIL import Image
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import new_project, read_project
 from webapp import served
 
@@ -19,10 +19,10 @@ def photo(i):
 def p(tmp_path):
     "A project where thirty near duplicates, two marked photos and a broken file are set aside"
     p = read_project(new_project('pets', ['cat', 'dog'], tmp_path/'projects'))
-    with Ledger(p.folder) as ledger:
-        files = [ledger.take([dict(label='dog', sha256=f'{i:064x}'[::-1], suffix='.jpg', file=ledger.put(photo(i)), working=ledger.put(photo(i)))])[0] for i in range(34)]
+    with Catalog(p.folder) as catalog:
+        files = [catalog.take([dict(label='dog', sha256=f'{i:064x}'[::-1], suffix='.jpg', file=catalog.put(photo(i)), working=catalog.put(photo(i)))])[0] for i in range(34)]
         kept,*rest = files
-        ledger.decide(aside={o: f'near duplicate of {kept}' for o in rest[:30]} | {o: HOSTILE for o in rest[30:32]} | {rest[32]: 'broken'})
+        catalog.decide(aside={o: f'near duplicate of {kept}' for o in rest[:30]} | {o: HOSTILE for o in rest[30:32]} | {rest[32]: 'broken'})
     (p.aside/'dog'/rest[32]).write_bytes(b'gone bad')
     (p.folder/'working-aside'/'dog'/rest[32]).unlink()
     return p
@@ -56,13 +56,13 @@ def test_aside_in_a_browser(page, p):
     button.focus()
     page.keyboard.press('Enter')
     page.wait_for_function("document.querySelector('.ta-card [role=status]').textContent == 'It is back in use.'")
-    with Ledger(p.folder) as ledger: row = ledger.frame().set_index('file').loc[file]
+    with Catalog(p.folder) as catalog: row = catalog.frame().set_index('file').loc[file]
     assert row.reason == 'brought back' and row.path.exists() and row.working.exists()
     assert file in (p.folder/'CREDITS.csv').read_text('utf-8-sig')
     assert button.inner_text() == 'Set aside again'
     button.click()
     page.wait_for_function("document.querySelector('.ta-card [role=status]').textContent == ''")
-    with Ledger(p.folder) as ledger: row = ledger.frame('aside').set_index('file').loc[file]
+    with Catalog(p.folder) as catalog: row = catalog.frame('aside').set_index('file').loc[file]
     assert row.reason.startswith('near duplicate of ') and row.path.exists() and row.working.exists()
 
     page.locator('.noUi-handle').focus()

@@ -6,7 +6,7 @@ from tellapart.check.check import check
 from tellapart.clean.cleaner import PhotoCleaner
 from tellapart.demo.draw import draw
 from tellapart.gather.gather import gather
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.check.splits import photos_of
 
@@ -33,14 +33,14 @@ def p(drawn, tmp_path):
     "A copy of it, whose own photos are its own"
     shutil.copytree(drawn, tmp_path/'project')
     p = read_project(tmp_path/'project/tellapart.toml')
-    with Ledger(p.folder) as ledger:
-        urls = {o.file: dict(url=o.url.replace(drawn.as_uri(), (tmp_path/'project').as_uri())) for o in ledger.frame().itertuples()}
-        ledger.describe(urls)
+    with Catalog(p.folder) as catalog:
+        urls = {o.file: dict(url=o.url.replace(drawn.as_uri(), (tmp_path/'project').as_uri())) for o in catalog.frame().itertuples()}
+        catalog.describe(urls)
     return p
 
 
 def frame(p, status='ok'):
-    with Ledger(p.folder) as ledger: return ledger.frame(status)
+    with Catalog(p.folder) as catalog: return catalog.frame(status)
 
 
 def in_step(p): return set(frame(p, 'all').path) == {o for top in (p.photos, p.aside) for o in top.rglob('*.png')}
@@ -83,7 +83,7 @@ def test_moved_renamed_deleted_and_new(p, capsys, step):
 
 def test_back_from_aside(p):
     file = of(p, 'squash')[0]
-    with Ledger(p.folder) as ledger: ledger.decide(aside={file.name: 'a shoe'})
+    with Catalog(p.folder) as catalog: catalog.decide(aside={file.name: 'a shoe'})
     (p.aside/'squash'/file.name).rename(p.photos/'tennis/no shoe.png')
     check(p)
     back = frame(p).set_index('reason').loc['brought back']
@@ -111,7 +111,7 @@ def test_own_photos_deleted_moved_and_back_again(p, capsys):
 def test_what_was_relabelled_in_the_project_stays_so(p):
     "An original under another name in the same folder says nothing of its label"
     row = frame(p).iloc[0]
-    with Ledger(p.folder) as ledger: ledger.decide(labels={row.file: 'tennis'})
+    with Catalog(p.folder) as catalog: catalog.decide(labels={row.file: 'tennis'})
     (p.own_photos/'squash'/row.url.rpartition('/')[2]).rename(p.own_photos/'squash/other name.png')
     check(p)
     df = frame(p).set_index('sha256')

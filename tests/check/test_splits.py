@@ -8,9 +8,9 @@ from tellapart.check.check import check, checked as checked_sentence, contact_sh
 from tellapart.demo.draw import draw
 from tellapart.check.inspection import examine
 from tellapart.gather.gather import gather
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
-from tellapart.check.splits import LedgerSplitter, leaked, leaks, photos_of
+from tellapart.check.splits import CatalogSplitter, leaked, leaks, photos_of
 
 LABELS = 'squash racket', 'tennis racket'
 PROJECT = '''name = "rackets"
@@ -48,7 +48,7 @@ def each(drawn, part=slice(None)): return [(label, o) for label,photos in drawn.
 def checked(p):
     gather(p)
     check(p)
-    with Ledger(p.folder) as ledger: return ledger.frame().set_index('file').split
+    with Catalog(p.folder) as catalog: return catalog.frame().set_index('file').split
 
 
 def sentence(p):
@@ -76,7 +76,7 @@ def test_groups_are_on_one_side(tmp_path, drawn):
     for seed in range(4):
         p = project(tmp_path, f'seed = {seed}')
         seen.add(tuple(checked(p)))
-        with Ledger(p.folder) as ledger: df = ledger.frame()
+        with Catalog(p.folder) as catalog: df = catalog.frame()
         assert df.grp.value_counts().head(8).tolist() == [4]*8
         assert df.groupby('grp').split.nunique().max() == 1 and not len(leaks(p))
     assert len(seen) == 4 # each seed deals in its own way
@@ -92,14 +92,14 @@ def test_a_seed_and_a_share_can_be_changed_and_changed_back(tmp_path, drawn):
 
 
 def take(p, origin, photos):
-    "Take photos by label into the ledger, as gathering from `origin` does"
-    with Ledger(p.folder) as ledger: ledger.take([row(p, ledger, origin, *o) for o in photos])
+    "Take photos by label into the catalog, as gathering from `origin` does"
+    with Catalog(p.folder) as catalog: catalog.take([row(p, catalog, origin, *o) for o in photos])
 
 
-def row(p, ledger, origin, label, photo):
+def row(p, catalog, origin, label, photo):
     photo.save(f := io.BytesIO(), 'PNG')
     known,copy = examine(f.getvalue(), p.working_side)
-    return known | dict(label=label, origin=origin, url=f'http://host/{known["sha256"]}', file=ledger.put(f.getvalue()), working=ledger.put(copy))
+    return known | dict(label=label, origin=origin, url=f'http://host/{known["sha256"]}', file=catalog.put(f.getvalue()), working=catalog.put(copy))
 
 
 def patterns(seed, n=120):
@@ -123,7 +123,7 @@ def test_a_group_of_two_origins_goes_by_the_photo_that_came_first_even_when_that
     take(p, 'own', each(drawn, slice(4, 8)))
     for _ in range(2): # the larger ones of each pair stay
         check(p)
-        with Ledger(p.folder) as ledger: df = ledger.frame()
+        with Catalog(p.folder) as catalog: df = catalog.frame()
         assert (df.origin == 'own').all() and len(df) == 16
         assert (df.split == ['valid' if o == 192 else 'train' for o in df.width]).all()
 
@@ -135,15 +135,15 @@ def test_folders_say_on_which_side(tmp_path, drawn):
     own(tmp_path, [(f'{LABELS[0]}/my racket', drawn[LABELS[0]][8])], 'valid')
     take(p, 'web', [(LABELS[1], drawn[LABELS[0]][0].crop((2, 1, 94, 71))), (LABELS[1], drawn[LABELS[0]][7].crop((2, 1, 94, 71)))])
     checked(p)
-    with Ledger(p.folder) as ledger:
-        df = ledger.frame()
+    with Catalog(p.folder) as catalog:
+        df = catalog.frame()
         mine = df[df.origin == 'own']
         assert mine.groupby('label').size().tolist() == [9, 8] and all(f'/own/{o.split}/' in o.url for o in mine.itertuples())
         assert sorted(df[df.origin == 'web'].split) == ['train', 'valid'] # beside those that they look like
         other = df.file[df.url.str.contains('my%20racket')].item() # which looks like no other one
-        ledger.decide(labels={other: LABELS[1]})
+        catalog.decide(labels={other: LABELS[1]})
     checked(p)
-    with Ledger(p.folder) as ledger: now = ledger.frame('all')
+    with Catalog(p.folder) as catalog: now = catalog.frame('all')
     assert now.split.equals(now.sha256.map(df.drop_duplicates('sha256').set_index('sha256').split)) # a photo with another label stays on its side
     assert len(now) == len(df) # and isn't gathered again under the old one
 
@@ -175,7 +175,7 @@ def test_only_folders_below_ones_own_photos_say_on_which_side(tmp_path, drawn):
     home.rename(tmp_path/'train'/'rackets')
     p = read_project(tmp_path/'train'/'rackets'/'tellapart.toml')
     check(p)
-    with Ledger(p.folder) as ledger: df = ledger.frame().set_index('file')
+    with Catalog(p.folder) as catalog: df = catalog.frame().set_index('file')
     assert df.split.equals(before) and all(str(tmp_path/'train') in o for o in df.url)
 
 
@@ -198,8 +198,8 @@ def test_both_ways_into_a_data_block_have_the_same_sides(tmp_path, drawn):
     p = project(tmp_path)
     own(tmp_path, each(drawn))
     checked(p)
-    splitter = pickle.loads(pickle.dumps(LedgerSplitter(p))) # as it travels with the learner
-    with Ledger(p.folder) as ledger: ledger.decide(labels={photos_of(p).file[0]: LABELS[1]})
+    splitter = pickle.loads(pickle.dumps(CatalogSplitter(p))) # as it travels with the learner
+    with Catalog(p.folder) as catalog: catalog.decide(labels={photos_of(p).file[0]: LABELS[1]})
     df = photos_of(p)
     items = sorted(p.working.rglob('*.jpg'))
     train,valid = splitter([*items, tmp_path/'stranger.jpg'])
@@ -222,10 +222,10 @@ def test_a_photo_that_vanished_since_check(tmp_path, drawn):
     p = project(tmp_path)
     own(tmp_path, each(drawn))
     checked(p)
-    with Ledger(p.folder) as ledger: row = ledger.frame().iloc[0]
+    with Catalog(p.folder) as catalog: row = catalog.frame().iloc[0]
     row.working.unlink()
     assert sentence(p) == f"Of 20 working copies 1 can't be found any more, such as {row.working}; run 02_check."
-    with pytest.raises(TellapartError, match="can't be found any more"): LedgerSplitter(p)(list(p.working.rglob('*.jpg')))
+    with pytest.raises(TellapartError, match="can't be found any more"): CatalogSplitter(p)(list(p.working.rglob('*.jpg')))
     check(p)
     assert len(photos_of(p)) == 20
     row.working.unlink()
@@ -240,7 +240,7 @@ def test_a_label_with_one_photo(tmp_path, drawn):
     checked(p)
     assert sentence(p) == ("There are too few photos to measure with (0 of 'tennis racket'), and each label needs at least one; "
                            'gather more, then run 02_check again.')
-    with pytest.raises(TellapartError, match='too few photos'): LedgerSplitter(p)([])
+    with pytest.raises(TellapartError, match='too few photos'): CatalogSplitter(p)([])
 
 
 def test_there_is_a_photo_on_each_side_whatever_the_share(tmp_path, drawn):
@@ -288,7 +288,7 @@ def test_a_fixed_camera(tmp_path, dated):
     conflicts = check(p)
     assert len(conflicts) == 0 and checked_sentence(p, conflicts) == ('Set aside: 0 of 48 photos; pairs that look alike under two labels: 0; '
                                                                       '48 photos are of 1 series that look alike, and stay.')
-    with Ledger(p.folder) as ledger: df = ledger.frame()
+    with Catalog(p.folder) as catalog: df = catalog.frame()
     df['moment'] = df.taken if dated else df.url.map(lambda o: int(Path(o).stem))
     for _,o in df.groupby('label'): assert list(o.sort_values('moment').split) == ['train']*18 + ['valid']*6
     assert photos_of(p).groupby('label').valid.sum().tolist() == [6, 6]
@@ -299,7 +299,7 @@ def test_a_fixed_camera(tmp_path, dated):
         for photo in list((tmp_path/'own'/label).iterdir())[:6]: Image.open(photo).resize((240, 180)).save(photo.with_suffix('.webp'), quality=70)
     assert gather(p)['total'].tolist() == [24, 24]
     again = check(p)
-    with Ledger(p.folder) as ledger: assert len(ledger.frame('aside')) == 12 and ledger.frame().set_index('file').split.equals(df.set_index('file').split)
+    with Catalog(p.folder) as catalog: assert len(catalog.frame('aside')) == 12 and catalog.frame().set_index('file').split.equals(df.set_index('file').split)
     assert len(again) == 0
 
 
@@ -323,18 +323,18 @@ def test_a_short_series_stays_together_and_a_photo_of_the_web_never_replaces_one
     checked(p)
     take(p, 'web', [(LABELS[0], photo) for photo,_ in list(views(1))]) # larger
     check(p)
-    with Ledger(p.folder) as ledger: df,aside = ledger.frame(),ledger.frame('aside')
+    with Catalog(p.folder) as catalog: df,aside = catalog.frame(),catalog.frame('aside')
     assert list(aside.origin) == ['web'] and (df.origin == 'own').all() and len(df) == 23
     assert df.series.notna().sum() >= 3 and df.groupby('series').split.nunique().max() == 1
 
 
-def test_a_ledger_from_before_keeps_its_sides(tmp_path, drawn):
+def test_a_catalog_from_before_keeps_its_sides(tmp_path, drawn):
     p = project(tmp_path)
     own(tmp_path, each(drawn, slice(8)))
     checked(p)
-    with Ledger(p.folder) as ledger:
-        ledger.describe({o: dict(places=None, split=('train', 'valid')[i % 3 == 0]) for i,o in enumerate(ledger.frame().file)})
-        before = ledger.frame().set_index('file').split
+    with Catalog(p.folder) as catalog:
+        catalog.describe({o: dict(places=None, split=('train', 'valid')[i % 3 == 0]) for i,o in enumerate(catalog.frame().file)})
+        before = catalog.frame().set_index('file').split
     own(tmp_path, each(drawn, slice(8, 10)))
     assert checked(p)[before.index].equals(before) and not checked(project(tmp_path, 'seed = 3'))[before.index].equals(before)
     assert checked(project(tmp_path))[before.index].equals(before)

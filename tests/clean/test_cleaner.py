@@ -4,7 +4,7 @@ import nbformat, numpy as np, pytest
 from PIL import Image
 from tellapart.check.check import check
 from tellapart.check.inspection import examine
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import new_project, read_project
 from webapp import served
 
@@ -17,12 +17,12 @@ def p(tmp_path):
     p = read_project(new_project('pets', [CAT, DOG], tmp_path/'projects'))
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype='uint8')).resize((80, 80)) for _ in range(30)]
-    with Ledger(p.folder) as ledger:
+    with Catalog(p.folder) as catalog:
         for i,photo in enumerate([*noise, noise[0].crop((0, 0, 79, 79))]):
             photo.save(f := io.BytesIO(), 'PNG')
-            ledger.add(CAT if i < 15 else DOG, f.getvalue(), origin='feedback' if i == 30 else 'web', **examine(f.getvalue())[0])
+            catalog.add(CAT if i < 15 else DOG, f.getvalue(), origin='feedback' if i == 30 else 'web', **examine(f.getvalue())[0])
     check(p)
-    with Ledger(p.folder) as ledger: df = ledger.frame().set_index('file')
+    with Catalog(p.folder) as catalog: df = catalog.frame().set_index('file')
     df[['label']].assign(predicted=DOG, probability=.93, given=.07, doubt=range(len(df), 0, -1)).to_pickle(tmp_path/'doubts.pkl')
     return p
 
@@ -75,7 +75,7 @@ def said(page, beginning):
 
 def test_photos_are_cleaned(page, p):
     "Marks by mouse and keyboard, on any page and in any view, outlive the kernel, are applied at once, and come back with what they did"
-    with Ledger(p.folder) as ledger: before = ledger.frame()
+    with Catalog(p.folder) as catalog: before = catalog.frame()
     file,cards = list(before.file),page.locator('.ta-cards > div')
     page.get_by_text('page 1 of 4, 31 photos').wait_for()
     assert cards.nth(1).inner_text().startswith(CAT) and 'dog? 93%' in cards.nth(1).inner_text()
@@ -93,7 +93,7 @@ def test_photos_are_cleaned(page, p):
     page.keyboard.press('Backspace')
     await_marks(page, 'set aside')
     marks = {file[0]: DOG, file[1]: '<Delete>', file[2]: DOG, file[3]: '<Delete>', file[4]: DOG, file[8]: '<Delete>'}
-    with Ledger(p.folder) as ledger: assert ledger.marks() == marks
+    with Catalog(p.folder) as catalog: assert catalog.marks() == marks
     assert page.locator('.jp-CodeCell').count() == 2
 
     show(page, 'labelled dog', 'page 1 of 2, 16 photos')
@@ -111,7 +111,7 @@ def test_photos_are_cleaned(page, p):
     page.get_by_text('Apply 6 marks').click()
     assert said(page, 'By hand') == 'By hand: 1 deleted. 2 set aside, 3 moved to another label; undo takes it back.'
     page.get_by_text('page 1 of 1, 0 photos').wait_for()
-    with Ledger(p.folder) as ledger: after,aside = ledger.frame(),ledger.frame('aside')
+    with Catalog(p.folder) as catalog: after,aside = catalog.frame(),catalog.frame('aside')
     assert set(aside.file) == {file[1], file[3], file[8]} and after.label.value_counts().to_dict() == {DOG: 19, CAT: 9}
     assert all(o.exists() for o in (*after.path, *after.working)) and not any(before.path[i].exists() for i in (0, 1, 2, 3, 4, 8))
     assert file[3] not in (p.folder/'CREDITS.csv').read_text('utf-8-sig')
@@ -120,6 +120,6 @@ def test_photos_are_cleaned(page, p):
     assert said(page, 'Undone') == 'Undone: set aside and relabel, 5 photos.' # what was done by hand is another decision
     page.get_by_text('Apply 5 marks').wait_for()
     del marks[file[1]]
-    with Ledger(p.folder) as ledger: assert list(ledger.frame().file) == [*file[:1], *file[2:]] and ledger.marks() == marks
+    with Catalog(p.folder) as catalog: assert list(catalog.frame().file) == [*file[:1], *file[2:]] and catalog.marks() == marks
     assert [o.exists() for o in before.path] == [i != 1 for i in range(31)]
     assert page.get_by_role('button', name='Undo').is_disabled()

@@ -3,7 +3,7 @@ import io
 import numpy as np
 import pytest
 from PIL import Image
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
 
 pytest.importorskip('fastai')
@@ -13,7 +13,7 @@ from tellapart.check.check import check
 from tellapart.clean import label_errors as doubt
 from tellapart.clean.label_errors import Notes, doubts
 from tellapart.check.inspection import examine
-from tellapart.check.splits import LedgerSplitter, photos_of
+from tellapart.check.splits import CatalogSplitter, photos_of
 from tellapart.train.resize import square
 from tellapart.train.train import Fast, KeepBest, loaders, start
 
@@ -37,12 +37,12 @@ def project(folder, photos, settings=PROJECT):
     "A project in which cats are red and dogs are blue, but for four; and the names of those"
     (folder/'tellapart.toml').write_text(settings)
     p,rng,wrong = read_project(folder/'tellapart.toml'),np.random.default_rng(0),set()
-    with Ledger(p.folder) as ledger:
+    with Catalog(p.folder) as catalog:
         for i in range(photos):
             pixels = rng.integers(0, 100, (64, 64, 3), dtype='uint8')
             pixels[..., 2*(i%2)] += 150
             Image.fromarray(pixels).save(f := io.BytesIO(), 'PNG')
-            file = ledger.add(['cat', 'dog'][(i + (i < 4)) % 2], f.getvalue(), **examine(f.getvalue())[0])
+            file = catalog.add(['cat', 'dog'][(i + (i < 4)) % 2], f.getvalue(), **examine(f.getvalue())[0])
             if i < 4: wrong.add(file)
     check(p)
     return p,wrong
@@ -50,7 +50,7 @@ def project(folder, photos, settings=PROJECT):
 
 def learner(p, cbs=()):
     "A learner as the notebook on training leaves it, and the one on cleaning finds it"
-    photos = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p),
+    photos = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
                        item_tfms=square('white', p.train.size), batch_tfms=Normalize.from_stats(*imagenet_stats))
     learn = vision_learner(loaders(photos, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest(), *cbs])
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(p.train.epochs, p.train.lr)
@@ -73,7 +73,7 @@ def test_photos_of_both_sides_are_ordered_by_doubt(pets, learn):
     found,drawn = doubts(learn, p),torch.rand(3)
     torch.manual_seed(7)
     assert torch.equal(drawn, torch.rand(3)) # chance goes on as if nothing had been
-    with Ledger(p.folder) as ledger: df = ledger.frame().set_index('file')
+    with Catalog(p.folder) as catalog: df = catalog.frame().set_index('file')
     assert set(found.index) == set(df.index) and (found.label == df.label[found.index]).all()
     assert wrong <= set(found.index[:6])
     assert (found.doubt.diff()[1:] <= 0).all() and found.doubt.between(0, 1).all()
@@ -83,7 +83,7 @@ def test_photos_of_both_sides_are_ordered_by_doubt(pets, learn):
 def test_notes_are_of_training_alone(pets, learn):
     "Neither lr_find nor what is asked afterwards adds to them; the file brings them along, and training goes on with them"
     p,_ = pets
-    with Ledger(p.folder) as ledger: df = ledger.frame()
+    with Catalog(p.folder) as catalog: df = catalog.frame()
     def taken(): return {k: len(v) for k,v in learn.notes.taken.items()}
     before = taken()
     assert before.keys() == set(df.file.str[:-4]) and {before[o] for o in df.file[df.split == 'valid'].str[:-4]} == {p.train.epochs + 1}
@@ -149,9 +149,9 @@ def test_ctrl_c_leaves_nothing_behind(pets, learn):
 def test_a_label_put_right_is_looked_at_anew(pets, learn):
     p,wrong = pets
     first,file = doubts(learn, p),min(wrong)
-    with Ledger(p.folder) as ledger: ledger.decide(labels={file: 'dog' if file.startswith('cat') else 'cat'})
+    with Catalog(p.folder) as catalog: catalog.decide(labels={file: 'dog' if file.startswith('cat') else 'cat'})
     now = doubts(learn, p)
-    with Ledger(p.folder) as ledger: ledger.undo()
+    with Catalog(p.folder) as catalog: catalog.undo()
     moved, = set(now.index) - set(first.index)
     assert now.doubt[moved] < .5 < first.doubt[file]
     assert doubts(learn, p).equals(first)

@@ -8,7 +8,7 @@ from tellapart.cli import main
 pytest.importorskip('fastai')
 from tellapart.check.check import check
 from tellapart.check.inspection import examine
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import new_project, read_project
 from tellapart.use.sort.journal import CSV, Journal, rows
 
@@ -17,11 +17,11 @@ from tellapart.use.sort.journal import CSV, Journal, rows
 def p(tmp_path):
     "A project that has been gathered: two photos of each label"
     p = read_project(new_project('rackets', ['badminton', 'squash', 'tennis'], tmp_path/'projects'))
-    with Ledger(p.folder) as ledger:
+    with Catalog(p.folder) as catalog:
         for label in [*p.labels]*2:
             Image.effect_noise((200, 150), 90).convert('RGB').save(f := io.BytesIO(), 'PNG')
             facts,working = examine(f.getvalue())
-            ledger.take([facts | dict(label=label, origin='web', file=ledger.put(f.getvalue()), working=ledger.put(working))])
+            catalog.take([facts | dict(label=label, origin='web', file=catalog.put(f.getvalue()), working=catalog.put(working))])
     return p
 
 
@@ -45,8 +45,8 @@ def review(capsys, to, p):
 def other(label): return 'squash' if label != 'squash' else 'tennis'
 
 
-def ledger(p):
-    with Ledger(p.folder) as ledger: return ledger.frame('all')
+def catalog(p):
+    with Catalog(p.folder) as catalog: return catalog.frame('all')
 
 
 def test_beside_sorting_and_undo_it_waits_in_a_sentence(to, p, capsys):
@@ -56,7 +56,7 @@ def test_beside_sorting_and_undo_it_waits_in_a_sentence(to, p, capsys):
 
 
 def test_dragged_photos_are_learned_from(to, p, capsys):
-    "What lies under another label is in the ledger, and the next check makes it part of the training; once more adds nothing"
+    "What lies under another label is in the catalog, and the next check makes it part of the training; once more adds nothing"
     a,b,c,d,e,f,*rest = [o for o,_ in rows(to/CSV) if o.to]
     for o in 'unsure', 'blurred', *p.labels: (to/o).mkdir(exist_ok=True)
     (to/a.to).rename(to/other(a.label)/Path(a.to).name)
@@ -67,19 +67,19 @@ def test_dragged_photos_are_learned_from(to, p, capsys):
     (to/f.to).write_bytes(b'broken by an editor')
     out = review(capsys, to, p)
     assert 'Moved to another label: 2 of 8' in out and '2 where they were put' in out and '1 unsure now' in out and '2 gone or changed' in out
-    assert "In 'blurred', which is no label of rackets: 1;" in out and 'Came into the ledger of rackets: 2' in out and '02_check 03_train' in out
-    new = ledger(p).query("origin == 'feedback'").set_index('sha256')
+    assert "In 'blurred', which is no label of rackets: 1;" in out and 'Came into the catalog of rackets: 2' in out and '02_check 03_train' in out
+    new = catalog(p).query("origin == 'feedback'").set_index('sha256')
     assert dict(new.label) == {a.sha256: other(a.label), b.sha256: other(b.label)}
     assert all(path.parent.name == label and path.exists() for path,label in zip(new.path, new.label))
     assert (to/other(a.label)/Path(a.to).name).exists() # where its owner put it
     check(p)
-    df = ledger(p).query("origin == 'feedback' and status == 'ok'")
+    df = catalog(p).query("origin == 'feedback' and status == 'ok'")
     assert len(df) == 2 and set(df.split) <= {'train', 'valid'} and all(o.exists() for o in df.working)
 
-    before = ledger(p)
+    before = catalog(p)
     again = review(capsys, to, p)
-    assert 'Came into the ledger of rackets: 0; 2 known as that already.' in again and '02_check' not in again
-    assert ledger(p).equals(before)
+    assert 'Came into the catalog of rackets: 0; 2 known as that already.' in again and '02_check' not in again
+    assert catalog(p).equals(before)
 
 
 def test_a_label_may_be_written_otherwise(to, p, capsys):
@@ -88,22 +88,22 @@ def test_a_label_may_be_written_otherwise(to, p, capsys):
     (to/other(a.label)).rename(to/other(a.label).upper()) if (to/other(a.label)).exists() else (to/other(a.label).upper()).mkdir()
     (to/a.to).rename(to/other(a.label).upper()/'a.png')
     assert 'Moved to another label: 1 of 8' in review(capsys, to, p)
-    assert dict(ledger(p).query("origin == 'feedback'").set_index('sha256').label) == {a.sha256: other(a.label)}
+    assert dict(catalog(p).query("origin == 'feedback'").set_index('sha256').label) == {a.sha256: other(a.label)}
 
 
 def test_a_photo_that_the_model_has_learned_from_changes_its_label(to, p, capsys):
     "It is no second photo; and what is decided about it later on stands"
     a = next(o for o,_ in rows(to/CSV) if o.to)
     (to/other(a.label)).mkdir(exist_ok=True)
-    with Ledger(p.folder) as l: file = l.add(a.label, (to/a.to).read_bytes(), '.png', origin='own')
+    with Catalog(p.folder) as l: file = l.add(a.label, (to/a.to).read_bytes(), '.png', origin='own')
     (to/a.to).rename(to/other(a.label)/'a.png')
     assert '0; 1 with another label in it now.' in review(capsys, to, p)
-    row, = ledger(p).query(f"sha256 == '{a.sha256}'").itertuples()
+    row, = catalog(p).query(f"sha256 == '{a.sha256}'").itertuples()
     assert (row.label, row.origin) == (other(a.label), 'own')
     assert row.file in (p.folder/'CREDITS.csv').read_text('utf-8-sig')
-    with Ledger(p.folder) as l: assert l.undo() == 'Undone: relabel, 1 photo.'
+    with Catalog(p.folder) as l: assert l.undo() == 'Undone: relabel, 1 photo.'
     assert '1 known as that already' in review(capsys, to, p)
-    assert ledger(p).set_index('sha256').label[a.sha256] == a.label
+    assert catalog(p).set_index('sha256').label[a.sha256] == a.label
 
 
 @pytest.mark.parametrize('shape', ['label/tree', 'tree/label'])
@@ -120,7 +120,7 @@ def test_in_a_tree(export_pkl, p, tmp_path, shape, capsys):
     folders[0 if shape == 'label/tree' else -1] = other(row.label)
     to.joinpath(*folders).mkdir(parents=True, exist_ok=True)
     (to/row.to).rename(to.joinpath(*folders, name))
-    assert f"Came into the ledger of rackets: 1 (1 {other(row.label)})." in review(capsys, to, p)
+    assert f"Came into the catalog of rackets: 1 (1 {other(row.label)})." in review(capsys, to, p)
 
 
 def test_where_nothing_is_left(to, p, capsys):
@@ -128,7 +128,7 @@ def test_where_nothing_is_left(to, p, capsys):
     for o,_ in rows(to/CSV):
         if o.to: (to/o.to).unlink()
     assert main(['review', str(to), '--project', str(p.file)]) == 1
-    assert 'None of the 8 photos' in capsys.readouterr().err and ledger(p).origin.unique().tolist() == ['web']
+    assert 'None of the 8 photos' in capsys.readouterr().err and catalog(p).origin.unique().tolist() == ['web']
 
 
 def test_mistakes_are_told_in_a_sentence(p, tmp_path, capsys):

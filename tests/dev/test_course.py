@@ -5,7 +5,7 @@ import pytest
 from tellapart.check.check import contact_sheet
 from tellapart.demo.fault_recall import score
 from tellapart.demo.web import load_truth, truth_of
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.train.report import runs
 from tellapart.use.classifier import Classifier
@@ -34,7 +34,7 @@ def story(course): return json.loads((course.folder/'summary.json').read_text('u
 def early(course):
     "The photos of each label, in the order in which search offered them: the first ones are the same in every run"
     truth = load_truth(course.truth)
-    with Ledger(course.folder) as ledger: rows = {truth_of(truth, o.url).id: o for o in ledger.frame('all').itertuples()}
+    with Catalog(course.folder) as catalog: rows = {truth_of(truth, o.url).id: o for o in catalog.frame('all').itertuples()}
     return {label: [(t, rows[id]) for id,t in truth.items() if t.offered == label and id in rows] for label in course.labels}
 
 
@@ -74,7 +74,7 @@ def test_the_model_card_says_how_good_it_is(course, story):
 def test_readers_agree_on_all_validation_photos(course):
     "In 32 bits fastai and the classifier give each validation photo the same probabilities, and the label stays where the export has chosen 8"
     from fastai.vision.all import load_learner
-    with Ledger(course.folder) as ledger: photos = list(ledger.frame().query("split == 'valid'").working)
+    with Catalog(course.folder) as catalog: photos = list(catalog.frame().query("split == 'valid'").working)
     learn = load_learner(course.export)
     probabilities = learn.get_preds(dl=learn.dls.test_dl(photos, num_workers=0))[0].numpy()
     full,chosen = (list(Classifier(course.export, int8).many(photos)) for int8 in (False, True))

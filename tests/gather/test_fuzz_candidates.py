@@ -5,7 +5,7 @@ from unittest.mock import patch
 from hypothesis import example, given, strategies as st
 from fuzzing import fuzz
 from tellapart.gather.gather import gather
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.gather.sources import SOURCES, Candidate, source
 
@@ -31,7 +31,7 @@ def test_fuzz_candidates(candidates):
         (file := Path(folder)/'tellapart.toml').write_text('name = "odd"\nsource = "csv"\ntimeout = 5\n[labels]\na = "a"\nb = "b"\n')
         SOURCES['csv'] = source(odd, by_term=False)
         gather(p := read_project(file))
-        with Ledger(p.folder) as ledger: known,refused = ledger.met('a'),ledger.refused()
+        with Catalog(p.folder) as catalog: known,refused = catalog.met('a'),catalog.refused()
         assert known <= {o.url for o in candidates} and set(refused.url) <= {o.url for o in candidates}
         passing = set(refused.url[refused.passing.astype(bool)])
         met = gather(p)

@@ -11,7 +11,7 @@ from tellapart.demo.fault_recall import score
 from tellapart.demo.web import demo_apart
 from tellapart.gather.funnel import funnel
 from tellapart.gather.gather import gather, gathered as gathered_sentence
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.images import open_photo
 
@@ -33,7 +33,7 @@ def project(folder, text=PROJECT):
 
 def in_step(p):
     "Whether each photo in use has its file, and each file its row"
-    with Ledger(p.folder) as ledger: df = ledger.frame('all')
+    with Catalog(p.folder) as catalog: df = catalog.frame('all')
     files = {o for folder in (p.photos, p.aside) for o in folder.rglob('*') if o.is_file()}
     return set(df.path) == files and df.sha256.groupby(df.label).nunique().sum() == len(df)
 
@@ -47,7 +47,7 @@ def gathered(tmp_path_factory):
 def test_each_label_gets_what_was_asked_for(gathered):
     p,met = gathered
     assert list(met.total) == [30, 30] and in_step(p)
-    with Ledger(p.folder) as ledger: df = ledger.frame()
+    with Catalog(p.folder) as catalog: df = catalog.frame()
     for o in df.itertuples():
         assert open_photo(o.path).size == (o.width, o.height)
         assert o.file.startswith(f'{o.label}-{o.sha256[:8]}') and o.origin == 'demo' and o.url and o.query in p.labels[o.label]
@@ -63,7 +63,7 @@ def test_what_is_announced_as_too_small_is_not_fetched(tmp_path):
     (tmp_path/'photos.csv').write_text('URL,Label,width,height\nhttp://nowhere.invalid/1.jpg,cat,16,400\nhttp://nowhere.invalid/2.jpg,dog,400,16\n')
     p = project(tmp_path, 'name = "cats"\nsource = "csv"\ncsv = "photos.csv"\ntimeout = 2\n[labels]\ncat = "cat"\ndog = "dog"\n')
     gather(p)
-    with Ledger(p.folder) as ledger: assert ledger.refused().reason.tolist() == ['too small', 'too small']
+    with Catalog(p.folder) as catalog: assert catalog.refused().reason.tolist() == ['too small', 'too small']
 
 
 def test_what_was_planted_is_found(gathered):
@@ -72,7 +72,7 @@ def test_what_was_planted_is_found(gathered):
     found = score(p)
     assert found.loc[['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop', 'exact duplicate', 'near duplicate'], 'left'].sum() == 0
     assert found.met.sum() > 10
-    with Ledger(p.folder) as ledger: df = ledger.frame()
+    with Catalog(p.folder) as catalog: df = catalog.frame()
     assert df.groupby('grp').split.nunique().max() == 1
     for o in df.itertuples():
         copy = open_photo(o.working)
@@ -89,7 +89,7 @@ def test_own_photos_come_first_and_stay_together_by_object(tmp_path):
     assert list(met.total) == [30, 30] # there is no folder for tennis, so the demo web has all of it
     assert f'There is no folder {p.own_photos/"tennis"}' in gathered_sentence(p, met)
     check(p)
-    with Ledger(p.folder) as ledger: df = ledger.frame().query("origin == 'own'")
+    with Catalog(p.folder) as catalog: df = catalog.frame().query("origin == 'own'")
     assert len(df) == 12 and df.groupby('thing').grp.nunique().to_dict() == dict(old=1, new=1)
 
 
@@ -102,9 +102,9 @@ def test_copies_do_not_count(tmp_path):
     p = project(tmp_path, PROJECT.replace('"demo"', '["folder", "demo"]').replace('= 30', '= 12'))
     assert list(gather(p).total) == [12, 12]
     check(p)
-    with Ledger(p.folder) as ledger:
-        assert ledger.count('tennis') == 12
-        small = ledger.frame('aside').query("origin == 'own'")
+    with Catalog(p.folder) as catalog:
+        assert catalog.count('tennis') == 12
+        small = catalog.frame('aside').query("origin == 'own'")
     assert len(small) == 8 and all(o.endswith('small.jpg') for o in small.url) and set(small.reason.str[:17]) == {'near duplicate of'}
 
 
@@ -126,7 +126,7 @@ def test_all_of_ones_own_photos_are_taken_unless_the_file_says_how_many(tmp_path
     for _ in range(2):
         assert 'squash has 30 of the 160 that you gave, since per_label is 30; tennis has 30 of the 160' in gathered_sentence(some, met)
         met = gather(some)
-    with Ledger(some.folder) as ledger: df = ledger.frame()
+    with Catalog(some.folder) as catalog: df = catalog.frame()
     assert set(df.groupby('label').thing.nunique()) == {8} # some of each thing, and of those of no thing from the beginning to the end
     loose = sorted(int(o[-7:-4]) for o in df.url[(df.label == 'squash') & df.thing.isna()])
     assert len(loose) > 12 and max(b - a for a,b in zip([0, *loose], [*loose, 40])) <= 8
@@ -142,10 +142,10 @@ def test_a_photo_that_was_given_another_label_does_not_come_back(tmp_path):
     "Not from where it was, and not as a copy"
     for label in 'squash', 'tennis': noise(tmp_path/'own'/label, 5)
     gather(p := project(tmp_path, MINE))
-    with Ledger(p.folder) as ledger:
-        row = next(ledger.frame().query("label == 'squash'").itertuples())
+    with Catalog(p.folder) as catalog:
+        row = next(catalog.frame().query("label == 'squash'").itertuples())
         (tmp_path/'own'/'squash'/'copy.png').write_bytes(row.path.read_bytes())
-        ledger.decide(labels={row.file: 'tennis'})
+        catalog.decide(labels={row.file: 'tennis'})
     met = gather(p)
     assert list(met.total) == [4, 6] and met['exact duplicate'].sum() == 1 and in_step(p)
 
@@ -158,7 +158,7 @@ def test_the_web_fills_up_what_ones_own_photos_leave(tmp_path, demo_process):
                 .replace('["tennis racket", "tennis racket on court"]', '{"tennis racket" = 20}'))
     met = gather(p)
     assert list(met.total) == [10, 20] and in_step(p)
-    with Ledger(p.folder) as ledger: assert ledger.frame().groupby(['label', 'origin']).size().to_dict() == {('squash', 'own'): 10, ('tennis', 'own'): 13, ('tennis', 'demo'): 7}
+    with Catalog(p.folder) as catalog: assert catalog.frame().groupby(['label', 'origin']).size().to_dict() == {('squash', 'own'): 10, ('tennis', 'own'): 13, ('tennis', 'demo'): 7}
     said = gathered_sentence(p, met)
     assert "has no row for 'squash'" in said and 'rows of photos.csv that were left out: 1 of other labels (golf)' in said and '1 No such file or directory' in said
 
@@ -183,7 +183,7 @@ def test_photos_under_names_that_are_no_text(tmp_path):
     (tmp_path/'own'/'tennis'/'001.png').rename(tmp_path/'own'/'tennis'/os.fsdecode(b'\xff #1?%41.png'))
     p = project(tmp_path, MINE)
     assert list(gather(p).total) == [3, 2] and 'usable' not in gather(p)
-    with Ledger(p.folder) as ledger: assert set(ledger.frame().thing.dropna()) == {r'caf\udce9'}
+    with Catalog(p.folder) as catalog: assert set(catalog.frame().thing.dropna()) == {r'caf\udce9'}
 
 
 def test_nothing_at_all_is_told(tmp_path):
@@ -211,7 +211,7 @@ squash = {"squash racket" = 20, "a term that finds nothing" = 10}
 tennis = {"tennis racket" = 20, "tennis racket on court" = 10}
 '''
     met = gather(p := project(tmp_path, text))
-    with Ledger(p.folder) as ledger: got = ledger.frame().groupby(['label', 'query']).size()
+    with Catalog(p.folder) as catalog: got = catalog.frame().groupby(['label', 'query']).size()
     assert list(met.total) == [30, 30] and met.attrs['dry'] == dict(squash=['a term that finds nothing'], tennis=[])
     assert abs(got['tennis', 'tennis racket'] - 20) <= 2 # one of two that look alike isn't counted
     assert got['squash', 'squash racket'] >= 30
@@ -234,21 +234,21 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
         time.sleep(random.uniform(0, longest))
         run.kill()
         run.join()
-        with Ledger(p.folder) as ledger: df = ledger.frame('all')
+        with Catalog(p.folder) as catalog: df = catalog.frame('all')
         assert in_step(p) and set(seen) <= set(df.sha256)
         if len(df) == len(seen): longest *= 1.3 # a slow machine
         seen = list(df.sha256)
     assert seen
     met = gather(p)
     assert list(met.total) == [190, 190] and in_step(p) and not list(p.folder.glob('incoming/*'))
-    with Ledger(p.folder) as ledger: df = ledger.frame('all')
+    with Catalog(p.folder) as catalog: df = catalog.frame('all')
     own = [sha256(o.read_bytes()).hexdigest() for o in (tmp_path/'own').rglob('*.png')]
     assert sorted(df.sha256[df.origin == 'own']) == sorted(own) and set(seen) <= set(df.sha256) and df.url.is_unique
 
 
 def test_two_at_once_are_told_apart(tmp_path):
     p = project(tmp_path)
-    with Ledger(p.folder, step=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
+    with Catalog(p.folder, step=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
 
 
 def test_no_network(tmp_path, free_port, monkeypatch):
@@ -270,8 +270,8 @@ def test_a_full_disk_is_told_and_loses_nothing(gathered):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
-        with Ledger(p.folder) as ledger, pytest.raises(TellapartError, match="can't be written: File too large; mend that and run this step again"):
-            ledger.add('squash', os.urandom(2**17), '.jpg')
+        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match="can't be written: File too large; mend that and run this step again"):
+            catalog.add('squash', os.urandom(2**17), '.jpg')
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     gather(p)
     assert in_step(p)

@@ -4,7 +4,7 @@ import numpy as np, pandas as pd
 import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import new_project, read_project
 
 pytest.importorskip('fastai')
@@ -33,21 +33,21 @@ def p(tmp_path):
     "A project with twelve photos of each label, half of them to measure with, from two sources"
     p = read_project(new_project('colours', LABELS, tmp_path/'projects'))
     rng = np.random.default_rng(0)
-    with Ledger(p.folder) as ledger:
+    with Catalog(p.folder) as catalog:
         for i in range(36):
             colour = np.eye(3)[::-1][i % 3]*120 + 60 # blue, green, red
             Image.fromarray((colour + rng.normal(0, 20, (64, 80, 3))).clip(0, 255).astype('uint8')).save(f := io.BytesIO(), 'JPEG')
-            ledger.add(LABELS[i % 3], f.getvalue(), '.jpg', origin=HOSTILE if i % 4 == 3 else 'own', split='valid' if i % 2 else 'train', width=80, height=64)
-        working_copies(p, ledger.frame())
+            catalog.add(LABELS[i % 3], f.getvalue(), '.jpg', origin=HOSTILE if i % 4 == 3 else 'own', split='valid' if i % 2 else 'train', width=80, height=64)
+        working_copies(p, catalog.frame())
     return p
 
 
 def photos(p):
-    with Ledger(p.folder) as ledger: return ledger.frame()
+    with Catalog(p.folder) as catalog: return catalog.frame()
 
 
 def learner(p, by='folder'):
-    "A learner on the photos of `p`, by their folders or by the ledger's table"
+    "A learner on the photos of `p`, by their folders or by the catalog's table"
     df = photos(p)
     df = df.assign(working=df.working.map(str))
     valid = set(df.working[df.split == 'valid'])
@@ -128,7 +128,7 @@ def test_runs_are_compared_by_the_labels_of_now(p, capsys):
     report(learner(p), p)
     df = photos(p)
     blue = df.file[(df.split == 'valid') & (df.label == LABELS[0])].tolist()
-    with Ledger(p.folder) as ledger: ledger.decide(labels=dict.fromkeys(blue[:2], 'green'), aside={blue[2]: 'blurred'})
+    with Catalog(p.folder) as catalog: catalog.decide(labels=dict.fromkeys(blue[:2], 'green'), aside={blue[2]: 'blurred'})
     second = report(learner(p), p)
     old,new = runs(p).itertuples()
     assert (old.error, new.error) == (6/18, 3/17)

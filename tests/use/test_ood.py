@@ -18,9 +18,9 @@ from tellapart.check.check import check
 from tellapart.demo.draw import draw
 from tellapart.export.export import export, upgrade
 from tellapart.check.inspection import examine
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
-from tellapart.check.splits import LedgerSplitter
+from tellapart.check.splits import CatalogSplitter
 from tellapart.train.train import loaders
 
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -181,11 +181,11 @@ def test_exporting_a_project(photos, strangers, tmp_path, capsys):
     p = read_project(tmp_path/'tellapart.toml')
     command = ['export', '--project', str(p.file), '--strangers', str(strangers)]
     assert main(command) == 1 and 'stripes has not been trained yet' in capsys.readouterr().err
-    with Ledger(p.folder) as ledger:
+    with Catalog(p.folder) as catalog:
         for label in p.labels:
-            for file in sorted((photos/label).iterdir())[:12]: ledger.add(label, file.read_bytes(), **examine(file.read_bytes())[0])
+            for file in sorted((photos/label).iterdir())[:12]: catalog.add(label, file.read_bytes(), **examine(file.read_bytes())[0])
     check(p)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=Resize(64))
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=Resize(64))
     learn = Learner(loaders(block, p.working, p), nn.Sequential(conv(3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
     learn.photos = block
     learn.export(p.folder/'trained.pkl')

@@ -18,10 +18,10 @@ from tellapart.clean.label_errors import Notes, doubts
 from tellapart.export.export import export
 from tellapart.gather.funnel import funnel, reasons
 from tellapart.gather.gather import gather, gathered
-from tellapart.catalog import Ledger
+from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.train.report import report
-from tellapart.check.splits import LedgerSplitter, photos_of
+from tellapart.check.splits import CatalogSplitter, photos_of
 from tellapart.train.resize import square
 from tellapart.train.train import loaders
 
@@ -61,7 +61,7 @@ def met(p):
 def learn(p, met, one_thread):
     "A learner, as the course makes it"
     set_seed(1)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=LedgerSplitter(p), item_tfms=square('squish', 32),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=square('squish', 32),
                       batch_tfms=[Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(loaders(block, p.working, p), resnet18, metrics=error_rate, pretrained=False, cbs=Notes())
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
@@ -110,10 +110,10 @@ def test_report_and_cleaner(p, learn):
         assert cleaner.widget.marks.get(file, label) == what
     cleaner.mark(file, other[label])
     cleaner.apply()
-    with Ledger(p.folder) as ledger: assert ledger.count(other[label]) == sum(SIDES.values()) + 1
+    with Catalog(p.folder) as catalog: assert catalog.count(other[label]) == sum(SIDES.values()) + 1
     cleaner.undo()
     cleaner.mark(file, None)
-    with Ledger(p.folder) as ledger: assert {o: ledger.count(o) for o in LABELS} == dict.fromkeys(LABELS, sum(SIDES.values())) and not ledger.marks()
+    with Catalog(p.folder) as catalog: assert {o: catalog.count(o) for o in LABELS} == dict.fromkeys(LABELS, sum(SIDES.values())) and not catalog.marks()
 
 
 @pytest.fixture

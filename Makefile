@@ -40,8 +40,8 @@ bench-%: .venv/pyvenv.cfg ## Run one benchmark, such as bench-answer
 
 # uv installs in seconds what takes pip minutes; where it can't be had, `tellapart install` makes do with pip.
 .venv/pyvenv.cfg:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
-	  { echo "tellapart needs Python 3.10 or newer: name one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "tellapart needs Python 3.11 or newer: name one, as in make $(MAKECMDGOALS) PYTHON=python3.12" >&2; exit 1; }
 	@$(PYTHON) -m venv .venv || \
 	  { rm -f $@; echo "Python could not make .venv; on Debian and Ubuntu: sudo apt install python3-venv" >&2; exit 1; }
 	@.venv/bin/python -m pip install --quiet uv || true

@@ -3,6 +3,7 @@ import argparse, os, subprocess, sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
+from . import __version__
 from .course import PACKED, course, nearest, write_course
 from .errors import MissingExtra, need, NoProject, os_reason, TellapartError
 from .dev.install import EXTRAS, checkout, find_programs, install
@@ -150,6 +151,7 @@ _STATUS = ("Exit status: 0 if it was done, also where some photos couldn't be op
 def _parser():
     "What can be asked for, and how"
     parser = argparse.ArgumentParser(prog='tellapart', epilog=_STATUS, description="Tell things apart from photos of them: from an idea to a web page that answers.")
+    parser.add_argument('--version', action='version', version=f'tellapart {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
     def command(do):
         p = commands.add_parser(do.__name__[1:], help=do.__doc__, description=do.__doc__[0].upper() + do.__doc__[1:] + '.')

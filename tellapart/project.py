@@ -7,7 +7,7 @@ __all__ = ['Strings', 'Terms', 'Place', 'Share', 'LIMITS', 'Limit', 'Source', 'c
            'read_project', 'new_project', 'summary', 'tell', 'tell_anew', 'made']
 
 # %% ../notebooks/library/04_project.ipynb #00000002
-import json, os, re, sys
+import json, os, re, tomllib
 from contextlib import suppress
 from dataclasses import fields
 from difflib import get_close_matches
@@ -20,8 +20,6 @@ from .errors import NoProject, os_reason, TellapartError, writing
 from .paths import alike, as_text, composed, safe_name
 from .images import Limits
 from .gather.sources import SOURCES
-if sys.version_info >= (3, 11): import tomllib
-else: import tomli as tomllib
 
 # %% ../notebooks/library/04_project.ipynb #00000005
 def _brief(o):
@@ -273,8 +271,8 @@ def read_project(
     return p
 
 # %% ../notebooks/library/04_project.ipynb #00000018
-_NEW = '''# What is to be told apart. Every key is explained in
-# https://github.com/tellapart/tellapart/blob/main/notebooks/library/04_project.ipynb
+_NEW = '''# What is to be told apart. Every key is explained in notebooks/library/04_project.ipynb
+# of the course, which `tellapart course DIR` writes into a folder.
 name = {name}
 source = "duckduckgo"  # or "folder" for photos of your own, "jmd", "demo"; several as ["folder", "duckduckgo"]
 # per_label = 150  # photos of each label; without this line 150 by search, and all of your own

@@ -2,6 +2,7 @@
 import json, os, re, shlex, shutil, socket, subprocess, sys, venv, zipfile
 from pathlib import Path
 import pytest
+from tellapart import __version__
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -119,11 +120,16 @@ def test_make_targets_are_commands(target, commands, tmp_path):
     assert plan.index('-m venv .venv') < plan.index('-m tellapart')
 
 
+def test_version():
+    done = tellapart('--version', cwd=ROOT)
+    assert (done.returncode, done.stdout) == (0, f'tellapart {__version__}\n')
+
+
 @needs_make
 def test_make_says_which_python_it_needs(tmp_path):
     shutil.copy(ROOT/'Makefile', tmp_path)
     done = subprocess.run(['make', 'course', 'PYTHON=false'], cwd=tmp_path, capture_output=True, text=True)
-    assert done.returncode and 'Python 3.10 or newer' in done.stderr and 'make course PYTHON=' in done.stderr
+    assert done.returncode and 'Python 3.11 or newer' in done.stderr and 'make course PYTHON=' in done.stderr
     assert not (tmp_path/'.venv').exists()
 
 

@@ -22,7 +22,7 @@ def is_checkout()->bool:
 def checkout()->Path: # Raises `TellapartError` where there is none
     "The folder with the tests and benchmarks, which an installed package doesn't carry"
     if is_checkout(): return ROOT
-    raise TellapartError("The tests and benchmarks come with a checkout of tellapart: get one by git clone https://github.com/tellapart/tellapart, and run this there.")
+    raise TellapartError("The tests and benchmarks come with a checkout of tellapart, which this isn't: clone its repository, and run this there.")
 
 
 def _needs():

@@ -5,6 +5,9 @@ from base64 import b64decode, b64encode
 from contextlib import asynccontextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from ..errors import need, TellapartError
+
+need('fastai', 'nbclient', 'nbdev', extra='learn')
 import nbformat, zmq
 from fastcore.xtras import working_directory
 from jupyter_client import AsyncKernelManager
@@ -14,7 +17,6 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbdev.clean import nbdev_clean
 from tqdm import tqdm
 from ..course import PACKED, course
-from ..errors import TellapartError
 from .install import find_programs
 from ..images import open_photo
 from ..project import read_project, summary, tell_anew

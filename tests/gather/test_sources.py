@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from urllib.parse import parse_qsl, urlsplit
 import pandas as pd
 import pytest
+import tellapart
 from tellapart.errors import TellapartError
 from tellapart.gather.sources import base, demo
 from tellapart.credits import COLUMNS
@@ -243,7 +244,7 @@ def test_openverse_page_by_page(engine):
     assert got[7] == Candidate('https://live.example/7.jpg', 'https://photos.example/7', 'Racket 7', 'Ada',
                                'CC BY 4.0', 'https://creativecommons.org/licenses/by/4.0/', 1024, 683)
     asked = web.asked[0]
-    assert asked.path == '/v1/images/' and asked.headers['User-Agent'].startswith('tellapart/') and '+https://' in asked.headers['User-Agent']
+    assert asked.path == '/v1/images/' and asked.headers['User-Agent'] == f'tellapart/{tellapart.__version__}'
     assert asked.query == dict(q='tennis racket -toy', page='1', page_size='20', license_type='commercial,modification',
                                category='photograph', size='medium')
     assert len(web.asked) == 3

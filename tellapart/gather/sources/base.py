@@ -50,7 +50,7 @@ def source(f=None,
     return f
 
 # %% ../../../notebooks/library/gather/sources/00_base.ipynb #0000000a
-AGENT = f'tellapart/{tellapart.__version__} (+https://github.com/tellapart/tellapart)' # How we introduce ourselves
+AGENT = f'tellapart/{tellapart.__version__}' + f' (+{tellapart.__url__})'*bool(tellapart.__url__) # How we introduce ourselves
 PAUSES = 1, 3 # Seconds before a search is tried for the second and for the third time
 LONGEST = 60 # Seconds that an engine may have us wait
 

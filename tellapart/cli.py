@@ -1,5 +1,5 @@
 "The command line: each command is one call into the package, imported when it is asked for"
-import argparse, os, subprocess, sys
+import argparse, errno, os, subprocess, sys
 from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
@@ -223,7 +223,7 @@ def main(
         _drop_output(sys.stdout, sys.stderr)
         return 141
     except OSError as e:
-        if e.filename: raise # that isn't what we print
+        if e.filename or e.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO): raise # that isn't about what we print
         _drop_output(sys.stdout)
         print(f"tellapart: What it has to say can't be written: {os_reason(e)}.", file=sys.stderr)
         return 1

@@ -24,14 +24,14 @@ class Stopwatch:
 
 def found(p):
     "How much of what was planted gather and check found: unreadable files and near duplicates; and distinct photos taken for duplicates"
-    from tellapart.demo.fault_recall import score
-    from tellapart.demo.web import load_truth, truth_of
+    from tellapart.demo.fault_recall import fault_recall
+    from tellapart.demo.web import load_ground_truth, ground_truth_of
     from tellapart.catalog import Catalog
-    planted = score(p)
+    planted = fault_recall(p)
     unreadable,near = planted.loc[list(UNREADABLE)].sum(),planted.loc['near duplicate']
-    truth = load_truth(p.truth)
+    truth = load_ground_truth(p.ground_truth)
     with Catalog(p.folder) as catalog: df = catalog.frame('all').set_index('file')
-    origin = df.url.map(lambda o: (t := truth_of(truth, o)).of or t.id)
+    origin = df.url.map(lambda o: (t := ground_truth_of(truth, o)).of or t.id)
     dups = df[df.reason.fillna('').str.contains('duplicate of ')]
     wrong = sum(origin[file] != origin[of] for file,of in dups.reason.str.partition(' of ')[2].items())
     return dict(unreadable=unreadable.met, unreadable_found=unreadable.met - unreadable.left, near=near.met, near_found=near.met - near.left,

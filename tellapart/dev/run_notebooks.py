@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..course import PACKED, course
 from .install import find_programs
 from ..images import open_photo
-from ..project import read_project, summary, tell_anew
+from ..project import read_project, summary, clear_summary
 
 
 def _headings(nb):
@@ -207,7 +207,7 @@ def run(
     sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
     find_programs()
     os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
-    tell_anew(p)
+    clear_summary(p)
     for file in files:
         nb = _run_one(file, p.runs/'notebooks'/file.name)
         if save: _save(nb, file, root)

@@ -8,7 +8,7 @@ from PIL import Image
 from fuzzing import fuzz
 from tellapart.images import NotAPhoto
 from tellapart.use.app import _foot
-from tellapart.use.classifier import Answer, Classifier, ExportError, read_meta
+from tellapart.use.classifier import Prediction, Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
 resource = pytest.importorskip('resource')
@@ -49,12 +49,12 @@ def answers(content, int8):
             _foot(classify.meta)
             alone = classify(photo())
             many = list(classify.many([photo(), b'none', photo()]*3))
-            assert classify.why(photo()).mode == 'RGB'
+            assert classify.explain(photo()).mode == 'RGB'
         except (ExportError, NotAPhoto) as e: # with the limits that it has, the photo may be none
             assert '\n' not in str(e) and str(e).endswith('.')
             return False
         finally: assert peak() - before < 500*2**20
-    for o in alone,*many[::3]: assert isinstance(o, Answer) and (o.label in classify.labels or o.label is None and o.reason)
+    for o in alone,*many[::3]: assert isinstance(o, Prediction) and (o.label in classify.labels or o.label is None and o.reason)
     assert many[1].label is None
     return True
 

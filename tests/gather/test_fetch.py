@@ -7,7 +7,7 @@ import pytest
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from tellapart.gather import fetch
-from tellapart.gather.fetch import Fetcher, Unfetched, is_public
+from tellapart.gather.fetch import Fetcher, FetchError, is_public
 from proxy import authority
 
 
@@ -53,7 +53,7 @@ def ask(answer, *paths, then=None, **kw):
 
 def reason(answer, path='/', **kw):
     host,(result,) = ask(answer, path, **kw)
-    assert isinstance(result, Unfetched), result
+    assert isinstance(result, FetchError), result
     return result.reason,result.passing
 
 
@@ -116,7 +116,7 @@ def test_a_name_server_that_changes_its_answer(monkeypatch):
             monkeypatch.setattr(socket, 'getaddrinfo', known)
             monkeypatch.setattr(fetch, 'is_public', '127.0.0.2'.__eq__)
             assert await f(f'http://changing.test:{port}/') == b'outside'
-            with pytest.raises(Unfetched, match='address not public'): await f(f'http://changing.test:{port}/')
+            with pytest.raises(FetchError, match='address not public'): await f(f'http://changing.test:{port}/')
             assert len(outside.asked) == 1 and not inside.connections
     asyncio.run(run())
 
@@ -200,7 +200,7 @@ def test_not_http(): assert reason(b'220 mail.our.host ESMTP\r\n\r\n', timeout=.
 def test_no_connection(free_port):
     async def run():
         async with Fetcher(timeout=.4, own={('our.host', 80): ('127.0.0.1', free_port)}) as f: await f('http://our.host/')
-    with pytest.raises(Unfetched, match='no connection') as e: asyncio.run(run())
+    with pytest.raises(FetchError, match='no connection') as e: asyncio.run(run())
     assert e.value.passing
 
 

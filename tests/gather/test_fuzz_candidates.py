@@ -31,7 +31,7 @@ def test_fuzz_candidates(candidates):
         (file := Path(folder)/'tellapart.toml').write_text('name = "odd"\nsource = "csv"\ntimeout = 5\n[labels]\na = "a"\nb = "b"\n')
         SOURCES['csv'] = source(odd, by_term=False)
         gather(p := read_project(file))
-        with Catalog(p.folder) as catalog: known,refused = catalog.met('a'),catalog.refused()
+        with Catalog(p.folder) as catalog: known,refused = catalog.seen_urls('a'),catalog.rejected()
         assert known <= {o.url for o in candidates} and set(refused.url) <= {o.url for o in candidates}
         passing = set(refused.url[refused.passing.astype(bool)])
         met = gather(p)

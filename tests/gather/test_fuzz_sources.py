@@ -11,7 +11,7 @@ from tellapart.errors import TellapartError
 from tellapart.gather.sources import base
 from tellapart.project import Project
 from tellapart.gather.sources import SOURCES
-from tellapart.paths import alike, file_at, safe_name, sought
+from tellapart.paths import canonical_name, url_to_path, safe_name, find_path
 
 P = Project(name='x', labels=dict(cat='cat', dog='dog'), timeout=5, search=dict(without=['toy']))
 
@@ -21,7 +21,7 @@ def sound(candidates):
     for o in candidates:
         assert o.url and all(isinstance(getattr(o, k), str) and getattr(o, k).encode() is not None for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing')), o
         assert o.origin in ('web', 'own') and all(type(k) is int and k >= 0 for k in (o.width, o.height)), o
-        if o.origin == 'own': assert o.url.isascii() and file_at(o.url).is_absolute()
+        if o.origin == 'own': assert o.url.isascii() and url_to_path(o.url).is_absolute()
 
 
 def tried(found):
@@ -132,7 +132,7 @@ NAME = st.one_of(st.binary(min_size=1, max_size=40).map(os.fsdecode), st.text(st
 @given(NAME)
 def test_fuzz_a_file_is_found_by_its_address(name):
     file = Path('/photos')/name
-    assert file_at(file.as_uri()) == file and file.as_uri().isascii()
+    assert url_to_path(file.as_uri()) == file and file.as_uri().isascii()
 
 
 @fuzz
@@ -140,7 +140,7 @@ def test_fuzz_a_file_is_found_by_its_address(name):
 def test_fuzz_safe_names(name):
     safe = safe_name(name)
     assert safe_name(safe) == safe and 0 < len(safe.encode()) <= 255 and not set('/\\:*?"<>|\0') & set(safe)
-    assert alike(alike(name)) == alike(name)
+    assert canonical_name(canonical_name(name)) == canonical_name(name)
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="Windows' names are text")
@@ -156,4 +156,4 @@ def test_fuzz_photos_are_found_whatever_they_are_called(name):
         got,said = taken(SOURCES['folder'](None, p, 'cat'))
         sound(got)
         one_line(said)
-        assert [file_at(o.url) for o in got] in ([file], []) and sought(file) == file
+        assert [url_to_path(o.url) for o in got] in ([file], []) and find_path(file) == file

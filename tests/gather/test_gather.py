@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
 from tellapart.check.check import check, contact_sheet
-from tellapart.credits import credits
+from tellapart.credits import write_credits
 from tellapart.demo.draw import draw
-from tellapart.demo.fault_recall import score
+from tellapart.demo.fault_recall import fault_recall
 from tellapart.demo.web import demo_apart
 from tellapart.gather.funnel import funnel
-from tellapart.gather.gather import gather, gathered as gathered_sentence
+from tellapart.gather.gather import gather, gather_summary as gathered_sentence
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.images import open_photo
@@ -34,7 +34,7 @@ def project(folder, text=PROJECT):
 def in_step(p):
     "Whether each photo in use has its file, and each file its row"
     with Catalog(p.folder) as catalog: df = catalog.frame('all')
-    files = {o for folder in (p.photos, p.aside) for o in folder.rglob('*') if o.is_file()}
+    files = {o for folder in (p.photos, p.quarantine) for o in folder.rglob('*') if o.is_file()}
     return set(df.path) == files and df.sha256.groupby(df.label).nunique().sum() == len(df)
 
 
@@ -63,13 +63,13 @@ def test_what_is_announced_as_too_small_is_not_fetched(tmp_path):
     (tmp_path/'photos.csv').write_text('URL,Label,width,height\nhttp://nowhere.invalid/1.jpg,cat,16,400\nhttp://nowhere.invalid/2.jpg,dog,400,16\n')
     p = project(tmp_path, 'name = "cats"\nsource = "csv"\ncsv = "photos.csv"\ntimeout = 2\n[labels]\ncat = "cat"\ndog = "dog"\n')
     gather(p)
-    with Catalog(p.folder) as catalog: assert catalog.refused().reason.tolist() == ['too small', 'too small']
+    with Catalog(p.folder) as catalog: assert catalog.rejected().reason.tolist() == ['too small', 'too small']
 
 
 def test_what_was_planted_is_found(gathered):
     p,_ = gathered
     check(p)
-    found = score(p)
+    found = fault_recall(p)
     assert found.loc[['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop', 'exact duplicate', 'near duplicate'], 'left'].sum() == 0
     assert found.met.sum() > 10
     with Catalog(p.folder) as catalog: df = catalog.frame()
@@ -145,7 +145,7 @@ def test_a_photo_that_was_given_another_label_does_not_come_back(tmp_path):
     with Catalog(p.folder) as catalog:
         row = next(catalog.frame().query("label == 'squash'").itertuples())
         (tmp_path/'own'/'squash'/'copy.png').write_bytes(row.path.read_bytes())
-        catalog.decide(labels={row.file: 'tennis'})
+        catalog.apply(labels={row.file: 'tennis'})
     met = gather(p)
     assert list(met.total) == [4, 6] and met['exact duplicate'].sum() == 1 and in_step(p)
 
@@ -192,7 +192,7 @@ def test_nothing_at_all_is_told(tmp_path):
     p = project(tmp_path, MINE.replace('"folder"', '"csv"'))
     assert gathered_sentence(p, gather(p)).startswith('Gathered 0 photos (0 squash, 0 tennis); 2 candidates were of no use (2 No such file or directory); squash has none; tennis has none')
     assert 'nothing was offered' in funnel(project(tmp_path, MINE.replace('"mine"', '"other"'))).axes[0].get_title(loc='left')
-    assert funnel(p) and credits(p).exists() and contact_sheet([]).width
+    assert funnel(p) and write_credits(p).exists() and contact_sheet([]).width
     with pytest.raises(TellapartError, match="There is no photo of 'squash'; run 01_gather"): check(p)
 
 

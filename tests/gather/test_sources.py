@@ -15,7 +15,7 @@ from tellapart.credits import COLUMNS
 from tellapart.demo.web import DemoWeb
 from tellapart.project import Project
 from tellapart.gather.sources import Candidate, SOURCES, Unsearched
-from tellapart.paths import file_at
+from tellapart.paths import url_to_path
 from proxy import Proxy
 
 Asked = namedtuple('Asked', 'path query headers')
@@ -412,7 +412,7 @@ def test_a_table_of_ones_own_files(tmp_path):
     rows = [one, 'mine/1.jpg', 'mine\\1.jpg', './mine/../mine/1.jpg', one.as_uri(), f'file://localhost{one.as_uri()[7:]}', two, 'mine/2 #1?.jpg', two.as_uri(), 'Mine/Caf\u00e9/3.JPG', three.as_uri(), 'mine/4%41.jpg']
     p = table(tmp_path, 'URL,Label\n' + ''.join(f'{o},tennis\n' for o in rows))
     found,said = taken(SOURCES['csv'](None, p, 'tennis'))
-    assert [file_at(o.url).resolve() for o in found] == [one]*6 + [two]*3 + [three]*2 + [four] and not said
+    assert [url_to_path(o.url).resolve() for o in found] == [one]*6 + [two]*3 + [three]*2 + [four] and not said
     assert {o.origin for o in found} == {'own'} and all(o.url.isascii() for o in found)
     p = table(tmp_path, 'URL,Label\nC:\\photos\\a.jpg,tennis\nnone.jpg,tennis\nHTTPS://x/1.jpg,tennis\ndata:image/png;base64,tennis\nfile://[x,tennis\na\0b,tennis\n')
     assert [o.origin for o in SOURCES['csv'](None, p, 'tennis')][:3] == ['own', 'own', 'web']
@@ -492,7 +492,7 @@ def test_names_that_are_no_text(tmp_path):
     (tmp_path/'tennis'/name).mkdir(parents=True)
     (file := tmp_path/'tennis'/name/f'{name} #?%.jpg').touch()
     o, = SOURCES['folder'](None, own(tmp_path), 'tennis')
-    assert o.url.isascii() and file_at(o.url) == file and o.thing == r'caf\udce9'
+    assert o.url.isascii() and url_to_path(o.url) == file and o.thing == r'caf\udce9'
 
 
 def test_a_label_may_be_a_link_to_a_folder(tmp_path):

@@ -45,7 +45,7 @@ def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
     for card,photo in (first, photos[0]), (third, photos[-1]):
         answer = Classifier(export_pkl)(photo)
         assert card[0] == photo.name
-        assert card[1] == (f'{answer.label} {answer.probability:.0%}' if answer.sure else 'Not sure')
+        assert card[1] == (f'{answer.label} {answer.probability:.0%}' if answer.confident else 'Not sure')
         assert card[-6:] == [o for label,p in answer.ranked for o in (label, f'{p:.0%}')]
     assert second == ['?', 'notes.txt', 'No answer', 'This file is no photo that we can read; save it as JPEG or PNG.']
     page.reload()

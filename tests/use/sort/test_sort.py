@@ -7,10 +7,10 @@ from PIL import Image
 from exports import change_meta, rewrite
 from tellapart.cli import main
 from tellapart.use.sort import sort as module
-from tellapart.use.sort.journal import CSV, Journal, rows
+from tellapart.use.sort.journal import CSV, Journal, read_rows
 from tellapart.use.classifier import Classifier
-from tellapart.paths import alike, safe_name
-from tellapart.use.sort.layout import SHAPES, folder_for, label_folders
+from tellapart.paths import canonical_name, safe_name
+from tellapart.use.sort.layout import LAYOUTS, folder_for, label_folders
 
 posix = pytest.mark.skipif(os.name == 'nt', reason="Windows has no such thing")
 SHM = Path('/dev/shm')
@@ -23,7 +23,7 @@ def folder(export_pkl, tmp_path):
     folder = tmp_path/'projects'
     for o in 'smith/hall', 'jones', 'Übung', '.cache': (folder/o).mkdir(parents=True)
     classify = Classifier(export_pkl)
-    photos = [o for o in sorted(export_pkl.parent.glob('photos/*/*')) if classify(o).sure][:9]
+    photos = [o for o in sorted(export_pkl.parent.glob('photos/*/*')) if classify(o).confident][:9]
     for i,o in enumerate(photos): shutil.copy2(o, folder/['smith/hall', 'jones', 'Übung'][i % 3]/f'{"AB"[i % 2]}{i//3}{o.suffix}')
     for i,o in enumerate(sorted(folder.rglob('*.*g'))): os.utime(o, ns=(10**18 + i, 10**18 + 10**10*i))
     shutil.copy(photos[0], folder/'smith/the same again.png')
@@ -84,7 +84,7 @@ def test_small_copies_of_photo_servers_are_left_alone(tmp_path):
     for o in '@eaDir', '.thumbnails', '#recycle', '__MACOSX', 'album': (tmp_path/o).mkdir()
     for o in tmp_path.iterdir(): (o/'a.jpg').touch()
     met = Counter()
-    assert [Path(o.path).parent.name for o in module.photos(str(tmp_path), '', met)] == ['album'] and met == dict(hidden=4)
+    assert [Path(o.path).parent.name for o in module.scan_photos(str(tmp_path), '', met)] == ['album'] and met == dict(hidden=4)
 
 
 def test_one_name_in_many_folders(export_pkl, folder, tmp_path):
@@ -97,11 +97,11 @@ def test_one_name_in_many_folders(export_pkl, folder, tmp_path):
         (to/o/'IMG.jpg').write_text('mine')
     sort(export_pkl, folder, to)
     went = [o['to'] for o in table(to) if o['to']]
-    assert len(placed(to)) == 9 + 3 and len({alike(o) for o in went}) == 9
+    assert len(placed(to)) == 9 + 3 and len({canonical_name(o) for o in went}) == 9
     assert all((to/o/'IMG.jpg').read_text() == 'mine' for o in Classifier(export_pkl).labels)
 
 
-@pytest.mark.parametrize('shape', SHAPES[1:])
+@pytest.mark.parametrize('shape', LAYOUTS[1:])
 def test_the_tree_is_kept(export_pkl, folder, tmp_path, shape):
     to = tmp_path/'sorted'
     sort(export_pkl, folder, to, '--keep-tree', shape)
@@ -214,7 +214,7 @@ def test_what_a_spreadsheet_would_compute(export_pkl, folder, tmp_path):
     sort(odd, folder, to)
     cells = [o for row in table(to) for o in row.values()]
     assert any(o.startswith("'=HYPERLINK") or o.startswith("'-x") for o in cells) and not any(o.startswith(tuple('=+-@')) for o in cells)
-    assert {o.label for o,_ in rows(to/CSV)} <= {*labels, ''} and all((to/o.to).exists() for o,_ in rows(to/CSV) if o.to)
+    assert {o.label for o,_ in read_rows(to/CSV)} <= {*labels, ''} and all((to/o.to).exists() for o,_ in read_rows(to/CSV) if o.to)
     main(['undo', str(to)])
     assert not placed(to) and content(folder) == before
 
@@ -444,9 +444,9 @@ def test_one_program_at_a_time(export_pkl, folder, tmp_path, capsys):
 def test_a_folder_of_many_files_takes_no_memory(tmp_path):
     import tracemalloc
     for i in range(4000): (tmp_path/f'{i:0200}.jpg').touch()
-    list(module.photos(str(tmp_path), '', Counter()))
+    list(module.scan_photos(str(tmp_path), '', Counter()))
     tracemalloc.start()
-    assert sum(1 for _ in module.photos(str(tmp_path), '', Counter())) == 4000
+    assert sum(1 for _ in module.scan_photos(str(tmp_path), '', Counter())) == 4000
     assert tracemalloc.get_traced_memory()[1] < 100_000
     tracemalloc.stop()
 
@@ -484,11 +484,11 @@ def test_names_are_good_on_every_system(name):
         safe = safe_name(name, mark)
         assert safe and safe == safe_name(safe) and mark in safe and len(safe.encode()) <= 255
         assert not reserved(safe) and not set(safe) & set('\0\t\n<>:"/\\|?*')
-        for shape in SHAPES:
+        for shape in LAYOUTS:
             place = PureWindowsPath('D:/sorted')/folder_for([name, 'hall'], safe, shape)/safe
             assert place.is_relative_to('D:/sorted') and len(place.parts) == {'label': 4}.get(shape, 6) and '..' not in place.parts
 
 
 def test_labels_have_folders_of_their_own():
     folders = label_folders(HOSTILE + ['Cat', 'cat', 'CAT', 'Unsure', 'unsure', 'Sheets'])
-    assert len({alike(o) for o in folders.values()}) == len(folders) and all(safe_name(o) == o and alike(o) not in ('unsure', 'sheets') for o in folders.values())
+    assert len({canonical_name(o) for o in folders.values()}) == len(folders) and all(safe_name(o) == o and canonical_name(o) not in ('unsure', 'sheets') for o in folders.values())

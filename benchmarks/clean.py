@@ -70,7 +70,7 @@ def train(p, epochs):
     from tellapart.train.train import AutoMixedPrecision, dataloaders, model_kwargs
     set_seed(p.train.seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('working'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
-                      item_tfms=resize_transform(p.train.square, p.train.size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+                      item_tfms=resize_transform(p.train.resize_method, p.train.size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(dataloaders(block, training_photos(p), p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate, cbs=[AutoMixedPrecision(), TrainingDynamics()])
     learn.remove_cb(learn.progress)
     with learn.no_logging(): learn.fine_tune(epochs, p.train.lr)

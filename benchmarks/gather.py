@@ -50,7 +50,7 @@ def tellapart(url, folder, each, *labels):
     from tellapart.project import read_project
     catalog = Stopwatch()
     for name,f in list(vars(Catalog).items()):
-        # `put` writes the photo itself, as any tool must, and does so in other threads.
+        # `stage` writes the photo itself, as any tool must, and does so in other threads.
         if callable(f) and name != 'put': setattr(Catalog, name, catalog.around(f))
     start = time.perf_counter()
     p = read_project(file)

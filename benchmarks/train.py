@@ -62,7 +62,7 @@ def tellapart(photos, valid, folder, seed):
     from tellapart.train.train import AutoMixedPrecision, KeepBest, estimate_time, dataloaders, model_kwargs
     p = project(photos, folder, seed)
     set_seed(seed, reproducible=True)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform(p.train.square, p.train.size),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform(p.train.resize_method, p.train.size),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(dataloaders(block, p.working, p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate, cbs=[AutoMixedPrecision(), KeepBest()])
     estimate_time(learn, p.train.epochs)

@@ -1,4 +1,4 @@
-"Several programs on one project at once: each step runs or is refused in a sentence, and every row keeps its file"
+"Several programs on one project at once: each step runs or is rejected in a sentence, and every row keeps its file"
 import json, multiprocessing, os, random, re, shutil, sqlite3, time
 import pytest
 from tellapart.errors import TellapartError
@@ -117,7 +117,7 @@ def test_half_a_character_of_a_search_engine(tmp_path):
     title = 'half an apple \ud83c'
     with Catalog(tmp_path) as catalog:
         catalog.add('a', b'1', '.jpg', title=title, url='http://x.org/\ud83c')
-        catalog.commit(refused=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', passing=False)])
+        catalog.commit(rejected=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', transient=False)])
         assert catalog.frame().title[0] == r'half an apple \ud83c' and catalog.seen_urls('a') == {r'http://x.org/\ud83c', r'http://x.org/\ud83d'}
         with catalog.db: catalog.db.execute("update photos set title=json_extract(?, '$')", (json.dumps(title),)) # as it was once written
     with Catalog(tmp_path) as catalog: assert catalog.frame().title[0].startswith('half an apple ')
@@ -196,7 +196,7 @@ def test_two_steps_at_once(trained, tmp_path, pair):
     said = [o for _,o in run([(step, o, folder) for o in pair])]
     assert None in said and all(o is None or REFUSED.search(o) for o in said), said
     assert in_step(data)
-    for o in pair: step(o, folder) # whichever was refused
+    for o in pair: step(o, folder) # whichever was rejected
     assert in_step(data)
     with Catalog(data) as catalog: df = catalog.frame('all')
     assert len(df) == 24 + 8*('gather' in pair) + 8*('review' in pair)

@@ -50,7 +50,7 @@ def exported(p):
     "The project's export, trained for a moment as the course does it"
     gather(p)
     check(p)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform(p.train.square, p.train.size))
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform(p.train.resize_method, p.train.size))
     learn = vision_learner(dataloaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
     with learn.no_bar(), learn.no_logging(): learn.fit(p.train.epochs)
     learn.photos = block
@@ -125,12 +125,12 @@ def test_too_little_memory_stops_gathering_and_is_held_against_no_photo(tmp_path
         try: gather(p)
         except OutOfResources as e: print(e)
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,)*2)
-        with Catalog(p.folder) as catalog: print(catalog.db.execute('select count(*) from refused').fetchone()[0])
+        with Catalog(p.folder) as catalog: print(catalog.db.execute('select count(*) from rejected').fetchone()[0])
         gather(p)
         with Catalog(p.folder) as catalog: print(len(catalog.frame()))"""
     run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | dict(TELLAPART_PROJECT='', MALLOC_ARENA_MAX='1'), capture_output=True, text=True)
-    told,refused,n = run.stdout.splitlines()
-    assert "huge.png can't be opened now (Cannot allocate memory); close other programs" in told and refused == '0' and n == '5', run.stderr
+    told,rejected,n = run.stdout.splitlines()
+    assert "huge.png can't be opened now (Cannot allocate memory); close other programs" in told and rejected == '0' and n == '5', run.stderr
 
 
 def test_a_lack_of_files_is_no_answer(exported, tmp_path):

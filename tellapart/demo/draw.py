@@ -8,9 +8,9 @@ __all__ = ['draw', 'cutout']
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000002
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
-from .mesh import Camera, chance, join, paint, silhouette, turn
-from .backgrounds import grain, mix, place, sky
-from .objects import RACKETS, racket_kind, thing
+from .mesh import Camera, rng_for, join, paint, silhouette, turn
+from .backgrounds import grain, mix, draw_background, sky
+from .objects import RACKETS, racket_kind, make_object
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000005
 def _view(rng, things, size):
@@ -62,8 +62,8 @@ def _lens(rng, im):
 # %% ../../notebooks/library/demo/03_draw.ipynb #0000000a
 def _staged(seed, label, which, shot, size):
     "What both kinds of picture share: chance, layers, camera and light"
-    layers = thing(label, chance('thing', seed, label, which))
-    rng = chance('shot', seed, label, which, shot)
+    layers = make_object(label, rng_for('thing', seed, label, which))
+    rng = rng_for('shot', seed, label, which, shot)
     layers = layers + _beside(rng, label)
     return rng, layers, _view(rng, layers, size), np.array([rng.uniform(-1, 1), rng.uniform(-.3, 1), 1.])
 
@@ -77,7 +77,7 @@ def draw(
 )->Image.Image: # RGB
     "A photo; the same arguments give the same pixels"
     rng,layers,camera,light = _staged(seed, label, which, shot, size)
-    where = place(rng, label and racket_kind(label))
+    where = draw_background(rng, label and racket_kind(label))
     im = where(rng, size, camera)
     if where is not sky: im = ImageChops.multiply(im, Image.merge('RGB', [_shadow(rng, layers, camera, light, size)]*3))
     cut = _cutout(layers, camera, light, size)

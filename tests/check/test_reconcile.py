@@ -100,7 +100,7 @@ def test_own_photos_deleted_moved_and_back_again(p, capsys):
     assert 'By hand: 1 deleted, 1 moved to another label.' in capsys.readouterr().out
     df = frame(p, 'all')
     assert df.set_index('file').reason.dropna().tolist() == ['its original was deleted'] and in_step(p)
-    assert df[df.url == (own/'squash/one/again.png').as_uri()].iloc[0].thing == 'one'
+    assert df[df.url == (own/'squash/one/again.png').as_uri()].iloc[0].object_id == 'one'
     check(p)
     assert 'By hand' not in capsys.readouterr().out
     (own/'squash/2.png').write_bytes(deleted)

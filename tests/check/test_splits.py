@@ -77,8 +77,8 @@ def test_groups_are_on_one_side(tmp_path, drawn):
         p = project(tmp_path, f'seed = {seed}')
         seen.add(tuple(checked(p)))
         with Catalog(p.folder) as catalog: df = catalog.frame()
-        assert df.grp.value_counts().head(8).tolist() == [4]*8
-        assert df.groupby('grp').split.nunique().max() == 1 and not len(find_leaks(p))
+        assert df.group_id.value_counts().head(8).tolist() == [4]*8
+        assert df.groupby('group_id').split.nunique().max() == 1 and not len(find_leaks(p))
     assert len(seen) == 4 # each seed deals in its own way
 
 
@@ -333,7 +333,7 @@ def test_a_catalog_from_before_keeps_its_sides(tmp_path, drawn):
     own(tmp_path, each(drawn, slice(8)))
     checked(p)
     with Catalog(p.folder) as catalog:
-        catalog.set_metadata({o: dict(places=None, split=('train', 'valid')[i % 3 == 0]) for i,o in enumerate(catalog.frame().file)})
+        catalog.set_metadata({o: dict(split_positions=None, split=('train', 'valid')[i % 3 == 0]) for i,o in enumerate(catalog.frame().file)})
         before = catalog.frame().set_index('file').split
     own(tmp_path, each(drawn, slice(8, 10)))
     assert checked(p)[before.index].equals(before) and not checked(project(tmp_path, 'seed = 3'))[before.index].equals(before)

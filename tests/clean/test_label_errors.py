@@ -119,7 +119,7 @@ def test_doubts_are_not_of_other_times(pets, learn, tmp_path, monkeypatch):
     monkeypatch.setattr(doubt, 'version', lambda o: '0')
     keys.add(key())
     monkeypatch.undo()
-    keys.add(doubt._key(learn, df.assign(grp='one'), p))
+    keys.add(doubt._key(learn, df.assign(group_id='one'), p))
     assert len(keys) == 8 and key() == first
 
 

@@ -39,7 +39,7 @@ class Host:
 
 
 def ask(answer, *paths, then=None, **kw):
-    "What comes of fetching `paths`, all at once: the host, and for each its content or `Unfetched`"
+    "What comes of fetching `paths`, all at once: the host, and for each its content or `FetchError`"
     async def run():
         host = Host(answer)
         async with await asyncio.start_server(host, '127.0.0.1', 0) as server:
@@ -54,7 +54,7 @@ def ask(answer, *paths, then=None, **kw):
 def reason(answer, path='/', **kw):
     host,(result,) = ask(answer, path, **kw)
     assert isinstance(result, FetchError), result
-    return result.reason,result.passing
+    return result.reason,result.transient
 
 
 def in_turn(*answers):
@@ -80,7 +80,7 @@ SPELLINGS = """127.0.0.1 localhost 127.1 2130706433 0x7f000001 0x7f.0.0.1 0177.0
 def test_loopback_however_it_is_spelt():
     async def run():
         inside = Host(whole())
-        async with await asyncio.start_server(inside, '127.0.0.1', 0) as server, Fetcher(timeout=3, own={('our.host', 80): ('127.0.0.1', 9)}) as f:
+        async with await asyncio.start_server(inside, '127.0.0.1', 0) as server, Fetcher(timeout=3, host_map={('our.host', 80): ('127.0.0.1', 9)}) as f:
             port = server.sockets[0].getsockname()[1]
             whys = [o.reason for o in await asyncio.gather(*[f(f'http://{o}:{port}/') for o in SPELLINGS], return_exceptions=True)]
             assert set(whys) <= {'address not public', 'unknown host', 'bad address'} and whys[0] == 'address not public' and not inside.connections
@@ -99,7 +99,7 @@ def test_redirects():
     host,(result,) = ask(chain(5), '/a/b')
     assert result == b'at last' and [o for o,_ in host.asked][1] == '/a/next?0' and host.connections == 1
     host,(result,) = ask(chain(30), '/')
-    assert result.reason == 'redirect loop' and not result.passing and len(host.asked) == 6
+    assert result.reason == 'redirect loop' and not result.transient and len(host.asked) == 6
 
 
 def test_a_name_server_that_changes_its_answer(monkeypatch):
@@ -146,7 +146,7 @@ def test_no_handshake(): assert reason(whole(), 'https://our.host/', timeout=.4)
 def test_hanging_hosts_are_left_alone():
     async def hang(path, writer): await asyncio.sleep(1)
     host,results = ask(hang, *map(str, [f'/{i}' for i in range(50)]), timeout=.3, per_host=3)
-    assert {(o.reason, o.passing) for o in results} == {('timeout', True)} and len(host.asked) <= 6
+    assert {(o.reason, o.transient) for o in results} == {('timeout', True)} and len(host.asked) <= 6
 
 
 def test_endless_body():
@@ -191,7 +191,7 @@ def test_wrong_length():
 def test_closed_at_once():
     async def closes(path, writer): pass
     host,(result,) = ask(closes, '/', timeout=1.9)
-    assert (result.reason, result.passing) == ('broken transfer', True) and len(host.asked) == 3
+    assert (result.reason, result.transient) == ('broken transfer', True) and len(host.asked) == 3
 
 
 def test_not_http(): assert reason(b'220 mail.our.host ESMTP\r\n\r\n', timeout=.3)[0] == 'broken transfer'
@@ -199,15 +199,15 @@ def test_not_http(): assert reason(b'220 mail.our.host ESMTP\r\n\r\n', timeout=.
 
 def test_no_connection(free_port):
     async def run():
-        async with Fetcher(timeout=.4, own={('our.host', 80): ('127.0.0.1', free_port)}) as f: await f('http://our.host/')
+        async with Fetcher(timeout=.4, host_map={('our.host', 80): ('127.0.0.1', free_port)}) as f: await f('http://our.host/')
     with pytest.raises(FetchError, match='no connection') as e: asyncio.run(run())
-    assert e.value.passing
+    assert e.value.transient
 
 
 def test_statuses():
     async def answer(path, writer): return whole(b'no', f'{path[1:]} No')
-    passing = {403: False, 404: False, 410: False, 500: True, 501: True, 502: True, 504: True}
-    assert [(o.reason, o.passing) for o in ask(answer, *[f'/{o}' for o in passing], timeout=.3)[1]] == [(f'HTTP {k}', v) for k,v in passing.items()]
+    transient = {403: False, 404: False, 410: False, 500: True, 501: True, 502: True, 504: True}
+    assert [(o.reason, o.transient) for o in ask(answer, *[f'/{o}' for o in transient], timeout=.3)[1]] == [(f'HTTP {k}', v) for k,v in transient.items()]
 
 
 def test_tried_again():
@@ -231,7 +231,7 @@ def test_who_cant_wait_gives_up_at_once():
     for wait in ('3600', date, '9'*5000):
         began = time.monotonic()
         host,results = ask(in_turn(whole(b'', '429 Too Many', Retry_After=wait), whole()), '/a', '/b', '/c', per_host=1, timeout=30)
-        assert {(o.reason, o.passing) for o in results} == {('HTTP 429', True)} and len(host.asked) == 1 and time.monotonic() - began < 10
+        assert {(o.reason, o.transient) for o in results} == {('HTTP 429', True)} and len(host.asked) == 1 and time.monotonic() - began < 10
 
 
 def test_few_at_a_time_over_few_connections():
@@ -254,9 +254,9 @@ def test_opted_out():
     said = [dict(X_Robots_Tag='noai'), dict(X_Robots_Tag='nofollow, noimageai'), dict(x_robots_tag='NOINDEX'), {'X-Robots-Tag': 'all', 'x-robots-tag': 'noimageindex'},
             dict(X_Robots_Tag='tellapart: noai'), dict(tdm_reservation='1')]
     async def answer(path, writer): writer.write(head(Content_Length=10**5, **said[int(path[1:])])); await asyncio.sleep(1) # before the body
-    assert {(o.reason, o.passing) for o in ask(answer, *[f'/{i}' for i in range(len(said))])[1]} == {('opted out', False)}
+    assert {(o.reason, o.transient) for o in ask(answer, *[f'/{i}' for i in range(len(said))])[1]} == {('opted out', False)}
     async def answer(path, writer): return whole(**said[int(path[1:])])
-    assert ask(answer, *[f'/{i}' for i in range(len(said))], honour_noai=False)[1] == [b'photo']*len(said)
+    assert ask(answer, *[f'/{i}' for i in range(len(said))], respect_opt_out=False)[1] == [b'photo']*len(said)
 
 
 def test_not_opted_out():
@@ -299,7 +299,7 @@ def secured(folder, free_port, monkeypatch, *paths, names=('our.host',), trusted
     async def run():
         async with secure(folder, app, free_port, names) as ca:
             if trusted: monkeypatch.setenv('SSL_CERT_FILE', str(ca))
-            async with Fetcher(**dict(timeout=4, max_bytes=10**6, own={('our.host', 443): ('127.0.0.1', free_port)}) | kw) as f:
+            async with Fetcher(**dict(timeout=4, max_bytes=10**6, host_map={('our.host', 443): ('127.0.0.1', free_port)}) | kw) as f:
                 return await asyncio.gather(*[f(f'https://our.host{o}') for o in paths], return_exceptions=True)
     return app,asyncio.run(run())
 
@@ -322,7 +322,7 @@ def test_http2_wrong_length(tmp_path, free_port, monkeypatch):
 @pytest.mark.parametrize('how', [dict(trusted=False), dict(names=('other.host',))], ids=['unknown authority', 'for another host'])
 def test_bad_certificate(tmp_path, free_port, monkeypatch, how):
     app,(result,) = secured(tmp_path, free_port, monkeypatch, '/', **how)
-    assert (result.reason, result.passing) == ('bad certificate', False) and not app.clients
+    assert (result.reason, result.transient) == ('bad certificate', False) and not app.clients
 
 
 def test_proxies_are_not_used(monkeypatch, free_port):

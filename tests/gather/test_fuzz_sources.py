@@ -19,7 +19,7 @@ P = Project(name='x', labels=dict(cat='cat', dog='dog'), timeout=5, search=dict(
 def sound(candidates):
     "Check that candidates are made of what they should be made of, and each has an address"
     for o in candidates:
-        assert o.url and all(isinstance(getattr(o, k), str) and getattr(o, k).encode() is not None for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing')), o
+        assert o.url and all(isinstance(getattr(o, k), str) and getattr(o, k).encode() is not None for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'object_id')), o
         assert o.origin in ('web', 'own') and all(type(k) is int and k >= 0 for k in (o.width, o.height)), o
         if o.origin == 'own': assert o.url.isascii() and url_to_path(o.url).is_absolute()
 
@@ -42,7 +42,7 @@ def one_line(said): assert all(o and len(o) < 2000 and o.isprintable() for o in 
 CELL = st.one_of(st.sampled_from(['cat', 'Cat', 'dog', 'cow', '', 'https://x/1.jpg', '/a/b.jpg', r'C:\b.jpg', 'a/b.jpg', 'file:///a%20b.jpg', 'file://[x', '"', '"a', 'a"b', '""', '\0']), st.text(max_size=20))
 ROW = st.lists(CELL, max_size=5).map(','.join)
 TABLE = st.builds(lambda head, rows, end: (head + end + end.join(rows)).encode('utf-8', 'surrogatepass'),
-                  st.sampled_from(['URL,Label', 'url, LABEL ,title,width', '\ufefflabel,URL,thing', 'URL,Label,URL', '"URL",Label']), st.lists(ROW, max_size=12), st.sampled_from(['\n', '\r\n', '\r', '\n\n']))
+                  st.sampled_from(['URL,Label', 'url, LABEL ,title,width', '\ufefflabel,URL,object_id', 'URL,Label,URL', '"URL",Label']), st.lists(ROW, max_size=12), st.sampled_from(['\n', '\r\n', '\r', '\n\n']))
 
 @fuzz
 @given(st.one_of(TABLE, st.binary(max_size=200)))

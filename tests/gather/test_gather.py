@@ -73,7 +73,7 @@ def test_what_was_planted_is_found(gathered):
     assert found.loc[['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop', 'exact duplicate', 'near duplicate'], 'left'].sum() == 0
     assert found.met.sum() > 10
     with Catalog(p.folder) as catalog: df = catalog.frame()
-    assert df.groupby('grp').split.nunique().max() == 1
+    assert df.groupby('group_id').split.nunique().max() == 1
     for o in df.itertuples():
         copy = open_photo(o.working)
         assert min(copy.size) <= 640 and (copy.width > copy.height) == (o.width > o.height)
@@ -90,7 +90,7 @@ def test_own_photos_come_first_and_stay_together_by_object(tmp_path):
     assert f'There is no folder {p.own_photos/"tennis"}' in gathered_sentence(p, met)
     check(p)
     with Catalog(p.folder) as catalog: df = catalog.frame().query("origin == 'own'")
-    assert len(df) == 12 and df.groupby('thing').grp.nunique().to_dict() == dict(old=1, new=1)
+    assert len(df) == 12 and df.groupby('object_id').group_id.nunique().to_dict() == dict(old=1, new=1)
 
 
 def test_copies_do_not_count(tmp_path):
@@ -127,8 +127,8 @@ def test_all_of_ones_own_photos_are_taken_unless_the_file_says_how_many(tmp_path
         assert 'squash has 30 of the 160 that you gave, since per_label is 30; tennis has 30 of the 160' in gathered_sentence(some, met)
         met = gather(some)
     with Catalog(some.folder) as catalog: df = catalog.frame()
-    assert set(df.groupby('label').thing.nunique()) == {8} # some of each thing, and of those of no thing from the beginning to the end
-    loose = sorted(int(o[-7:-4]) for o in df.url[(df.label == 'squash') & df.thing.isna()])
+    assert set(df.groupby('label').object_id.nunique()) == {8} # some of each thing, and of those of no thing from the beginning to the end
+    loose = sorted(int(o[-7:-4]) for o in df.url[(df.label == 'squash') & df.object_id.isna()])
     assert len(loose) > 12 and max(b - a for a,b in zip([0, *loose], [*loose, 40])) <= 8
     p = project(tmp_path, MINE)
     met = gather(p)
@@ -183,7 +183,7 @@ def test_photos_under_names_that_are_no_text(tmp_path):
     (tmp_path/'own'/'tennis'/'001.png').rename(tmp_path/'own'/'tennis'/os.fsdecode(b'\xff #1?%41.png'))
     p = project(tmp_path, MINE)
     assert list(gather(p).total) == [3, 2] and 'usable' not in gather(p)
-    with Catalog(p.folder) as catalog: assert set(catalog.frame().thing.dropna()) == {r'caf\udce9'}
+    with Catalog(p.folder) as catalog: assert set(catalog.frame().object_id.dropna()) == {r'caf\udce9'}
 
 
 def test_nothing_at_all_is_told(tmp_path):

@@ -446,7 +446,7 @@ def test_a_folder_with_loops_and_pipes(tmp_path):
     (label/'mine'/'back').symlink_to(label)
     (label/'gone.jpg').symlink_to(tmp_path/'nowhere')
     os.mkfifo(label/'pipe.jpg')
-    got = [(o.url.rpartition('/')[2], o.thing, o.origin) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
+    got = [(o.url.rpartition('/')[2], o.object_id, o.origin) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
     assert got == [('a.jpg', '', 'own'), ('b.JPG', 'mine', 'own'), ('photo.jpg%3Fv%3D1', 'mine', 'own')]
     assert taken(SOURCES['folder'](None, own(tmp_path), 'tennis'))[1] == [f'left alone in {label}: 2 linked folder(s) (loop, back), 1 link(s) to nothing (gone.jpg)']
 
@@ -455,7 +455,7 @@ def test_small_copies_of_photo_servers_are_no_photos(tmp_path):
     for o in '@eaDir', '.thumbnails', '.picasaoriginals', '#recycle', '__MACOSX', 'album':
         (tmp_path/'tennis'/o).mkdir(parents=True)
         (tmp_path/'tennis'/o/'a.jpg').touch()
-    assert [o.thing for o in SOURCES['folder'](None, own(tmp_path), 'tennis')] == ['album']
+    assert [o.object_id for o in SOURCES['folder'](None, own(tmp_path), 'tennis')] == ['album']
 
 
 def test_photos_under_other_names_are_told(tmp_path):
@@ -492,7 +492,7 @@ def test_names_that_are_no_text(tmp_path):
     (tmp_path/'tennis'/name).mkdir(parents=True)
     (file := tmp_path/'tennis'/name/f'{name} #?%.jpg').touch()
     o, = SOURCES['folder'](None, own(tmp_path), 'tennis')
-    assert o.url.isascii() and url_to_path(o.url) == file and o.thing == r'caf\udce9'
+    assert o.url.isascii() and url_to_path(o.url) == file and o.object_id == r'caf\udce9'
 
 
 def test_a_label_may_be_a_link_to_a_folder(tmp_path):

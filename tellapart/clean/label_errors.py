@@ -133,6 +133,6 @@ def find_label_errors(
     df,labels = training_photos(p),np.array(list(p.labels))
     with no_random(p.train.seed): new,known = _kept(learn, df, p) # so that chance goes on afterwards as if nothing had been
     given = new[np.arange(len(df)), np.searchsorted(labels, df.label)]
-    own = _noted(learn.notes.taken if hasattr(learn, 'notes') else {}, df)
+    own = _noted(learn.training_dynamics.taken if hasattr(learn, 'training_dynamics') else {}, df)
     found = dict(label=df.label, predicted=labels[new.argmax(1)], probability=new.max(1), given=given, doubt=1 - np.nanmean([own, own, given, known], 0))
     return pd.DataFrame(found).set_index(df.file).sort_values('doubt', ascending=False, kind='stable')

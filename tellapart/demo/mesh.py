@@ -63,7 +63,7 @@ def tube(
 )->Mesh:
     "A tube along a path"
     path = np.asarray(path, dtype=float)
-    if path.layout[1] == 2: path = np.pad(path, [(0, 0), (0, 1)])
+    if path.shape[1] == 2: path = np.pad(path, [(0, 0), (0, 1)])
     along = np.gradient(path, axis=0)
     if np.allclose(path[0], path[-1]): along[[0, -1]] = path[1] - path[-2] # A ring has no ends
     along = _unit(along)

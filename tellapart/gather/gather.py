@@ -152,7 +152,7 @@ class _Label:
                 self.met['found'] += 1
                 return stream,o
 
-    async def take(self, stream, candidate):
+    async def commit(self, stream, candidate):
         "Fetch a candidate and take it in, or remember why not"
         if 0 < min(candidate.width, candidate.height) < self.p.limits.min_side: return self.refuse(stream, candidate, 'too small', 'open') # not worth fetching
         try:

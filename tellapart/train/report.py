@@ -45,7 +45,7 @@ def rate(
 # %% ../../notebooks/library/train/02_report.ipynb #00000008
 class Bin(BaseModel):
     "Photos on which a model is about equally sure"
-    sure:float # The mean probability of what it takes them for
+    confidence:float # The mean probability of what it takes them for
     error:Rate
 
 def calibration(
@@ -55,13 +55,13 @@ def calibration(
 )->list[Bin]: # Those that have photos, the least sure first
     "Put photos into bins by how sure the model is"
     which = np.minimum((sure*bins).astype(int), bins - 1)
-    return [Bin(sure=sure[which == i].mean(), error=rate(wrong[which == i])) for i in np.unique(which)]
+    return [Bin(confidence=sure[which == i].mean(), error=rate(wrong[which == i])) for i in np.unique(which)]
 
 def calibration_error(
     bins:list[Bin], # As `calibration` gives them
 )->float: # 0 is best
     "The expected calibration error (Guo et al. 2017)"
-    return sum(o.error.n*abs(o.confident - (1 - o.error.rate)) for o in bins) / sum(o.error.n for o in bins)
+    return sum(o.error.n*abs(o.confidence - (1 - o.error.rate)) for o in bins) / sum(o.error.n for o in bins)
 
 # %% ../../notebooks/library/train/02_report.ipynb #0000000c
 class ValidationPrediction(BaseModel):
@@ -159,7 +159,7 @@ def _draw_curves(ax, curves, names, ylabel):
 
 def _draw_calibration(ax, bins):
     "Draw how often the model is right by how sure it is, with intervals"
-    sure,right = [o.confident for o in bins],np.array([1 - o.error.rate for o in bins])
+    sure,right = [o.confidence for o in bins],np.array([1 - o.error.rate for o in bins])
     ax.plot((0, 1), (0, 1), ':', color=_INK, lw=1)
     ax.errorbar(sure, right, [[r - 1 + o.error.high for r,o in zip(right, bins)], [1 - o.error.low - r for r,o in zip(right, bins)]], fmt='o', color=_BLUE, ms=4, lw=1)
     ax.set(xlabel='how sure it is', ylabel='how often it is right', xlim=(0, 1.02), ylim=(0, 1.02))

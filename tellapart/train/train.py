@@ -211,7 +211,7 @@ def _epoch_seconds(learn):
     "About how many seconds an epoch of `learn` will take"
     with no_random():
         few = DataLoaders(*(o.new(n=min(o.n, 4*o.bs)) for o in learn.dls), device=learn.dls.device) # to the end, so that no worker is left behind
-        trial = Learner(few, deepcopy(learn.model), learn.loss_func, learn.opt_func, cbs=[watch := _Stopwatch(), *[AutoMixedPrecision()]*hasattr(learn, 'fast')])
+        trial = Learner(few, deepcopy(learn.model), learn.loss_func, learn.opt_func, cbs=[watch := _Stopwatch(), *[AutoMixedPrecision()]*hasattr(learn, 'auto_mixed_precision')])
         with trial.no_bar(), trial.no_logging(): trial.fit(1)
     return sum(step*len(dl) for step,dl in zip(watch.seconds, learn.dls))
 
@@ -223,7 +223,7 @@ def _about(seconds):
 def _device(learn):
     "What `learn` trains on, in words"
     device = learn.dls.device
-    how = str((hasattr(learn, 'fast') and _short(device)) or torch.float32).removeprefix('torch.')
+    how = str((hasattr(learn, 'auto_mixed_precision') and _short(device)) or torch.float32).removeprefix('torch.')
     if device.type == 'cuda': return f'{torch.cuda.get_device_name(device)}, in {how}'
     n = torch.get_num_threads()
     return f"the CPU, with {n} core{'s'*(n > 1)} and in {how}, for PyTorch sees no GPU here" if device.type == 'cpu' else f'{device.type.upper()}, in {how}'

@@ -55,7 +55,7 @@ def _write(fs, path, data):
 def _parquet(rows):
     "Rows as the content of a Parquet file"
     import pyarrow as pa, pyarrow.parquet as pq
-    kinds = dict(path=pa.string(), label=pa.string(), probability=pa.float64(), second=pa.string(), sure=pa.bool_(), reason=pa.string())
+    kinds = dict(path=pa.string(), label=pa.string(), probability=pa.float64(), second=pa.string(), confident=pa.bool_(), reason=pa.string())
     rows = list(rows)
     pq.write_table(pa.Table.from_pylist(rows, pa.schema([(k, kinds[k]) for k in rows[0]])), sink := pa.BufferOutputStream())
     return sink.getvalue().to_pybytes()
@@ -183,7 +183,7 @@ class ShardClassifier:
 def _answer(row):
     "A row as the table has it"
     return dict(path=row.path, label=row.label or None, probability=float(row.probability) if row.confident else None, second=row.second or None,
-                sure=row.confident == 'yes', reason=row.reason)
+                confident=row.confident == 'yes', reason=row.reason)
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #00000012
 def _workers(has):

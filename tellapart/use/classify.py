@@ -33,7 +33,7 @@ def to_dict(
     answer:Prediction,
 )->dict: # Ready for JSON
     "An answer as JSON tells it, in the command line and elsewhere"
-    return dict(photo=str(photo), label=answer.label, probability=round(answer.probability, 4), sure=answer.confident,
+    return dict(photo=str(photo), label=answer.label, probability=round(answer.probability, 4), confident=answer.confident,
                 ranked=[[label, round(p, 4)] for label,p in answer.ranked], reason=answer.reason, notes=list(answer.notes))
 
 # %% ../../notebooks/library/use/03_classify.ipynb #00000011

@@ -84,7 +84,7 @@ def test_notes_are_of_training_alone(pets, learn):
     "Neither lr_find nor what is asked afterwards adds to them; the file brings them along, and training goes on with them"
     p,_ = pets
     with Catalog(p.folder) as catalog: df = catalog.frame()
-    def taken(): return {k: len(v) for k,v in learn.notes.taken.items()}
+    def taken(): return {k: len(v) for k,v in learn.training_dynamics.taken.items()}
     before = taken()
     assert before.keys() == set(df.file.str[:-4]) and {before[o] for o in df.file[df.split == 'valid'].str[:-4]} == {p.train.epochs + 1}
     learn.dls = dataloaders(learn.photos, p.working, p)

@@ -106,18 +106,18 @@ def test_a_photo_that_the_model_has_learned_from_changes_its_label(to, p, capsys
     assert catalog(p).set_index('sha256').label[a.sha256] == a.label
 
 
-@pytest.mark.parametrize('shape', ['label/tree', 'tree/label'])
-def test_in_a_tree(export_pkl, p, tmp_path, shape, capsys):
-    "A label is where the shape has it, whatever project folders are called"
+@pytest.mark.parametrize('layout', ['label/tree', 'tree/label'])
+def test_in_a_tree(export_pkl, p, tmp_path, layout, capsys):
+    "A label is where the layout has it, whatever project folders are called"
     folder,to = tmp_path/'photos',tmp_path/'sorted'
     for i,o in enumerate(sorted(export_pkl.parent.glob('photos/*/*'))[:4]):
         (place := folder/['tennis', 'squash/hall'][i % 2]).mkdir(parents=True, exist_ok=True)
         shutil.copy(o, place)
-    main(['sort', str(folder), '--to', str(to), '--export', str(export_pkl), '--keep-tree', shape])
+    main(['sort', str(folder), '--to', str(to), '--export', str(export_pkl), '--keep-tree', layout])
     assert 'Moved to another label: 0 of 4' in review(capsys, to, p)
     row = next(o for o,_ in read_rows(to/CSV) if o.to)
     *folders,name = row.to.split('/')
-    folders[0 if shape == 'label/tree' else -1] = other(row.label)
+    folders[0 if layout == 'label/tree' else -1] = other(row.label)
     to.joinpath(*folders).mkdir(parents=True, exist_ok=True)
     (to/row.to).rename(to.joinpath(*folders, name))
     assert f"Came into the catalog of rackets: 1 (1 {other(row.label)})." in review(capsys, to, p)

@@ -14,7 +14,7 @@ from tellapart.gather.sources import base, demo
 from tellapart.credits import COLUMNS
 from tellapart.demo.web import DemoWeb
 from tellapart.project import Project
-from tellapart.gather.sources import Candidate, SOURCES, Unsearched
+from tellapart.gather.sources import Candidate, SOURCES, SearchError
 from tellapart.paths import url_to_path
 from proxy import Proxy
 
@@ -211,7 +211,7 @@ def test_the_fallback_is_asked_and_told(engine, proxy, capsys):
 def test_odd_answers_of_duckduckgo_are_no_traceback(engine, answer):
     engine('duckduckgo', duckduckgo(lambda asked: answer))
     try: assert numbers(found('duckduckgo')) in ([], [1])
-    except Unsearched as e: assert "DuckDuckGo can't be searched for 'tennis racket' (unreadable answer)" in str(e)
+    except SearchError as e: assert "DuckDuckGo can't be searched for 'tennis racket' (unreadable answer)" in str(e)
 
 
 @pytest.mark.parametrize('source', ['duckduckgo', 'openverse', 'wikimedia'])
@@ -266,7 +266,7 @@ def test_throttled_for_a_moment(engine):
 def test_throttled_for_today(engine, answer):
     web = engine('openverse', lambda asked: answer if asked.query['page'] == '2' else openverse(asked))
     got = []
-    with pytest.raises(Unsearched, match=f'HTTP {answer[0]}'):
+    with pytest.raises(SearchError, match=f'HTTP {answer[0]}'):
         for o in SOURCES['openverse']('tennis racket', project(), 'tennis'): got.append(o)
     assert len(got) == 20 and len(web.asked) == 2
 
@@ -275,7 +275,7 @@ def test_throttled_for_today(engine, answer):
 def test_odd_answers_of_openverse_are_no_traceback(engine, answer):
     engine('openverse', lambda asked: answer)
     try: assert found('openverse') == []
-    except Unsearched as e: assert "Openverse can't be searched for 'tennis racket' (unreadable answer)" in str(e)
+    except SearchError as e: assert "Openverse can't be searched for 'tennis racket' (unreadable answer)" in str(e)
 
 
 def test_hostile_and_missing_words(engine):
@@ -334,7 +334,7 @@ def test_an_error_in_a_good_answer_is_an_error(engine):
     web = engine('wikimedia', lambda asked: next(answers, None) or dict(query=dict(pages=[file(1)])))
     assert numbers(found('wikimedia')) == [1]
     web.answer = lambda asked: error
-    with pytest.raises(Unsearched, match=r"Wikimedia Commons can't be searched for 'tennis racket' \(ratelimited\)"): found('wikimedia')
+    with pytest.raises(SearchError, match=r"Wikimedia Commons can't be searched for 'tennis racket' \(ratelimited\)"): found('wikimedia')
 
 
 def test_what_commons_leaves_out(engine):

@@ -36,7 +36,7 @@ def store(folder):
 def answers(fs, to):
     "All answers, by the end of the path"
     rows = [o for file in fs.ls(f'{to}/answers', detail=False) for o in pq.read_table(file, filesystem=fs).to_pylist()]
-    found = {o['path'].partition('photos/')[2]: (o['label'], o['sure'], round(o['probability'] or 0, 4), bool(o['reason'])) for o in rows}
+    found = {o['path'].partition('photos/')[2]: (o['label'], o['confident'], round(o['probability'] or 0, 4), bool(o['reason'])) for o in rows}
     assert len(found) == len(rows)
     return found
 

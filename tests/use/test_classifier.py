@@ -190,7 +190,7 @@ def test_classify_prints_a_table(export_pkl, tmp_path, capsys):
     (bad := tmp_path/'no\tphoto.txt').write_text('hello')
     assert main(['classify', '--export', str(export_pkl), str(bad), str(good)]) == 0
     head,first,second = capsys.readouterr().out.splitlines()
-    assert head.split() == ['photo', 'label', 'second', 'sure']
+    assert head.split() == ['photo', 'label', 'second', 'confident']
     assert r'no\tphoto.txt' in first and first.endswith('is no photo that we can read; save it as JPEG or PNG.')
     assert second.split()[:2] == [str(good), 'tennis']
 

@@ -66,7 +66,7 @@ def test_every_way_gives_the_same_answer(told, jpegs, int8, tmp_path, capsys):
     if not int8: return # the commands answer as the export chooses
     main(['classify', '--json', '--export', str(told), *map(str, jpegs)])
     said = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
-    assert [(o['label'], o['sure'], o['probability']) for o in said] == [(o.label, o.confident, pytest.approx(o.probability, abs=1e-4)) for o in alone]
+    assert [(o['label'], o['confident'], o['probability']) for o in said] == [(o.label, o.confident, pytest.approx(o.probability, abs=1e-4)) for o in alone]
     pytest.importorskip('pyarrow'); pytest.importorskip('fsspec')
     from tellapart.use.batch_inference import ShardClassifier, _rows, _store, plan_shards
     for folder in str(jpegs[0].parent), 'memory://photos':
@@ -78,7 +78,7 @@ def test_every_way_gives_the_same_answer(told, jpegs, int8, tmp_path, capsys):
         ShardClassifier(to).answer('000000.parquet')
         fs,root = _store(to)
         table = {o['path'].rpartition('/')[2]: o for o in _rows(fs, f'{root}/answers/000000.parquet')}
-        assert [(table[o.name]['label'], table[o.name]['sure']) for o in jpegs] == [(o.label, o.confident) for o in alone]
+        assert [(table[o.name]['label'], table[o.name]['confident']) for o in jpegs] == [(o.label, o.confident) for o in alone]
 
 
 @pytest.mark.parametrize('int8', [True, False])

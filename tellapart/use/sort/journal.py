@@ -45,16 +45,25 @@ def _line(row):
     csv.writer(f := io.StringIO()).writerow(map(escape_formula, row))
     return f.getvalue().encode(**_TEXT)
 
-HEADER = b'\xef\xbb\xbf' + _line(Row._fields) # The byte order mark is how Excel knows UTF-8
+_BOM = b'\xef\xbb\xbf' # The byte order mark is how Excel knows UTF-8
+HEADER = _BOM + _line(Row._fields)
+_OLD_HEADER = _BOM + _line([dict(confident='sure', layout='shape').get(o, o) for o in Row._fields]) # of version 0.1
+
+def _header_size(f):
+    "The size of the header that an open table begins with, in bytes, complete or cut short; the next read comes after it"
+    start = f.read(len(HEADER))
+    for o in HEADER,_OLD_HEADER:
+        if start[:len(o)] == o[:len(start)]:
+            f.seek(len(o))
+            return len(o)
+    raise TellapartError(f"{f.name} is no table that tellapart has written; move it away, or bring it back as it was.")
 
 def read_rows(
     file:str|Path, # A table of ours
 )->Iterator[tuple[Row, int]]: # Each row, with the byte at which it ends. Raises `TellapartError` if it is none of ours
     "Read a table, row by row"
     with open(file, 'rb') as f:
-        if (head := f.read(len(HEADER))) != HEADER[:len(head)]:
-            raise TellapartError(f"{file} is no table that tellapart has written; move it away, or bring it back as it was.")
-        end,last = len(HEADER),b''
+        end,last = _header_size(f),b''
         def lines():
             nonlocal end,last
             for last in f:
@@ -197,13 +206,14 @@ class Journal:
 
     def _read(self):
         "Take in the rows that stand; what a kill has left of others goes"
-        last,before,self.end = None,len(HEADER),len(HEADER)
+        with open(self.name, 'rb') as f: size = _header_size(f)
+        last,before,self.end = None,size,size
         for row,end in read_rows(self.name):
             if last: self.done.add(last)
             last,before,self.end = row,self.end,end
         if last and not _stands(last, self.at(last.to), self.part): self.end = before
         elif last: self.done.add(last)
-        if os.path.getsize(self.name) < len(HEADER): # new, or cut short
+        if os.path.getsize(self.name) < size: # new, or cut short
             self.file.truncate(0)
             self._append(HEADER)
         self._cut(self.end)

@@ -30,16 +30,16 @@ LAYOUTS = 'label', 'label/tree', 'tree/label'
 def folder_for(
     tree:list[str], # The names of the folders that the photo lies in
     label:str, # The name of its label's folder
-    shape:str, # One of `LAYOUTS`
+    layout:str, # One of `LAYOUTS`
 )->str: # With `/`, on every system
     "The folder that a photo goes into"
     tree = [safe_name(o) for o in tree]
-    return '/'.join({'label': [label], 'label/tree': [label, *tree], 'tree/label': [*tree, label]}[shape])
+    return '/'.join({'label': [label], 'label/tree': [label, *tree], 'tree/label': [*tree, label]}[layout])
 
 def label_in(
     place:str, # Where a photo lies, with `/`
-    shape:str, # As it was sorted
+    layout:str, # As it was sorted
 )->str: # Empty where it lies in no folder
     "The folder of a label that a photo lies in"
     *folders,_ = place.split('/')
-    return '' if not folders else folders[-1] if shape == 'tree/label' else folders[0]
+    return '' if not folders else folders[-1] if layout == 'tree/label' else folders[0]

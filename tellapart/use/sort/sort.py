@@ -161,7 +161,7 @@ def classify_rows(
         row = waiting.popleft()
         if o.label is None: yield row._replace(reason=printable(o.reason))
         else: yield row._replace(label=o.label, probability=f'{o.probability:.4f}', second=o.ranked[1][0] if len(o.ranked) > 1 else '',
-                                 sure='yes' if o.confident else 'no', reason=o.reason)
+                                 confident='yes' if o.confident else 'no', reason=o.reason)
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000012
 def bucket(
@@ -189,7 +189,7 @@ def sort(
     to:str|Path, # Where they go; made where it is missing
     export:str|Path='export.pkl', # The export that answers. Raises `ExportError` where it can't be used
     how:str='copy', # 'copy', 'move' or 'link'
-    shape:str='label', # One of `places.LAYOUTS`
+    layout:str='label', # One of `places.LAYOUTS`
     dry_run:bool=False, # Only say what would be done
 ):
     "Sort photos into folders by what they show; once more goes on where it stopped"
@@ -204,7 +204,7 @@ def sort(
             for row in _looked_at(model, source, target, journal.done, stayed):
                 tree = os.path.relpath(row.path, source).split(os.sep)[:-1]
                 label = bucket(row, folders)
-                row = _finish(journal, row._replace(shape=shape), folder_for(tree, label, shape), how)
+                row = _finish(journal, row._replace(layout=layout), folder_for(tree, label, layout), how)
                 if row and row.to: brought[label],links[row.how] = brought[label] + 1,links[row.how] + 1
                 else: stayed[_why(row)] += 1
                 if row: tried[bool(row.sha256)] += 1 # whether there is an answer, and its photo could be read

@@ -49,9 +49,9 @@ def test_fuzz_a_safe_name(name, mark):
     safe = safe_name(name, mark)
     assert safe == safe_name(safe) and mark in safe and len(safe.encode()) <= 255 and not reserved(safe)
     assert safe not in ('', '.', '..') and not set(safe) & {*map(chr, range(32)), *'\x7f<>:"/\\|?*'}
-    for shape in LAYOUTS:
-        place = PureWindowsPath('D:/sorted')/folder_for([name], safe, shape)/safe
-        assert place.is_relative_to('D:/sorted') and '..' not in place.parts and len(place.parts) == (4 if shape == 'label' else 5)
+    for layout in LAYOUTS:
+        place = PureWindowsPath('D:/sorted')/folder_for([name], safe, layout)/safe
+        assert place.is_relative_to('D:/sorted') and '..' not in place.parts and len(place.parts) == (4 if layout == 'label' else 5)
 
 
 @fuzz
@@ -72,7 +72,7 @@ def test_fuzz_folders_of_labels(labels):
     assert list(folders) == labels and len({alike(o) for o in folders.values()}) == len(labels)
     assert all(safe_name(o) == o and alike(o) not in (UNSURE_FOLDER, 'sheets', "can't be opened") for o in folders.values())
     for o in folders.values():
-        for shape in LAYOUTS: assert label_in(f'{folder_for(["x"], o, shape)}/a.jpg', shape) == o
+        for layout in LAYOUTS: assert label_in(f'{folder_for(["x"], o, layout)}/a.jpg', layout) == o
 
 
 @fuzz
@@ -98,7 +98,7 @@ def content(folder):
 
 @fuzz
 @given(st.lists(st.tuples(files, files), min_size=1, max_size=5), st.sampled_from(['copy', 'move', 'link']), st.sampled_from(LAYOUTS))
-def test_fuzz_sort_and_undo(places, how, shape):
+def test_fuzz_sort_and_undo(places, how, layout):
     "Every photo that isn't hidden goes to a place with a good name, or its row says why not; a second run finds nothing to do; undone, all is as it was"
     with tempfile.TemporaryDirectory() as tmp:
         source,to = os.path.join(tmp, 'photos'),os.path.join(tmp, 'sorted')
@@ -111,7 +111,7 @@ def test_fuzz_sort_and_undo(places, how, shape):
         before = content(source)
         seen = [o for o in before if not any(part.startswith(b'.') for part in o.split(b'/')) and has_image_name(os.fsdecode(o.rpartition(b'/')[2]))]
         assume(seen)
-        module.sort(source, to, 'export.pkl', how, shape)
+        module.sort(source, to, 'export.pkl', how, layout)
         table = [o for o,_ in read_rows(os.path.join(to, CSV))]
         went = {os.fsencode(o.to): o.sha256 for o in table if o.to}
         assert Counter(os.fsencode(os.path.relpath(o.path, source)) for o in table) == Counter(seen) and len(went) == len(seen)
@@ -119,7 +119,7 @@ def test_fuzz_sort_and_undo(places, how, shape):
         assert there == went and sorted(went.values()) == sorted(before[o] for o in seen)
         assert all(safe_name(part) == part for o in table for part in o.to.split('/') if o.to) and len({alike(o.to) for o in table}) == len(seen)
         now = content(tmp)
-        module.sort(source, to, 'export.pkl', how, shape)
+        module.sort(source, to, 'export.pkl', how, layout)
         assert content(tmp) == now
         module.undo(to)
         assert content(source) == before and [o for o in content(to) if b'/' in o] == []

@@ -71,7 +71,7 @@ def test_copies_go_by_label(export_pkl, folder, tmp_path, capsys):
     assert len(rows) == 11 and len(went) == len(placed(to)) == 9
     for o in went:
         answer,copy = classify(o['path']),to/o['to']
-        assert (o['label'], o['sure'], o['second']) == (answer.label, 'yes', answer.ranked[1][0])
+        assert (o['label'], o['confident'], o['second']) == (answer.label, 'yes', answer.ranked[1][0])
         assert abs(float(o['probability']) - answer.probability) < 1e-3 and o['to'].startswith(f'{answer.label}/')
         assert copy.read_bytes() == Path(o['path']).read_bytes() and copy.stat().st_mtime_ns == os.stat(o['path']).st_mtime_ns
     same, = [o for o in rows if o['sha256'] and not o['to']]
@@ -101,14 +101,14 @@ def test_one_name_in_many_folders(export_pkl, folder, tmp_path):
     assert all((to/o/'IMG.jpg').read_text() == 'mine' for o in Classifier(export_pkl).labels)
 
 
-@pytest.mark.parametrize('shape', LAYOUTS[1:])
-def test_the_tree_is_kept(export_pkl, folder, tmp_path, shape):
+@pytest.mark.parametrize('layout', LAYOUTS[1:])
+def test_the_tree_is_kept(export_pkl, folder, tmp_path, layout):
     to = tmp_path/'sorted'
-    sort(export_pkl, folder, to, '--keep-tree', shape)
+    sort(export_pkl, folder, to, '--keep-tree', layout)
     for o in table(to):
         if not o['to']: continue
         tree = Path(o['path']).parent.relative_to(folder).parts
-        assert tuple(o['to'].split('/')[:-1]) == ((o['label'], *tree) if shape == 'label/tree' else (*tree, o['label']))
+        assert tuple(o['to'].split('/')[:-1]) == ((o['label'], *tree) if layout == 'label/tree' else (*tree, o['label']))
     assert len(placed(to)) == 10 # the same content once in each folder
 
 
@@ -116,7 +116,7 @@ def test_photos_that_it_is_not_sure_of(export_pkl, folder, tmp_path, capsys):
     wary = rewrite(export_pkl, tmp_path/'wary.pkl', change_meta(thresholds=dict(graph=dict(threshold=1.1, none=None, known=None))))
     sort(wary, folder, tmp_path/'sorted')
     assert {o.split('/')[0] for o in placed(tmp_path/'sorted')} == {'unsure'}
-    assert all(o['sure'] == 'no' and 'It is most like' in o['reason'] for o in table(tmp_path/'sorted') if o['to'])
+    assert all(o['confident'] == 'no' and 'It is most like' in o['reason'] for o in table(tmp_path/'sorted') if o['to'])
     assert '9 unsure' in capsys.readouterr().out
 
 
@@ -484,9 +484,9 @@ def test_names_are_good_on_every_system(name):
         safe = safe_name(name, mark)
         assert safe and safe == safe_name(safe) and mark in safe and len(safe.encode()) <= 255
         assert not reserved(safe) and not set(safe) & set('\0\t\n<>:"/\\|?*')
-        for shape in LAYOUTS:
-            place = PureWindowsPath('D:/sorted')/folder_for([name, 'hall'], safe, shape)/safe
-            assert place.is_relative_to('D:/sorted') and len(place.parts) == {'label': 4}.get(shape, 6) and '..' not in place.parts
+        for layout in LAYOUTS:
+            place = PureWindowsPath('D:/sorted')/folder_for([name, 'hall'], safe, layout)/safe
+            assert place.is_relative_to('D:/sorted') and len(place.parts) == {'label': 4}.get(layout, 6) and '..' not in place.parts
 
 
 def test_labels_have_folders_of_their_own():

@@ -140,8 +140,8 @@ def test_answers(answering, capsys):
     answers = [*Classifier(export).many(files)]
     assert main(['classify', '--json', '--export', str(export), *map(str, files)]) == 0
     told = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
-    assert [(o['photo'], o['label'], o['sure']) for o in told] == [(str(file), o.label, o.confident) for file,o in zip(files, answers)]
-    assert {label for o in told for label,_ in o['ranked']} == set(LABELS) and any(o['label'] == 'unsure' and o['sure'] for o in told)
+    assert [(o['photo'], o['label'], o['confident']) for o in told] == [(str(file), o.label, o.confident) for file,o in zip(files, answers)]
+    assert {label for o in told for label,_ in o['ranked']} == set(LABELS) and any(o['label'] == 'unsure' and o['confident'] for o in told)
 
 
 def test_sorting(answering, p, tmp_path, capsys):

@@ -14,7 +14,8 @@ from tellapart.use.sort import sort as module
 from tellapart.spreadsheets import escape_formula, unescape_formula
 from tellapart.use.sort.journal import _line, CSV, HEADER, Row, read_rows
 from tellapart.use.classifier import Classifier
-from tellapart.use.sort.layout import LAYOUTS, UNSURE_FOLDER, alike, folder_for, label_folders, label_in, safe_name
+from tellapart.paths import canonical_name, safe_name
+from tellapart.use.sort.layout import LAYOUTS, UNSURE_FOLDER, folder_for, label_folders, label_in
 
 DEVICES = ['CON', 'con.txt', 'aux.jpg', 'COM1', 'lpt9.tar.gz', 'nul .x', 'CONIN$', 'com¹', 'CONOUT$.png', 'prn']
 ODD = [*DEVICES, '', '.', '..', '...', ' ', 'a.', 'a ', 'C:', r'..\x', r'\\srv\share', '<>:"|?*', 'ﬀ', 'ſ', 'İ', 'ß', 'é', 'e\u0301', 'Å', '\u212b', '가', '\u1100\u1161', '\ufeff', '\u200f', '=1+1', "'=1", '-x', '@',
@@ -58,10 +59,10 @@ def test_fuzz_a_safe_name(name, mark):
 @given(texts, st.sampled_from(['NFC', 'NFD', 'NFKC']), st.sampled_from([str, str.upper, str.lower, str.casefold, str.swapcase]))
 def test_fuzz_names_that_are_alike(name, form, case):
     "A name is like itself in another form or case, whichever of the two a system keeps"
-    assert alike(alike(name)) == alike(name)
-    if form != 'NFKC': assert alike(unicodedata.normalize(form, name)) == alike(name)
+    assert canonical_name(canonical_name(name)) == canonical_name(name)
+    if form != 'NFKC': assert canonical_name(unicodedata.normalize(form, name)) == canonical_name(name)
     name = unicodedata.normalize('NFD', name) # elsewhere, an accent that becomes a letter changes places with others (U+0345 U+0300)
-    if case(name).casefold() == name.casefold(): assert alike(case(name)) == alike(name)
+    if case(name).casefold() == name.casefold(): assert canonical_name(case(name)) == canonical_name(name)
 
 
 @fuzz
@@ -69,8 +70,8 @@ def test_fuzz_names_that_are_alike(name, form, case):
 def test_fuzz_folders_of_labels(labels):
     "Each label has one of its own, that is never the one of photos that the model isn't sure of"
     folders = label_folders(labels)
-    assert list(folders) == labels and len({alike(o) for o in folders.values()}) == len(labels)
-    assert all(safe_name(o) == o and alike(o) not in (UNSURE_FOLDER, 'sheets', "can't be opened") for o in folders.values())
+    assert list(folders) == labels and len({canonical_name(o) for o in folders.values()}) == len(labels)
+    assert all(safe_name(o) == o and canonical_name(o) not in (UNSURE_FOLDER, 'sheets', "can't be opened") for o in folders.values())
     for o in folders.values():
         for layout in LAYOUTS: assert label_in(f'{folder_for(["x"], o, layout)}/a.jpg', layout) == o
 
@@ -117,7 +118,7 @@ def test_fuzz_sort_and_undo(places, how, layout):
         assert Counter(os.fsencode(os.path.relpath(o.path, source)) for o in table) == Counter(seen) and len(went) == len(seen)
         there = {k: v for k,v in content(to).items() if not k.startswith((b'sheets/', b'.sorted')) and k != CSV.encode()}
         assert there == went and sorted(went.values()) == sorted(before[o] for o in seen)
-        assert all(safe_name(part) == part for o in table for part in o.to.split('/') if o.to) and len({alike(o.to) for o in table}) == len(seen)
+        assert all(safe_name(part) == part for o in table for part in o.to.split('/') if o.to) and len({canonical_name(o.to) for o in table}) == len(seen)
         now = content(tmp)
         module.sort(source, to, 'export.pkl', how, layout)
         assert content(tmp) == now

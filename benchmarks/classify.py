@@ -88,8 +88,10 @@ def int8(export):
 def measure(who, export, files, said):
     "Answer for one photo, and then for all; print how long each of them takes, and write down what was said"
     files = json.loads(Path(files).read_text())
-    if who == 'one': return measure_one(export, files)
-    if who in RAY: return measure_ray(RAY[who], export, files, said)
+    if who == 'one':
+        return measure_one(export, files)
+    if who in RAY:
+        return measure_ray(RAY[who], export, files, said)
     answer = globals()[who](export)
     answer(files[:1])
     start = time.perf_counter()

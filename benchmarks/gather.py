@@ -15,9 +15,11 @@ class Stopwatch:
     def around(self, f):
         @wraps(f)
         def timed(*args, **kw):
-            if self.running: return f(*args, **kw)
+            if self.running:
+                return f(*args, **kw)
             self.running,start = True,time.perf_counter()
-            try: return f(*args, **kw)
+            try:
+                return f(*args, **kw)
             finally: self.running,self.seconds = False,self.seconds + time.perf_counter() - start
         return timed
 

@@ -54,7 +54,8 @@ def _write_ahead(db, wait):
     "Let others look while one writes. SQLite never waits to set this, and refuses where another one opens the same new file: so wait for `wait` seconds here"
     end = time.monotonic() + wait
     while True:
-        try: return db.execute('pragma journal_mode=wal')
+        try:
+            return db.execute('pragma journal_mode=wal')
         except sqlite3.OperationalError as e:
             if 'database is locked' not in str(e) or time.monotonic() > end: raise
         time.sleep(.02)
@@ -73,7 +74,8 @@ def _renew(db):
         fresh.executescript(_SCHEMA)
         wanted = _columns(fresh)
     lacks = lambda have: [(o, name) for o,columns in wanted.items() for name in columns if o in have and name not in have[o]]
-    if wanted.keys() <= (have := _columns(db)).keys() and not lacks(have): return # no need to write
+    if wanted.keys() <= (have := _columns(db)).keys() and not lacks(have):
+        return # no need to write
     with _transaction(db):
         if 'refused' in _columns(db): db.execute('alter table refused rename to rejected')
         for table,names in _RENAMED.items():
@@ -132,7 +134,8 @@ class Catalog:
 
     def _finish(self):
         "Do the moves that are written down and strike them off, in one transaction: whoever else wants to, waits"
-        if not self.db.execute('select 1 from moves').fetchone(): return
+        if not self.db.execute('select 1 from moves').fetchone():
+            return
         with _transaction(self.db):
             for o in self.db.execute('select * from moves order by id').fetchall():
                 src,dst = (os.path.join(self.folder, o[k]) for k in ('src', 'dst'))
@@ -157,7 +160,8 @@ def _name(db, label, sha, suffix, id=None, others=()):
     "A name for the photo with hash `sha` that no other one has"
     for n in range(8, 65, 4):
         name = f'{label}-{sha[:n]}{suffix}'
-        if name not in others and not db.execute('select 1 from photos where file=? and id is not ?', (name, id)).fetchone(): return name
+        if name not in others and not db.execute('select 1 from photos where file=? and id is not ?', (name, id)).fetchone():
+            return name
 
 # %% ../notebooks/library/05_catalog.ipynb #0000000f
 def _note(db, decision, what, id, old, new):
@@ -186,7 +190,8 @@ def stage(self:Catalog,
 # %% ../notebooks/library/05_catalog.ipynb #00000011
 def _insert(db, table, rows, verb='insert'):
     "Write `rows` in one statement: at each one Python lets other threads run first"
-    if not rows: return
+    if not rows:
+        return
     values = ', '.join(f"json_extract(value, '$.{o}')" for o in rows[0])
     db.execute(f"{verb} into {table} ({', '.join(rows[0])}) select {values} from json_each(?)", (json.dumps([{k: escape_unencodable(v) if isinstance(v, str) else v for k,v in o.items()} for o in rows]),))
 
@@ -280,7 +285,8 @@ def _apply(db, decision, what, row, new, lies=None):
     old,after = {k: row[k] for k in new},row | new
     for move in (lies or _place(row), _place(after)), (_working(row), _working(after)):
         if move[0] != move[1]: db.execute('insert into moves (src, dst) values (?, ?)', move)
-    if old == new: return
+    if old == new:
+        return
     db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where id=:id", after)
     mark = db.execute('delete from marks where photo=? returning what', (row['id'],)).fetchone()
     _note(db, decision, what, row['id'], old | (dict(mark=mark[0]) if mark else {}), new)
@@ -331,7 +337,8 @@ def undo(self:Catalog)->str: # What was undone, in words
     "Take back the latest decision that still stands"
     with self.transaction():
         last = self.db.execute("select max(decision) from history where what != 'add' and not undone").fetchone()[0]
-        if not last: return 'There is nothing to undo.'
+        if not last:
+            return 'There is nothing to undo.'
         changes = self.db.execute('select * from history where decision=? order by id', (last,)).fetchall()
         for o in reversed(changes):
             row = dict(self.db.execute('select * from photos where id=?', (o['photo'],)).fetchone())

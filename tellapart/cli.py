@@ -40,12 +40,14 @@ def _run(args):
 def _export_file(args):
     "The export.pkl that is named, else the one here, else the one that the project at hand made"
     named = args.export or os.environ.get('TELLAPART_EXPORT')
-    if named or Path('export.pkl').exists(): return Path(named or 'export.pkl')
+    if named or Path('export.pkl').exists():
+        return Path(named or 'export.pkl')
     try:
         from .project import read_project
         made = read_project().export
     except (NoProject, MissingExtra): made = None # a machine that only answers
-    if made and made.exists(): return made
+    if made and made.exists():
+        return made
     raise TellapartError("There is no export.pkl here: name one with --export FILE, or make one by: tellapart run")
 
 
@@ -73,7 +75,8 @@ def _classify(args):
 def _sort(args):
     "sort a folder's photos into folders by what they show"
     from .use.sort.sort import sort
-    if not args.ray: return sort(args.folder, args.to, _answering(args), args.how, args.keep_tree, args.dry_run)
+    if not args.ray:
+        return sort(args.folder, args.to, _answering(args), args.how, args.keep_tree, args.dry_run)
     if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run:
         raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
     from .use.batch_inference import classify_all
@@ -107,7 +110,8 @@ def _export(args):
 
 def _drawn_strangers(p):
     "A folder of photos of anything else, where the project's own are drawn, too"
-    if not p.ground_truth.exists(): return
+    if not p.ground_truth.exists():
+        return
     from .demo.fault_recall import draw_ood_photos
     return draw_ood_photos(p)
 
@@ -217,7 +221,8 @@ def main(
     for o in sys.stdout, sys.stderr:
         if hasattr(o, 'reconfigure'): o.reconfigure(errors='backslashreplace') # consoles and files that have no 犬 get \u72ac
     try:
-        try: return _do(_parser().parse_args(argv))
+        try:
+            return _do(_parser().parse_args(argv))
         finally: print(end='', flush=True) # here, as what fails at the very end can't be caught
     except BrokenPipeError:
         _drop_output(sys.stdout, sys.stderr)
@@ -231,7 +236,8 @@ def main(
 
 def _do(args):
     "Run the command of `args`; what `main` returns"
-    try: return args.do(args) or 0
+    try:
+        return args.do(args) or 0
     except TellapartError as e: print(f"tellapart: {e}", file=sys.stderr)
     except KeyboardInterrupt:
         print("tellapart: Stopped.", file=sys.stderr)

@@ -21,7 +21,8 @@ from .spreadsheets import escape_formula
 def _address(text):
     "`text` if it is an address of the web, else nothing"
     try: o = urlsplit(text)
-    except ValueError: return ''
+    except ValueError:
+        return ''
     return text if o.scheme in ('http', 'https') and o.hostname else ''
 
 # %% ../notebooks/library/07_credits.ipynb #00000008

@@ -45,8 +45,10 @@ def has_image_signature(
 )->bool: # Whether it is one, only the gate can say
     "Whether a file begins as photos do, whatever its name says"
     try:
-        with open(file, 'rb') as f: return bool(_BEGINNING.match(f.read(16)))
-    except OSError: return False
+        with open(file, 'rb') as f:
+            return bool(_BEGINNING.match(f.read(16)))
+    except OSError:
+        return False
 
 # %% ../notebooks/library/03_images.ipynb #00000007
 @dataclass(frozen=True)
@@ -91,9 +93,11 @@ def _machine(
 # %% ../notebooks/library/03_images.ipynb #5d0c1e7c
 def _or(default, f, *args):
     "What `f` gives, or `default` where it fails in any way but for want of memory"
-    try: return f(*args)
+    try:
+        return f(*args)
     except (MemoryError, Image.DecompressionBombError): raise
-    except Exception: return default
+    except Exception:
+        return default
 
 # %% ../notebooks/library/03_images.ipynb #0000000a
 def photo_bytes(
@@ -113,7 +117,8 @@ def photo_bytes(
 # %% ../notebooks/library/03_images.ipynb #0000000b
 def _check(im, limits, name):
     "Raise `NotAPhoto` if the size of `im` in pixels is no photo's"
-    if not limits: return
+    if not limits:
+        return
     w,h = im.size
     if w*h > limits.max_pixels:
         raise NotAPhoto('too many pixels', f"{name} has {w*h/1e6:.0f} megapixels, more than the {limits.max_pixels/1e6:.0f} allowed; make it smaller.")
@@ -162,14 +167,16 @@ _OTHER = dict(B='L', L='B', N='B' if sys.byteorder == 'little' else 'L') # big-e
 def _low_bytes(im):
     "If `im`, not decoded yet, has 16-bit colours: the same picture, not decoded either, with their lower bytes instead of the higher"
     args = im.tile[0].args if im.tile else None
-    if not re.match('RGB.?;16', raw := str(args if isinstance(args, str) else args[0] if args else '')): return
+    if not re.match('RGB.?;16', raw := str(args if isinstance(args, str) else args[0] if args else '')):
+        return
     low,raw = Image.open(io.BytesIO(im.fp.getvalue()), formats=[im.format]),raw[:-1] + _OTHER[raw[-1]]
     low.tile = [o._replace(args=raw if isinstance(args, str) else (raw, *o.args[1:])) for o in low.tile]
     return low
 
 def _all_bits(high, low):
     "`high`, or both together where the high bytes alone are all but black, and whether the brightness is a guess"
-    if low is None or np.percentile(_few(np.asarray(high)[..., :3]), 99.9) >= 64: return high,False
+    if low is None or np.percentile(_few(np.asarray(high)[..., :3]), 99.9) >= 64:
+        return high,False
     levels,guessed = _eight_bits(np.asarray(high)[..., :3].astype('uint16')*256 + np.asarray(low)[..., :3])
     return Image.fromarray(levels),guessed
 
@@ -236,7 +243,8 @@ def _segments(jpeg):
     at = 2
     while m := _MARKER.search(jpeg, at):
         at = m.end() if m[1] in b'\x01\xd8' else m.end() + int.from_bytes(jpeg[m.end():m.end()+2], 'big')
-        if m[1] == b'\xd9' or at > len(jpeg): return
+        if m[1] == b'\xd9' or at > len(jpeg):
+            return
         yield m[1][0], m.start(), at
 
 def _chunks(png):
@@ -263,8 +271,10 @@ def _turns(chunk): return chunk[4:8] == b'eXIf' and zlib.crc32(chunk[4:-4]) == i
 
 def _bare(data):
     "The content of a photo's file without what only describes it"
-    if data.startswith(_JPEG): return _without(data, ((start, end) for kind,start,end in _segments(data) if kind in _TALK))
-    if data.startswith(_PNG): return _without(data, ((start, end) for kind,start,end in _chunks(data) if kind not in _NEEDED and not _turns(data[start:end])))
+    if data.startswith(_JPEG):
+        return _without(data, ((start, end) for kind,start,end in _segments(data) if kind in _TALK))
+    if data.startswith(_PNG):
+        return _without(data, ((start, end) for kind,start,end in _chunks(data) if kind not in _NEEDED and not _turns(data[start:end])))
     return data.replace(b'Exif', b'    ') if data[4:12] in (b'ftypavif', b'ftypavis') else data
 
 # %% ../notebooks/library/03_images.ipynb #3b7f9d31
@@ -288,10 +298,12 @@ def _shown(jpeg):
     segments = list(_segments(jpeg))
     kind,frame = next((kind, jpeg[start+4:end]) for kind,start,end in segments if 0xc0 <= kind <= 0xcf and kind not in (0xc4, 0xc8, 0xcc))
     scans = [jpeg[start+4:end] for o,start,end in segments if o == 0xda][:100]
-    if kind & 3 == 2 or scans[0][0] < frame[5]: return float(_coarse(frame[6::3], scans[:-1]))
+    if kind & 3 == 2 or scans[0][0] < frame[5]:
+        return float(_coarse(frame[6::3], scans[:-1]))
     ends,goes_on = (_eighth(jpeg + o + _END) for o in (b'', _NOISE))
     differs = (ends != goes_on).reshape(*ends.shape[:2], -1).any(2)
-    if not differs.any(): return 1.
+    if not differs.any():
+        return 1.
     high = max(o & 15 for o in frame[7::3]) # rows that are decoded together, from left to right
     row = differs.any(1).argmax()//high*high
     some = differs[row:row+high]
@@ -318,7 +330,8 @@ def _given(im, limits, name):
 
 def _largest(tiff):
     "The largest picture in a TIFF, not decoded yet, and how it lies"
-    if found := max(_pages(tiff), key=lambda o: o[0].width*o[0].height, default=None): return found
+    if found := max(_pages(tiff), key=lambda o: o[0].width*o[0].height, default=None):
+        return found
     raise Image.UnidentifiedImageError
 
 def _opened(content, notes, size, limits, name):
@@ -342,7 +355,8 @@ def _tried(tries, name):
     "What the first of `tries` gives that succeeds. Raises `NotAPhoto` if none does"
     why = None
     for o in tries:
-        try: return o()
+        try:
+            return o()
         except (NotAPhoto, MemoryError): raise
         except Image.DecompressionBombError: raise NotAPhoto('too many pixels', f"{name} has far too many pixels; make it smaller.") from None
         # Decoders meet broken bytes with a dozen kinds of exception; all of them mean the same, but for the system's.
@@ -364,7 +378,8 @@ def open_photo(
         raise NotAPhoto('an address', f"{name} is an address, not a file: download the photo first, and give the file.")
     with _machine(source, name):
         if isinstance(source, np.ndarray): source = _picture(source, name)
-        if isinstance(source, Image.Image): return _tried([lambda: _given(source, limits, name)], name)
+        if isinstance(source, Image.Image):
+            return _tried([lambda: _given(source, limits, name)], name)
         data = photo_bytes(source, limits, name)
         return _tried((partial(_opened, *o, size, limits, name) for o in _readings(data)), name)
 
@@ -375,7 +390,8 @@ def shrink(
 )->Image.Image: # The same photo, no larger than that
     "Make a photo small enough to work with"
     scale = side / min(photo.size)
-    if scale >= 1: return photo
+    if scale >= 1:
+        return photo
     return photo.resize([round(o*scale) for o in photo.size], Image.Resampling.LANCZOS, reducing_gap=3)
 
 # %% ../notebooks/library/03_images.ipynb #70bb3af8

@@ -75,7 +75,8 @@ def find_path(
     names:Callable=list_names, # Or one that remembers what it has read
 )->Path: # `path` itself where that is there, or nothing like it
     "The file or folder that is meant by a path, also where the disk has its name in other letters"
-    if os.path.lexists(path) or path == path.parent: return path
+    if os.path.lexists(path) or path == path.parent:
+        return path
     folder = find_path(path.parent, names)
     there = names(folder).get(canonical_name(path.name), [])
     return folder/(there[0] if len(there) == 1 else path.name)
@@ -86,8 +87,10 @@ def windows_path(
     path:str, # Behind the host
 )->str:
     "The path on Windows that an address means"
-    if re.fullmatch('[a-zA-Z]:', host): return host + path # written with two slashes instead of three
-    if host not in ('', 'localhost'): return f'//{host}{path}'
+    if re.fullmatch('[a-zA-Z]:', host):
+        return host + path # written with two slashes instead of three
+    if host not in ('', 'localhost'):
+        return f'//{host}{path}'
     return path if path.startswith('//') else path.lstrip('/')
 
 def url_to_path(
@@ -105,7 +108,8 @@ def relative_parts(
 )->tuple: # The names of folders and, last, the file; empty for a file that lay elsewhere
     "Where a file lies below a folder, wherever that was when the address was noted"
     here = url_to_path(url)
-    if here.is_relative_to(folder): return here.relative_to(folder).parts
+    if here.is_relative_to(folder):
+        return here.relative_to(folder).parts
     at = [i for i,o in enumerate(here.parts) if canonical_name(o) == canonical_name(folder.name)]
     return here.parts[at[-1]+1:] if at else ()
 
@@ -114,7 +118,8 @@ def long_path(
     path:str, # Absolute, of Windows
 )->str: # For opening files, not for people
     "A path that Windows takes, however long it is"
-    if path.startswith('\\\\?\\'): return path
+    if path.startswith('\\\\?\\'):
+        return path
     return '\\\\?\\UNC' + path[1:] if path.startswith('\\\\') else '\\\\?\\' + path
 
 def system_path(

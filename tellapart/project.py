@@ -40,8 +40,10 @@ Strings = Annotated[list[str], BeforeValidator(_as_list)]
 
 def _as_terms(o):
     o = _as_list(o)
-    if isinstance(o, list) and all(isinstance(t, str) for t in o): return o
-    if isinstance(o, dict) and all(isinstance(n, int) and n > 0 for n in o.values()): return o
+    if isinstance(o, list) and all(isinstance(t, str) for t in o):
+        return o
+    if isinstance(o, dict) and all(isinstance(n, int) and n > 0 for n in o.values()):
+        return o
     raise ValueError('what to search for is a string, a list of strings, or a table such as {"kitchen table" = 100, "coffee table" = 50}')
 
 Terms = Annotated[list[str] | dict[str, int], BeforeValidator(_as_terms)]
@@ -50,7 +52,8 @@ _ORIGINS = {'web', 'own', 'demo', 'feedback'} # of photos, as the catalog has th
 
 def _as_share(o):
     shares = o.values() if isinstance(o, dict) and o and o.keys() <= _ORIGINS else [o]
-    if all(isinstance(v, float) and 0 < v < 1 for v in shares): return o
+    if all(isinstance(v, float) and 0 < v < 1 for v in shares):
+        return o
     raise ValueError('the share to measure with lies between 0 and 1, and may be a table with one for each of web, own, demo and feedback, such as {web = 0.2, own = 0.5}')
 
 def _as_place(o):
@@ -65,7 +68,8 @@ DUPLICATE_LEVELS = 'exact','copies','near' # How alike photos have to be to coun
 
 def _as_limits(o):
     limits = o.values() if isinstance(o, dict) and o and o.keys() <= _ORIGINS else [o]
-    if all(v in DUPLICATE_LEVELS for v in limits): return o
+    if all(v in DUPLICATE_LEVELS for v in limits):
+        return o
     raise ValueError('photos count as one when they are "exact", "copies" or "near", or by a table with one of these for each of web, own, demo and feedback, such as {own = "near"}')
 
 DuplicateLevel = Annotated[str | dict[str, str], BeforeValidator(_as_limits)]
@@ -140,7 +144,8 @@ class Project(_Strict):
     )->dict: # Search term → photos; together `per_label` unless the file has counts of its own
         "How many photos are wanted for each search term of a label"
         terms = self.labels[label]
-        if isinstance(terms, dict): return terms
+        if isinstance(terms, dict):
+            return terms
         return {o: self.per_label//len(terms) + (i < self.per_label%len(terms)) for i,o in enumerate(terms)}
 
     def duplicate_level(self,
@@ -151,32 +156,58 @@ class Project(_Strict):
         return max((table.get(o, 'copies' if o in ('own', 'feedback') else 'near') for o in origins), key=DUPLICATE_LEVELS.index)
 
     @property
-    def use_all_own(self): "Whether all photos that you give yourself are taken: the file doesn't say how many"; return 'per_label' not in self.model_fields_set
+    def use_all_own(self):
+        "Whether all photos that you give yourself are taken: the file doesn't say how many"
+        return 'per_label' not in self.model_fields_set
 
     @property
-    def file(self): "The file that this was read from"; return self._file
+    def file(self):
+        "The file that this was read from"
+        return self._file
     @property
-    def folder(self): "Everything of this project"; return Path(os.path.normpath(self._file.parent/self.data/(self.name + '-rehearsal'*self._rehearse)))
+    def folder(self):
+        "Everything of this project"
+        return Path(os.path.normpath(self._file.parent/self.data/(self.name + '-rehearsal'*self._rehearse)))
     @property
-    def own_photos(self): "Photos of your own, a folder per label"; return self._file.parent/self.own
+    def own_photos(self):
+        "Photos of your own, a folder per label"
+        return self._file.parent/self.own
     @property
-    def csv_file(self): "The table of addresses"; return self._file.parent/self.csv
+    def csv_file(self):
+        "The table of addresses"
+        return self._file.parent/self.csv
     @property
-    def photos(self): "The photos, a folder per label"; return self.folder/'photos'
+    def photos(self):
+        "The photos, a folder per label"
+        return self.folder/'photos'
     @property
-    def quarantine(self): "What was set aside"; return self.folder/'aside'
+    def quarantine(self):
+        "What was set aside"
+        return self.folder/'aside'
     @property
-    def working(self): "The photos as training reads them: upright, RGB, small"; return self.folder/'working'
+    def working(self):
+        "The photos as training reads them: upright, RGB, small"
+        return self.folder/'working'
     @property
-    def working_side(self): "Pixels of a working copy's short side: twice what the model sees, so that crops stay sharp"; return min(640, 2*self.train.size)
+    def working_side(self):
+        "Pixels of a working copy's short side: twice what the model sees, so that crops stay sharp"
+        return min(640, 2*self.train.size)
     @property
-    def runs(self): "What is kept of each run"; return self.folder/'runs'
+    def runs(self):
+        "What is kept of each run"
+        return self.folder/'runs'
     @property
-    def catalog(self): "The database that knows every photo"; return self.folder/'ledger.db'
+    def catalog(self):
+        "The database that knows every photo"
+        return self.folder/'ledger.db'
     @property
-    def ground_truth(self): "What the demo web knows of its photos"; return self.folder/'truth.json'
+    def ground_truth(self):
+        "What the demo web knows of its photos"
+        return self.folder/'truth.json'
     @property
-    def export(self): "The one file that answers"; return self.folder/'export.pkl'
+    def export(self):
+        "The one file that answers"
+        return self.folder/'export.pkl'
 
 # %% ../notebooks/library/04_project.ipynb #0000000e
 _TABLES = {'': list(Project.model_fields), 'train': list(Train.model_fields), 'search': list(Search.model_fields), 'limits': [o.name for o in fields(Limits)]}
@@ -189,23 +220,28 @@ _SHOULD = dict( # What pydantic would say in its own words
 def _home(key, table):
     "Where a key belongs that stands in another table; nothing if it is no key at all, or belongs there"
     homes = [] if key in _TABLES.get(table, ()) else [o for o in _TABLES if key in _TABLES[o]]
-    if homes: return f"{key!r} stands {f'in [{table}]' if table else 'outside of all tables'}; " + (f"move it below [{homes[0]}]" if homes[0] else "move it above the first line in brackets")
+    if homes:
+        return f"{key!r} stands {f'in [{table}]' if table else 'outside of all tables'}; " + (f"move it below [{homes[0]}]" if homes[0] else "move it above the first line in brackets")
 
 def _sentence(err, file):
     "The first of pydantic's complaints as one sentence"
     e = err.errors()[0]
     loc = [str(o) for o in e['loc']]
     key,table = '.'.join(loc),loc[0] if len(loc) > 1 else ''
-    if e['type'] == 'missing' and isinstance(below := e['input'].get('labels'), dict) and key in below: return f"{file}: {_home(key, 'labels')}."
-    if e['type'] == 'missing': return f"{file}: {key!r} is missing; add it."
+    if e['type'] == 'missing' and isinstance(below := e['input'].get('labels'), dict) and key in below:
+        return f"{file}: {_home(key, 'labels')}."
+    if e['type'] == 'missing':
+        return f"{file}: {key!r} is missing; add it."
     unknown = e['type'] in ('extra_forbidden', 'unexpected_keyword_argument')
-    if (unknown or table == 'labels' and not isinstance(e['input'], dict)) and (home := _home(loc[-1], table)): return f"{file}: {home}."
+    if (unknown or table == 'labels' and not isinstance(e['input'], dict)) and (home := _home(loc[-1], table)):
+        return f"{file}: {home}."
     if unknown:
         allowed = _TABLES[table]
         near = get_close_matches(loc[-1], allowed, 1)
         return f"{file}: {key!r} is no key of a project{f', did you mean {near[0]!r}' if near else ''}; the keys are {', '.join(allowed)}."
     msg = _SHOULD.get(e['type']) or e['msg'].removeprefix('Value error, ').removeprefix('Input should be ')
-    if key == 'labels' and e['type'] == 'value_error': return f"{file}: {msg}."
+    if key == 'labels' and e['type'] == 'value_error':
+        return f"{file}: {msg}."
     return f"{file}: {key!r} is {_brief(e['input'])}; " + (f"{msg}." if e['type'] == 'value_error' else f"it should be {msg}.")
 
 # %% ../notebooks/library/04_project.ipynb #0000001e
@@ -232,7 +268,8 @@ def _cure(line, why):
 
 def _parsed(text, file):
     "What stands in a file, as a dict"
-    try: return tomllib.loads(text)
+    try:
+        return tomllib.loads(text)
     except (ValueError, RecursionError) as e: why = str(e) # Python also refuses numbers of thousands of digits
     lines = text.rstrip().split('\n')
     n = min(int(m[1]) if (m := re.search(r'at line (\d+)', why)) else len(lines), len(lines))
@@ -243,7 +280,8 @@ def _parsed(text, file):
 def _find(folder):
     "The nearest `tellapart.toml` at or above `folder`"
     for o in (folder, *folder.parents):
-        if (o/'tellapart.toml').exists(): return o/'tellapart.toml'
+        if (o/'tellapart.toml').exists():
+            return o/'tellapart.toml'
     raise NoProject(f"No tellapart.toml in {folder} or above it; go to a project's folder, or make one by: tellapart new NAME LABEL LABEL")
 
 # %% ../notebooks/library/04_project.ipynb #00000011
@@ -332,8 +370,10 @@ def summary(
     p:Project, # The project at hand
 )->dict: # What the steps have found since the latest run began, by the step's name; empty if there is nothing
     "The sentences that were told"
-    try: return dict(json.loads((p.folder/'summary.json').read_text('utf-8')))
-    except (OSError, ValueError): return {} # never written, or cut short by a full disk
+    try:
+        return dict(json.loads((p.folder/'summary.json').read_text('utf-8')))
+    except (OSError, ValueError):
+        return {} # never written, or cut short by a full disk
 
 def add_summary(
     p:Project, # The project at hand
@@ -358,5 +398,6 @@ def require_file(
     by:str, # The notebook that makes it, such as '03_train'
 )->Path: # `file` again. Raises `TellapartError` if it isn't there
     "Check that a step has been done"
-    if file.exists(): return file
+    if file.exists():
+        return file
     raise TellapartError(f"There is no {file}; run {by} first, which makes it.")

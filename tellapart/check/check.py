@@ -27,17 +27,22 @@ from ..images import NotAPhoto, open_photo
 def _side(working):
     "The short side of a working copy; `None` if there is none that can be read"
     try:
-        with reading(working), Image.open(working) as im: return min(im.size)
-    except (FileNotFoundError, Image.UnidentifiedImageError): return None
+        with reading(working), Image.open(working) as im:
+            return min(im.size)
+    except (FileNotFoundError, Image.UnidentifiedImageError):
+        return None
 
 def _copy(row, p):
     "Make one working copy unless it is there; the reason if that can't be done"
     dst = p.folder/row['working']
-    if _side(dst) == min(p.working_side, row['width'], row['height']): return
+    if _side(dst) == min(p.working_side, row['width'], row['height']):
+        return
     try:
         with reading(row['path']): data = working_copy(open_photo(row['path'], p.working_side, p.limits), p.working_side)
-    except FileNotFoundError: return 'the file is gone'
-    except NotAPhoto as e: return e.reason
+    except FileNotFoundError:
+        return 'the file is gone'
+    except NotAPhoto as e:
+        return e.reason
     with writing(dst):
         dst.parent.mkdir(parents=True, exist_ok=True)
         (part := dst.with_suffix('.part')).write_bytes(data)

@@ -94,7 +94,8 @@ SURE,SAME = 16,.02 # Bits up to which the hash is enough; `registration_error` u
 
 @lru_cache(4096) # 4 KB each
 def _opened(file, changed): # when it was, for a file may have got another content since
-    with reading(file): return thumbnail(open_photo(file, SIDE, limits=None))
+    with reading(file):
+        return thumbnail(open_photo(file, SIDE, limits=None))
 
 def is_duplicate(
     bits:int, # In which the two hashes differ
@@ -102,9 +103,11 @@ def is_duplicate(
     other:Path, # Another
 )->bool:
     "Whether two photos are the same picture, cut or edited a little"
-    if bits <= SURE: return True
+    if bits <= SURE:
+        return True
     try: a,b = (_opened(o, os.stat(o).st_mtime_ns) for o in (one, other))
-    except (FileNotFoundError, NotAPhoto): return False # `check` is going to say what has become of it
+    except (FileNotFoundError, NotAPhoto):
+        return False # `check` is going to say what has become of it
     return bits <= MAX_HASH_DISTANCE and (registration_error(a, b) <= SAME or registration_error(b, a) <= SAME)
 
 def verify_pairs(
@@ -167,13 +170,16 @@ def capture_time(
 )->str|None: # As EXIF has it: `2027:05:01 10:11:12`, with a fraction of a second where there is one; `None` if there is nothing to be had
     "When a photo was taken, by the camera's clock"
     try: exif = Image.open(io.BytesIO(data), formats=FORMATS).getexif().get_ifd(0x8769) # metadata is foreign data: whatever is wrong with it, the photo is still good
-    except Exception: return
+    except Exception:
+        return
     when,part = (str(exif.get(o, '')).strip('\0 ') for o in (0x9003, 0x9291))
-    if re.fullmatch(r'\d{4}(:\d\d){2} \d\d(:\d\d){2}', when, re.A) and when > '0001': return when + f'.{part}'*bool(re.fullmatch(r'\d{1,9}', part, re.A))
+    if re.fullmatch(r'\d{4}(:\d\d){2} \d\d(:\d\d){2}', when, re.A) and when > '0001':
+        return when + f'.{part}'*bool(re.fullmatch(r'\d{1,9}', part, re.A))
 
 @lru_cache(4096) # 12 KB each
 def _opened_fine(file, changed):
-    with reading(file): return fine_thumbnail(open_photo(file, 2*FINE, limits=None))
+    with reading(file):
+        return fine_thumbnail(open_photo(file, 2*FINE, limits=None))
 
 def same_photo(
     limit:str, # How alike they have to be: 'near', 'copies' or 'exact', as `Project.duplicate_level` gives it
@@ -183,7 +189,11 @@ def same_photo(
     times:tuple=(None, None), # When each was taken, as far as `taken` knows
 )->bool:
     "Whether two photos that aren't equal to the last byte count as one"
-    if limit == 'near': return is_duplicate(bits, one, other)
-    if limit == 'exact' or None not in times and len({o[:19] for o in times}) > 1: return False # saving again leaves the time as it is, or loses it
-    try: return is_copy(*(_opened_fine(o, os.stat(o).st_mtime_ns) for o in (one, other)))
-    except (FileNotFoundError, NotAPhoto): return False # `check` is going to say what has become of it
+    if limit == 'near':
+        return is_duplicate(bits, one, other)
+    if limit == 'exact' or None not in times and len({o[:19] for o in times}) > 1:
+        return False # saving again leaves the time as it is, or loses it
+    try:
+        return is_copy(*(_opened_fine(o, os.stat(o).st_mtime_ns) for o in (one, other)))
+    except (FileNotFoundError, NotAPhoto):
+        return False # `check` is going to say what has become of it

@@ -30,7 +30,8 @@ def thumbnail_url(
 )->str: # An address that needs no other file; empty if there is nothing to see
     "A small picture of a photo, for a page"
     for file in row.working,row.path:
-        try: return to_data_url(open_photo(file, side, limits=None), side)
+        try:
+            return to_data_url(open_photo(file, side, limits=None), side)
         except (TellapartError, OSError): continue
     return ''
 
@@ -77,7 +78,8 @@ class _Card(VBox):
             with Catalog(self.p.folder, step=True) as catalog:
                 catalog.apply(aside={file: reason}) if file in self.back else catalog.restore([file])
                 write_credits(self.p)
-        except TellapartError as e: return self._tell(str(e))
+        except TellapartError as e:
+            return self._tell(str(e))
         self.back ^= {file}
         self._tell()
 
@@ -115,7 +117,8 @@ def show_quarantine(
     "Show what was set aside, by reason, with a button to bring each photo back"
     with Catalog(p.folder) as catalog: df = catalog.frame('all').sort_values('status') # so that of two photos with one hash the one in use is `kept`
     groups = _groups(df[df.status == 'aside'])
-    if not groups: return HTML('<p>Nothing is set aside.</p>')
+    if not groups:
+        return HTML('<p>Nothing is set aside.</p>')
     kept,back = {_hash(o.file): o for o in df.itertuples()},set()
     cards = [_Card(p, kept, back) for _ in range(min(per_page, max(map(len, groups.values()))))]
     kinds = ToggleButtons(options=[(f'{name} ({len(o):,})', name) for name,o in groups.items()])

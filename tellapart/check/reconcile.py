@@ -53,7 +53,8 @@ def _label_at(place, labels):
 def _put(row, place, labels):
     "What was done to a photo that lies at another place now, and what follows"
     label,back = _label_at(place, labels),dict(status='ok', reason=RESTORED) if row.status == 'aside' else {}
-    if label: return 'brought back' if back else 'renamed' if label == row.label else 'moved to another label', dict(label=label) | back
+    if label:
+        return 'brought back' if back else 'renamed' if label == row.label else 'moved to another label', dict(label=label) | back
     return ('renamed', {}) if row.status == 'aside' else ('set aside', dict(status='aside', reason=f"moved to {place.rpartition('/')[0]} by hand"))
 
 DELETED = 'deleted by hand' # The reason of a photo that has no file any more
@@ -71,7 +72,8 @@ ORIGINAL = 'its original was deleted' # The reason of a photo that isn't among y
 def _own_label(p, within):
     "The label in whose folder an original lies `within` the folder of one's own photos, and the object that its subfolder stands for"
     if p.train.split == 'folder' and canonical_name(within[0]) in ('train', 'valid'): within = within[1:]
-    if len(within) < 2: return None,None
+    if len(within) < 2:
+        return None,None
     return _labels(p).get(canonical_name(within[0])), within[1] if len(within) > 2 else None
 
 def _own(p, df):
@@ -150,7 +152,9 @@ def keep_to_labels(
     others = catalog.set_labels(p.labels)
     if others: print(f"{p.folder} also has photos of labels that {p.file.name} no longer names ({listed(f'{n} {label}' for label,n in others.items())}): "
                      'they stay there, unused. A new name = "…" in that file gives other things a folder of their own.')
-    if 'demo' in p.source: return
+    if 'demo' in p.source:
+        return
     drawn = catalog.db.execute("select count(*) from photos where status='ok' and origin='demo' and label in (select label from labels)").fetchone()[0]
-    if not drawn: return p.ground_truth.unlink(missing_ok=True) # else whatever asks for the truth would take these photos for drawn ones
+    if not drawn:
+        return p.ground_truth.unlink(missing_ok=True) # else whatever asks for the truth would take these photos for drawn ones
     print(f'{drawn} photos in {p.folder} were drawn by the demo web, and are used with the others. A new name = "…" in {p.file.name} starts without them.')

@@ -29,7 +29,8 @@ def _die(name, seed):
 
 def _between(places, n, rng, low=True, high=True):
     "`n` places, in order, in the middle of the widest gaps between `places`; evenly if there are none. With `low` 0 is one of them, with `high` 1 is"
-    if not len(places): return np.linspace(1 if high else 1 - .5/n, 0 if low else .5/n, n)[::-1] # a single one is learned from, if that is all there is
+    if not len(places):
+        return np.linspace(1 if high else 1 - .5/n, 0 if low else .5/n, n)[::-1] # a single one is learned from, if that is all there is
     at = np.sort(places)
     gaps = [(a-b, rng.random(), a, b) for a,b in pairwise([-at[0] if low else 0, *at, 2-at[-1] if high else 1])] # as in a mirror, 0 and 1 are in the middle
     heapify(gaps)
@@ -43,7 +44,8 @@ def _between(places, n, rng, low=True, high=True):
 # %% ../../notebooks/library/check/04_splits.ipynb #c0de0203
 def _share(origin, train):
     "The share to measure with, for photos of each origin"
-    if not isinstance(train.valid, dict): return pd.Series(train.valid, origin.index)
+    if not isinstance(train.valid, dict):
+        return pd.Series(train.valid, origin.index)
     return origin.map(train.valid).fillna(Train().valid)
 
 def _too_long(df, train):

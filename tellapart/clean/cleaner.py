@@ -76,7 +76,9 @@ class PhotoCleaner(ImageClassifierCleaner):
         self.show()
 
     @property
-    def fns(self): "The working copies of the photos in the view that is shown"; return L(list(self.shown.working))
+    def fns(self):
+        "The working copies of the photos in the view that is shown"
+        return L(list(self.shown.working))
 
     def values(self):
         "For each of `fns` the label to move it to, or '<Delete>', or '<Keep>'"
@@ -145,7 +147,8 @@ def mark(self:PhotoCleaner,
     with Catalog(self.p.folder) as catalog:
         catalog.mark(file, what)
         self.widget.marks = marks = catalog.marks()
-    if file not in marks: return f'{file} stays as it is.'
+    if file not in marks:
+        return f'{file} stays as it is.'
     return f"{file} is to be {'set aside' if what == DELETE else f'moved to {what}'}."
 
 @patch

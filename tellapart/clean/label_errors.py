@@ -31,7 +31,8 @@ class TrainingDynamics(Callback):
     def before_fit(self): self.on = False # as it stays for `validate` and `get_preds`
     def before_train(self): self.on = not hasattr(self.learn, 'lr_finder')
     def after_loss(self):
-        if not self.on: return
+        if not self.on:
+            return
         likely = self.pred.detach().float().softmax(1).gather(1, self.y[:, None])[:, 0].tolist()
         for o,p in zip(batch_items(self.dl, self.iter), likely): self.taken[Path(getattr(o, 'file', o)).stem].append(p)
 
@@ -85,21 +86,31 @@ def _own(o): return str(o.__module__).split('.')[0] not in _LIBRARIES
 
 def _made_of(o):
     "The parts of `o` that it goes by"
-    if isinstance(o, dict): return sorted(o.items(), key=str)
-    if isinstance(o, partial): return [o.func, o.args, o.keywords]
-    if isinstance(o, MethodType): return [o.__func__, o.__self__]
-    if isinstance(o, FunctionType): return [o.__code__ if _own(o) else o.__module__, o.__defaults__, [c.cell_contents for c in o.__closure__ or ()]]
-    if isinstance(o, CodeType): return [o.co_code, o.co_names, o.co_consts]
-    if isinstance(o, type): return [v for _,v in sorted(vars(o).items()) if _own(o) and (isinstance(v, FunctionType) or hasattr(v, 'methods'))]
-    if hasattr(o, 'methods'): return [m.implementation for m in o.methods] # a function for several types
-    if isinstance(o, (list, tuple, set, L)): return list(o)
+    if isinstance(o, dict):
+        return sorted(o.items(), key=str)
+    if isinstance(o, partial):
+        return [o.func, o.args, o.keywords]
+    if isinstance(o, MethodType):
+        return [o.__func__, o.__self__]
+    if isinstance(o, FunctionType):
+        return [o.__code__ if _own(o) else o.__module__, o.__defaults__, [c.cell_contents for c in o.__closure__ or ()]]
+    if isinstance(o, CodeType):
+        return [o.co_code, o.co_names, o.co_consts]
+    if isinstance(o, type):
+        return [v for _,v in sorted(vars(o).items()) if _own(o) and (isinstance(v, FunctionType) or hasattr(v, 'methods'))]
+    if hasattr(o, 'methods'):
+        return [m.implementation for m in o.methods] # a function for several types
+    if isinstance(o, (list, tuple, set, L)):
+        return list(o)
     names = {'encodes'}.union(*(signature(c.__init__).parameters for c in type(o).__mro__[:-1] if '__init__' in vars(c)))
     return [type(o).__mro__[:-1], sorted((k, v) for k,v in getattr(o, '__dict__', {}).items() if k in names - {'split_idx'})] # which is set for each call
 
 def _recipe(o, deep=9):
     "How `o` is made, in words that are the same for the same, in another kernel, too"
-    if o is None or isinstance(o, (bool, int, float, str, bytes)): return repr(o)
-    if isinstance(o, (torch.Tensor, np.ndarray)): return str(np.asarray(o.cpu() if isinstance(o, torch.Tensor) else o).tolist())
+    if o is None or isinstance(o, (bool, int, float, str, bytes)):
+        return repr(o)
+    if isinstance(o, (torch.Tensor, np.ndarray)):
+        return str(np.asarray(o.cpu() if isinstance(o, torch.Tensor) else o).tolist())
     name = getattr(o, '__qualname__', type(o).__qualname__)
     return f"{name}({', '.join(_recipe(part, deep - 1) for part in _made_of(o)) if deep else ''})"
 
@@ -122,7 +133,8 @@ def _kept(learn, df, p):
             kept.parent.mkdir(exist_ok=True)
             np.savez(part := kept.with_suffix('.part.npz'), new=new, known=known)
             os.replace(part, kept)
-    with np.load(kept) as z: return z['new'], z['known']
+    with np.load(kept) as z:
+        return z['new'], z['known']
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #0000000e
 def find_label_errors(

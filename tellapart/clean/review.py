@@ -78,7 +78,8 @@ def _take(catalog, p, path, row, label):
     try:
         data = photo_bytes(system_path(path), p.limits)
         facts,working = inspect_image(data, p.working_side, p.limits, path)
-    except (NotAPhoto, OSError): return False
+    except (NotAPhoto, OSError):
+        return False
     catalog.commit([facts | dict(label=label, origin='feedback', url=Path(row.path).as_uri(), file=catalog.stage(data), working=catalog.stage(working))])
     return True
 

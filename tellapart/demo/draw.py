@@ -18,7 +18,8 @@ def _view(rng, things, size):
     roll = rng.normal(0, .2) + rng.choice([-.6, 0, .6])
     camera = Camera(turn(roll, rng.normal(0, .25), rng.normal(0, .25)))
     points = join(things).quads
-    if rng.random() < .75: return camera.framed(points, size, rng.uniform(.85, 1.05))
+    if rng.random() < .75:
+        return camera.framed(points, size, rng.uniform(.85, 1.05))
     upper = points[points[..., 1].mean(1) > np.quantile(points[..., 1], .25)]
     return camera.framed(upper, size, rng.uniform(.9, 1.1))
 
@@ -26,7 +27,8 @@ def _view(rng, things, size):
 def _beside(rng, label):
     "What lies beside a racket, mostly: its ball, or a few"
     kind = label and racket_kind(label)
-    if not kind or rng.random() > .96: return []
+    if not kind or rng.random() > .96:
+        return []
     spots = [(side*rng.uniform(.17, .27), rng.uniform(-.35, -.02), .06) for side in rng.permutation([-1, 1])[:rng.choice([1, 2])]]
     return [RACKETS[kind][1](rng).moved(scale=rng.uniform(1.5, 2.4), by=at) for at in spots]
 

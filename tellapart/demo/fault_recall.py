@@ -27,13 +27,18 @@ def _fates(catalog, truth):
 def _found(kind, t, fates):
     "The step that found the fault `kind` of the photo `t`, or 'left'"
     step,row = fates[t.id]
-    if row is not None and kind in (row.warnings or '').split(', '): return 'check'
-    if step: return step
-    if kind == 'wrong label' and row.label == t.label: return 'clean'
+    if row is not None and kind in (row.warnings or '').split(', '):
+        return 'check'
+    if step:
+        return step
+    if kind == 'wrong label' and row.label == t.label:
+        return 'clean'
     if 'duplicate' in kind:
         other_step,other = fates[t.of]
-        if other_step: return other_step
-        if other.group_id == row.group_id: return 'check'
+        if other_step:
+            return other_step
+        if other.group_id == row.group_id:
+            return 'check'
     return 'left'
 
 # %% ../../notebooks/library/demo/05_fault_recall.ipynb #00000008

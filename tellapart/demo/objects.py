@@ -263,7 +263,8 @@ def make_object(
     rng:np.random.Generator, # Its maker
 )->list[Mesh]: # Surfaces in the order of painting
     "Make one thing of this kind"
-    if label is None: return OOD_OBJECTS[rng.integers(len(OOD_OBJECTS))](rng)
+    if label is None:
+        return OOD_OBJECTS[rng.integers(len(OOD_OBJECTS))](rng)
     kind = racket_kind(label)
     return RACKETS[kind][0](rng) if kind else creature(label, rng)
 

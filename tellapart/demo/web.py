@@ -190,9 +190,11 @@ def _sideways(rng, im, quality):
 # %% ../../notebooks/library/demo/04_web.ipynb #0000001d
 def _picture(of, seed, enlarge=1, photos=None):
     "What an original shows"
-    if of.file: return open_photo(Path(photos)/of.file)
+    if of.file:
+        return open_photo(Path(photos)/of.file)
     im = draw(of.label, of.group, of.shot, tuple(round(o/enlarge) for o in of.size), seed)
-    if enlarge == 1: return im
+    if enlarge == 1:
+        return im
     im = im.resize(of.size, Image.Resampling.BICUBIC)
     return mix(im, grain(rng_for('grain', seed, of.id), im.size), .12)
 
@@ -206,20 +208,26 @@ def photo_file(
 )->bytes:
     "The file that a photo's host sends, if it sends any"
     o = truth[id]
-    if 'exact duplicate' in o.faults: return photo_file(truth, o.of, seed, enlarge, photos)
+    if 'exact duplicate' in o.faults:
+        return photo_file(truth, o.of, seed, enlarge, photos)
     rng = rng_for('file', seed, id)
-    if 'html' in o.faults: return b'<!doctype html><title>Sign in</title><p>Please sign in to see this picture.'
-    if 'empty' in o.faults: return b''
-    if 'tiny' in o.faults: return _saved(Image.new('RGB', (1, 1), 'white'), 'JPEG')
+    if 'html' in o.faults:
+        return b'<!doctype html><title>Sign in</title><p>Please sign in to see this picture.'
+    if 'empty' in o.faults:
+        return b''
+    if 'tiny' in o.faults:
+        return _saved(Image.new('RGB', (1, 1), 'white'), 'JPEG')
     of,quality = truth[o.of or id], int(rng.integers(60, 95)) if enlarge == 1 else 90
-    if 'transparent' in o.faults: return _saved(cutout(of.label, of.group, of.shot, of.size, seed), 'PNG', compress_level=1)
+    if 'transparent' in o.faults:
+        return _saved(cutout(of.label, of.group, of.shot, of.size, seed), 'PNG', compress_level=1)
     if o.file and not {'sideways', 'webp', 'blurred', 'dark'} & {*o.faults}: data = (Path(photos)/o.file).read_bytes()
     else:
         im = _picture(of, seed, enlarge, photos)
         if 'near duplicate' in o.faults: im = _copied(o, rng, im)
         if 'blurred' in o.faults: im = im.filter(ImageFilter.GaussianBlur(.012*max(im.size)))
         if 'dark' in o.faults: im = ImageEnhance.Brightness(im).enhance(.2)
-        if 'sideways' in o.faults: return _sideways(rng, im, quality)
+        if 'sideways' in o.faults:
+            return _sideways(rng, im, quality)
         data = _saved(im, 'WEBP' if 'webp' in o.faults else 'JPEG', quality=quality)
     return data[:int(len(data)*rng.uniform(.3, .8))] if 'cut short' in o.faults else data
 
@@ -281,7 +289,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def results(self, query):
         web,q = self.server.web, query.get('q', '')
-        if query.get('vqd') != _token(web.seed, q) or not self.headers.get('Referer'): return self.send(403, 'Forbidden')
+        if query.get('vqd') != _token(web.seed, q) or not self.headers.get('Referer'):
+            return self.send(403, 'Forbidden')
         self.send(200, json.dumps(web.results(q, int(query.get('s', 0)))), 'application/json')
 
     def photo(self, truth):

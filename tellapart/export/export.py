@@ -43,8 +43,10 @@ from ..use.ood import NEIGHBOURS, KNNDetector
 class _Pickler(cloudpickle.Pickler):
     "cloudpickle's, with paths for any system"
     def reducer_override(self, o):
-        if isinstance(o, PurePath): return Path, (o.as_posix(),)
-        if isinstance(o, type) and issubclass(o, Path): return getattr, (pathlib, 'Path') # fastai notes the type of the items, too
+        if isinstance(o, PurePath):
+            return Path, (o.as_posix(),)
+        if isinstance(o, type) and issubclass(o, Path):
+            return getattr, (pathlib, 'Path') # fastai notes the type of the items, too
         return super().reducer_override(o)
 
 _pickle = types.SimpleNamespace(__name__='cloudpickle', Pickler=_Pickler) # What torch.save wants of a pickle module
@@ -99,19 +101,26 @@ def _item_steps(t):
     if isinstance(t, RandomResizedCrop):
         more = int(np.ceil(max(t.size)*t.val_xtra/8)*8)
         return [_resize([o+more for o in t.size], 'squish', t.mode), _middle(t.size)]
-    if isinstance(t, FixedResize): return [dict(step='resize', size=_size(t.size), method=t.method, resample=int(Image.Resampling.BILINEAR), pad=t.pad)]
-    if isinstance(t, Resize): return [_resize(t.size, str(t.method), t.mode, t.pad_mode)]
-    if isinstance(t, CropPad): return [_middle(t.size, t.pad_mode)]
-    if isinstance(t, RandomCrop): return [_middle(t.size)]
-    if isinstance(t, ToTensor) or getattr(t, 'split_idx', None) == 0: return []
+    if isinstance(t, FixedResize):
+        return [dict(step='resize', size=_size(t.size), method=t.method, resample=int(Image.Resampling.BILINEAR), pad=t.pad)]
+    if isinstance(t, Resize):
+        return [_resize(t.size, str(t.method), t.mode, t.pad_mode)]
+    if isinstance(t, CropPad):
+        return [_middle(t.size, t.pad_mode)]
+    if isinstance(t, RandomCrop):
+        return [_middle(t.size)]
+    if isinstance(t, ToTensor) or getattr(t, 'split_idx', None) == 0:
+        return []
     raise ExportError(f"{type(t).__name__} prepares photos in a way that tellapart can't repeat: use Resize or RandomResizedCrop in item_tfms.")
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000000c
 def _mode(dl):
     "Pillow's name for the colours that photos are opened in: 'RGB', or 'L' for grey"
     Image.new('RGB', (2, 2)).save(png := io.BytesIO(), 'PNG')
-    try: return 'L' if dl.dataset.tls[0].tfms.fs[-1](png.getvalue()).mode == 'L' else 'RGB'
-    except Exception: return 'RGB' # whatever makes pictures there: the readers are compared before it is believed
+    try:
+        return 'L' if dl.dataset.tls[0].tfms.fs[-1](png.getvalue()).mode == 'L' else 'RGB'
+    except Exception:
+        return 'RGB' # whatever makes pictures there: the readers are compared before it is believed
 
 def _preparation(dl):
     "`meta.json`'s preparation of photos: what the validation DataLoader `dl` does with one"
@@ -157,7 +166,8 @@ def _early(graph, size):
     for node in graph.node:
         if 'map' in node.input: break
         shape = shapes.get(node.input[0], []) if node.op_type == 'Conv' else []
-        if len(shape) == 4 and all(1 < n.dim_value <= -(-of//4) for n,of in zip(shape[2:], reversed(size))): return node.input[0],shape[1].dim_value
+        if len(shape) == 4 and all(1 < n.dim_value <= -(-of//4) for n,of in zip(shape[2:], reversed(size))):
+            return node.input[0],shape[1].dim_value
     return None,0
 
 def _describing(graph, size):
@@ -275,7 +285,8 @@ def _seen(graphs, photos):
         batch = np.stack(prepared)
         for k,o in sessions.items(): found[k].append(o.run([n.name for n in o.get_outputs() if n.name != 'map'], {'photos': batch}))
         truth += labels
-    if not truth: return dict.fromkeys(graphs)
+    if not truth:
+        return dict.fromkeys(graphs)
     return {k: ModelOutputs(*([np.concatenate(o) for o in zip(*of)] + [None])[:2], np.array(truth)) for k,of in found.items()}
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000030
@@ -286,7 +297,8 @@ def _answering(graph, valid, meta, int8):
     "The graphs that can answer, in 32 bits and perhaps in 8; what each makes of the validation photos; and what there is to say of 8 bits"
     graphs = dict(graph=graph)
     seen = _seen(graphs, _photos(valid, meta, 'validation'))
-    if int8 is False or int8 is None and len(valid) < CALIBRATION: return graphs,seen,{}
+    if int8 is False or int8 is None and len(valid) < CALIBRATION:
+        return graphs,seen,{}
     if not seen['graph']: raise ExportError("8 bits take validation photos, which a learner from an export doesn't have: export the one that was trained.")
     small = dict(int8=quantize(graph, (o for o,_ in _photos(valid, meta, 'calibration', CALIBRATION))))
     both = seen | _seen(small, _photos(valid, meta, 'validation in 8 bits'))
@@ -322,7 +334,8 @@ def _data(dls):
 def _activation(learn):
     "What makes probabilities of the outputs of `learn`; `None` where nobody says"
     loss = learn.loss_func
-    if hasattr(loss, 'activation'): return loss.activation
+    if hasattr(loss, 'activation'):
+        return loss.activation
     return partial(torch.softmax, dim=1) if isinstance(loss, nn.CrossEntropyLoss) or loss is nn.functional.cross_entropy else None
 
 def _labels(learn):
@@ -357,7 +370,8 @@ def _by_fastai(learn, model, photo):
     dl = learn.dls.valid
     dl.after_item.split_idx = dl.after_batch.split_idx = 1 # As validation does
     x, = dl.after_batch((dl.after_item((photo,))[0][None].to(learn.dls.device),))
-    with torch.no_grad(): return _activation(learn)(model(x.cpu())).numpy()[0]
+    with torch.no_grad():
+        return _activation(learn)(model(x.cpu())).numpy()[0]
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000001b
 def _check(path, learn, model):
@@ -444,7 +458,8 @@ def _lenient(missing):
     "For `load_learner`: pickle, with a stand-in for each name that isn't there; `missing` gets to know these"
     class Unpickler(pickle.Unpickler):
         def find_class(self, module, name):
-            try: return super().find_class(module, name)
+            try:
+                return super().find_class(module, name)
             except (AttributeError, ModuleNotFoundError):
                 if module.split('.')[0] in ('fastai', 'fastcore', 'torch', 'torchvision', 'timm', 'numpy'): raise # another version than the pickle's
                 missing.append(f'{module}.{name}')
@@ -454,8 +469,10 @@ def _lenient(missing):
 # %% ../../notebooks/library/export/02_export.ipynb #00000027
 def _answers(path):
     "Whether an export has our records in it"
-    try: return bool(read_meta(path))
-    except ExportError: return False
+    try:
+        return bool(read_meta(path))
+    except ExportError:
+        return False
 
 def upgrade(
     old:str|Path, # An export.pkl made by fastai's `learn.export()`
@@ -471,7 +488,8 @@ def upgrade(
     try: learn = load_learner(old, pickle_module=_lenient(missing := []))
     # The pickle of a stranger can fail in any way; load_learner even stumbles over a missing module (fastai 2.8.12).
     except Exception as e: raise ExportError(f"{old.name} can't be loaded by fastai {fastai.__version__} ({type(e).__name__}: {e}): export it again in its own project.") from e
-    try: return export(learn, new, strangers, int8)
+    try:
+        return export(learn, new, strangers, int8)
     except Exception as e:
         if not missing: raise
         raise ExportError(f"{old.name} needs {', '.join(missing)}, which isn't here: export it again in its own project. ({e})") from e

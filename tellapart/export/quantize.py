@@ -30,9 +30,11 @@ def _by_blocks(
     graph = model.graph
     even = not any(o.dim_value % 2 for o in graph.input[0].type.tensor_type.shape.dim[2:])
     conv = next((o for o in graph.node if o.input[0] == 'photos'), None)
-    if not even or conv is None or conv.op_type != 'Conv': return
+    if not even or conv is None or conv.op_type != 'Conv':
+        return
     how = {o.name: helper.get_attribute_value(o) for o in conv.attribute}
-    if how.get('kernel_shape') != [7, 7] or how.get('strides') != [2, 2] or how.get('pads') != [3]*4 or how.get('dilations', [1, 1]) != [1, 1] or how.get('group', 1) != 1: return
+    if how.get('kernel_shape') != [7, 7] or how.get('strides') != [2, 2] or how.get('pads') != [3]*4 or how.get('dilations', [1, 1]) != [1, 1] or how.get('group', 1) != 1:
+        return
     weights = next(o for o in graph.initializer if o.name == conv.input[1])
     of = numpy_helper.to_array(weights)
     of = np.pad(of, ((0, 0), (0, 0), (1, 0), (1, 0))).reshape(*of.shape[:2], 4, 2, 4, 2) # zeros before the first row and column, so that the padding is even, too

@@ -65,7 +65,8 @@ def fit_thresholds(
 )->dict: # `threshold` and `none` for `meta.json`, and what is to be said of them, `card`
     "Choose a score, and how high it has to be"
     right = valid is not None and valid.outputs.argmax(1) == valid.truth
-    if not np.any(right): return dict(threshold=.5, none=None, card={})
+    if not np.any(right):
+        return dict(threshold=.5, none=None, card={})
     ours = _scores(valid, known)
     good = {k: o[right] for k,o in ours.items()}
     name = next(iter(good))
@@ -77,5 +78,6 @@ def fit_thresholds(
     sure = lambda scores: (scores['softmax'] >= p) & (scores[name] >= least)
     card = dict(right=int(right.sum()), right_sure=int(sure(good).sum()), wrong=int((~right).sum()), wrong_sure=int(sure(ours)[~right].sum()))
     if strangers: card |= dict(strangers=len(strangers.outputs), strangers_auroc=told[name], strangers_turned_away=float(1 - sure(theirs).mean()))
-    if name == 'softmax': return dict(threshold=max(p, least), none=None, card=card) # the probability alone
+    if name == 'softmax':
+        return dict(threshold=max(p, least), none=None, card=card) # the probability alone
     return dict(threshold=p, none=dict(score=name, threshold=least), card=card)

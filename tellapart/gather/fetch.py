@@ -30,7 +30,8 @@ def is_public(
 )->bool: # False for loopback, private, link-local, shared, multicast, reserved and disguised ones
     "Whether `address` is out on the internet"
     ip = ip_address(address.partition('%')[0])
-    if not ip.is_global or ip.is_multicast: return False
+    if not ip.is_global or ip.is_multicast:
+        return False
     return ip not in _PROTOCOLS if ip.version == 4 else ip in _V6 and ip not in _6TO4
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #0000000a
@@ -39,7 +40,8 @@ class _Stream(httpcore.AsyncNetworkStream):
     def __init__(self, reader, writer): self.reader,self.writer = reader,writer
 
     async def read(self, max_bytes, timeout=None):
-        with anyio.fail_after(timeout): return await self.reader.read(max_bytes)
+        with anyio.fail_after(timeout):
+            return await self.reader.read(max_bytes)
 
     async def write(self, buffer, timeout=None):
         self.writer.write(buffer)
@@ -61,7 +63,8 @@ class _Stream(httpcore.AsyncNetworkStream):
         return self
 
     def get_extra_info(self, info):
-        if info == 'is_readable': return self.reader.at_eof() or self.writer.is_closing() # asked of idle connections, to know whether they have ended
+        if info == 'is_readable':
+            return self.reader.at_eof() or self.writer.is_closing() # asked of idle connections, to know whether they have ended
         return self.writer.get_extra_info(info)
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #0000000b
@@ -72,13 +75,15 @@ class _Public(httpcore.AsyncNetworkBackend):
     async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
         with anyio.fail_after(timeout):
             for place in await self.places(host, port):
-                try: return _Stream(*await asyncio.open_connection(*place))
+                try:
+                    return _Stream(*await asyncio.open_connection(*place))
                 except OSError as e: failed = e
         raise failed
 
     async def places(self, host, port):
         "The addresses of `host`, if they are all public"
-        if (host, port) in self.host_map: return [self.host_map[host, port]]
+        if (host, port) in self.host_map:
+            return [self.host_map[host, port]]
         look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
         try: found = await anyio.to_thread.run_sync(look_up, abandon_on_cancel=True)
         except (socket.gaierror, UnicodeError): raise FetchError('unknown host', transient=True) from None
@@ -93,18 +98,22 @@ def _opted_out(headers):
     "Whether the owner of a photo doesn't want it learned from (X-Robots-Tag; TDM Reservation Protocol)"
     for name,value in headers:
         name,ours = name.lower(),True
-        if name == b'tdm-reservation' and value.strip() == b'1': return True
+        if name == b'tdm-reservation' and value.strip() == b'1':
+            return True
         for rule in value.decode('latin-1').lower().split(',') if name == b'x-robots-tag' else ():
             before,colon,after = (o.strip() for o in rule.partition(':'))
             if colon and before not in _VALUED: ours,before = before in ('tellapart', '*'),after
-            if ours and before in _RULES: return True
+            if ours and before in _RULES:
+                return True
     return False
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000010
 def _seconds(value):
     "The seconds that `Retry-After` asks for (RFC 9110, 10.2.3); 0 if it makes no sense"
-    try: return float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, OverflowError): return 0
+    try:
+        return float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000013
 class _Host:
@@ -172,14 +181,16 @@ class Fetcher:
     )->bytes: # The content; raises `FetchError`
         "Fetch one photo"
         try:
-            with anyio.fail_after(self.timeout) as deadline: return await self._follow(_parsed(url), deadline)
+            with anyio.fail_after(self.timeout) as deadline:
+                return await self._follow(_parsed(url), deadline)
         except TimeoutError: raise FetchError('timeout', transient=True) from None
 
     async def _follow(self, url, deadline):
         "The content at `url`, or five redirects further on"
         for _ in range(6):
             status,headers,data = await self._try(url, deadline)
-            if status == 200: return data
+            if status == 200:
+                return data
             if status not in _ELSEWHERE or not headers.get(b'location'): raise FetchError(f'HTTP {status}', transient=status >= 500)
             url = _parsed(headers[b'location'].decode('utf-8', 'replace'), url)
         raise FetchError('redirect loop')
@@ -197,7 +208,8 @@ class Fetcher:
                 except (httpcore.ProtocolError, ProtocolError): why = 'broken transfer'
                 else:
                     host.silent = 0
-                    if status not in _AGAIN: return answer
+                    if status not in _AGAIN:
+                        return answer
                     why = f'HTTP {status}'
                     if status in (429, 503): host.rest(max(1, _seconds(headers.get(b'retry-after', b'').decode('latin-1'))), why)
             if max(host.rests, anyio.current_time() + pause) > deadline.deadline: raise FetchError(why, transient=True)

@@ -87,7 +87,8 @@ class _Stream:
         "The next candidate, or `None` if there are no more"
         async with self.lock:
             if not self.ready: self.ready = await asyncio.to_thread(lambda: list(islice(self.left, 20))[::-1])
-            if self.ready: return self.ready.pop()
+            if self.ready:
+                return self.ready.pop()
             self.dry = True
 
 # %% ../../notebooks/library/gather/02_gather.ipynb #0000000e
@@ -132,7 +133,8 @@ class _Label:
 
     async def work(self):
         while not self.enough:
-            if not (o := await self.next()): return
+            if not (o := await self.next()):
+                return
             stream,candidate = o
             stream.under_way += 1
             try: await self.commit(stream, candidate)
@@ -144,7 +146,8 @@ class _Label:
         while left := [o for o in self.streams if not o.dry]:
             stream = left[0] if left[0].term is None else min(left, key=lambda o: (o.have + o.under_way)/max(1, o.want))
             if not stream.every and sum(o.under_way for o in self.streams) >= 2*(self.want - self.have): # so near the end, those are enough
-                if self.enough: return
+                if self.enough:
+                    return
                 await asyncio.sleep(.02)
                 continue
             if (o := await stream.next()) and o.url not in self.urls:
@@ -154,15 +157,20 @@ class _Label:
 
     async def commit(self, stream, candidate):
         "Fetch a candidate and take it in, or remember why not"
-        if 0 < min(candidate.width, candidate.height) < self.p.limits.min_side: return self.refuse(stream, candidate, 'too small', 'open') # not worth fetching
+        if 0 < min(candidate.width, candidate.height) < self.p.limits.min_side:
+            return self.refuse(stream, candidate, 'too small', 'open') # not worth fetching
         try:
             data = await self.content(candidate)
             photo = await asyncio.get_running_loop().run_in_executor(self.pool, self.bring, data, candidate)
-        except FetchError as e: return self.refuse(stream, candidate, e.reason, 'fetch', e.transient)
-        except NotAPhoto as e: return self.refuse(stream, candidate, e.reason, 'open')
-        if photo['sha256'] in self.shas: return self.refuse(stream, candidate, 'exact duplicate', 'duplicate')
+        except FetchError as e:
+            return self.refuse(stream, candidate, e.reason, 'fetch', e.transient)
+        except NotAPhoto as e:
+            return self.refuse(stream, candidate, e.reason, 'open')
+        if photo['sha256'] in self.shas:
+            return self.refuse(stream, candidate, 'exact duplicate', 'duplicate')
         async with self.counting:
-            if self.have >= self.want and not stream.every: return
+            if self.have >= self.want and not stream.every:
+                return
             self.shas.add(photo['sha256'])
             self.batch.photos.append(photo | dict(query=stream.term))
             me = photo['sha256'],photo['origin'],photo['taken']
@@ -179,7 +187,8 @@ class _Label:
 
     async def same(self, phash, me):
         "The positions of the photos that count as one with the one that has just come in"
-        if not (near := self.looks.near(phash)): return []
+        if not (near := self.looks.near(phash)):
+            return []
         async with self.batch.still: # The catalog's connection is this thread's
             looks = {o: self.batch.look(self.label, o) for o in (me[0], *(self.order[i][0] for i,_ in near))}
             def like(i, bits): return self.pool.submit(self.alike, bits, me, self.order[i], lambda label, sha: looks[sha])
@@ -187,8 +196,10 @@ class _Label:
 
     async def content(self, candidate):
         "The bytes of a candidate, from the network or from a file of one's own"
-        if candidate.origin != 'own': return await self.fetch(candidate.url)
-        try: return await asyncio.to_thread(photo_bytes, file := url_to_path(candidate.url), self.p.limits, file.name)
+        if candidate.origin != 'own':
+            return await self.fetch(candidate.url)
+        try:
+            return await asyncio.to_thread(photo_bytes, file := url_to_path(candidate.url), self.p.limits, file.name)
         except (OSError, ValueError) as e: raise FetchError(os_reason(e) if isinstance(e, OSError) else 'no such file', transient=True) from None # a NUL in a name is a ValueError
 
     def bring(self, data, o):

@@ -289,7 +289,8 @@ def _lists(df, p, doubts):
     "Title, explanation and photos of each list, the photos to look at first on top"
     losses = df.sort_values('given')
     text = 'The validation photos whose own label the model finds least likely. Either they are hard, or the label is wrong.'
-    if doubts is None: return [('Look at these first: top losses', text, losses)]
+    if doubts is None:
+        return [('Look at these first: top losses', text, losses)]
     with Catalog(p.folder) as catalog: known = catalog.frame().set_index('file', drop=False)
     first = known.join(doubts[['predicted', 'probability', 'given', 'doubt']], how='inner').sort_values('doubt', ascending=False)
     return [('Look at these first', 'Of all photos, those whose label is most likely wrong.', first), ('Top losses', text, losses)]

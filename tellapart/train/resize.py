@@ -32,9 +32,12 @@ def resize_transform(
     size:int, # Pixels a side
 )->Transform: # For `DataBlock(item_tfms=…)`. Raises `TellapartError` for a name that is neither
     "The transform that makes photos square"
-    if how == 'random crop': return RandomResizedCrop(size, min_scale=.5)
-    if how in RESIZE_METHODS: return FixedResize(size, *RESIZE_METHODS[how])
-    try: return FixedResize(size, 'pad', list(ImageColor.getrgb(how)[:3]))
+    if how == 'random crop':
+        return RandomResizedCrop(size, min_scale=.5)
+    if how in RESIZE_METHODS:
+        return FixedResize(size, *RESIZE_METHODS[how])
+    try:
+        return FixedResize(size, 'pad', list(ImageColor.getrgb(how)[:3]))
     except ValueError:
         raise TellapartError(f"Photos can't be made square by {how!r}; choose {', '.join(RESIZE_METHODS)}, or a colour to pad with, such as white, as train.resize_method in the project's file.") from None
 

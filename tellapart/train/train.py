@@ -33,7 +33,8 @@ _TORCHVISION = {o.__name__: o for o in model_meta if o.__module__.startswith('to
 def _known(name):
     "Raise `TellapartError` unless there is a network called `name`"
     names = {*_TORCHVISION, *timm.list_models(), *timm.list_models(pretrained=True)}
-    if name in names: return
+    if name in names:
+        return
     near = ', '.join(get_close_matches(name, sorted(names), 3, cutoff=.5)) or 'resnet18'
     raise TellapartError(f"There is no network {name!r}; the nearest names are {near}: change train.arch in the project's file.")
 
@@ -44,14 +45,17 @@ def _cached(name):
         url = get_model_weights(name).DEFAULT.url
         return url, (Path(torch.hub.get_dir())/'checkpoints'/url.rpartition('/')[2]).exists()
     cfg = timm.get_pretrained_cfg(name)
-    if not cfg or not cfg.hf_hub_id: return '', False
+    if not cfg or not cfg.hf_hub_id:
+        return '', False
     where = cfg.hf_hub_id, cfg.hf_hub_filename or 'model.safetensors'
     return hf_hub_url(*where), isinstance(try_to_load_from_cache(*where), str)
 
 def _reachable(url):
     "Whether there is something to download at `url`"
-    try: return urlopen(Request(url, method='HEAD'), timeout=5).status == 200
-    except (OSError, HTTPException): return False
+    try:
+        return urlopen(Request(url, method='HEAD'), timeout=5).status == 200
+    except (OSError, HTTPException):
+        return False
 
 def _hub(name):
     "The address of a network's weights, '' if nobody has trained it, and whether they can be had"
@@ -71,7 +75,8 @@ def _from_hub(name):
 
 def _loaded(name, file):
     "A network with the weights in `file`"
-    if name not in _TORCHVISION: return timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=dict(file=str(file)))
+    if name not in _TORCHVISION:
+        return timm.create_model(name, pretrained=True, num_classes=0, pretrained_cfg_overlay=dict(file=str(file)))
     model = _TORCHVISION[name](weights=None)
     model.load_state_dict(torch.load(file, map_location='cpu', weights_only=True))
     return model
@@ -82,7 +87,8 @@ def _from_file(name, file):
     try: _loaded(name, file)
     except Exception: # it can be anything
         raise TellapartError(f"{file} doesn't hold weights of {name}, or more than weights, and no code in it was run; take the file that belongs to it, or another train.arch.") from None
-    if name not in _TORCHVISION: return dict(arch=name, pretrained=True, pretrained_cfg_overlay=dict(file=str(file)))
+    if name not in _TORCHVISION:
+        return dict(arch=name, pretrained=True, pretrained_cfg_overlay=dict(file=str(file)))
     def arch(weights=None): return _loaded(name, file)
     arch.__name__,model_meta[arch] = name,model_meta[_TORCHVISION[name]]
     return dict(arch=arch, pretrained=True)
@@ -95,7 +101,9 @@ def model_kwargs(
     "Choose where a model starts, and say so"
     _known(arch)
     scratch = dict(arch=_TORCHVISION.get(arch, arch), pretrained=False, splitter=params)
-    if weights == 'none': print(f'{arch} starts from random weights, as the project wants it.'); return scratch
+    if weights == 'none':
+        print(f'{arch} starts from random weights, as the project wants it.')
+        return scratch
     if weights != 'hub':
         given = _from_file(arch, weights)
         print(f'{arch} starts from the weights in {Path(weights).name}.')
@@ -115,8 +123,10 @@ def weights_id(
     weights:str='hub', # The same
 )->str: # 'random', the address of the weights, or a hash of the file's content
     "A name for where a model starts"
-    if weights == 'none': return 'random'
-    if weights != 'hub': return sha256(Path(weights).read_bytes()).hexdigest() if Path(weights).is_file() else 'missing'
+    if weights == 'none':
+        return 'random'
+    if weights != 'hub':
+        return sha256(Path(weights).read_bytes()).hexdigest() if Path(weights).is_file() else 'missing'
     url,there = _hub(arch)
     return url if there else 'random'
 
@@ -159,8 +169,10 @@ def batch_items(
 # %% ../../notebooks/library/train/01_train.ipynb #00000018
 def _short(device):
     "The short type of number that `device` multiplies faster than float32; `None` if there is none"
-    if device.type == 'cuda': return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
-    if device.type == 'cpu' and any(torch.cpu.get_capabilities().get(o) for o in ('avx512_bf16', 'amx_bf16')): return torch.bfloat16
+    if device.type == 'cuda':
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if device.type == 'cpu' and any(torch.cpu.get_capabilities().get(o) for o in ('avx512_bf16', 'amx_bf16')):
+        return torch.bfloat16
 
 # %% ../../notebooks/library/train/01_train.ipynb #0000001a
 # torch's, with what fastai's Adam has by default
@@ -224,7 +236,8 @@ def _device(learn):
     "What `learn` trains on, in words"
     device = learn.dls.device
     how = str((hasattr(learn, 'auto_mixed_precision') and _short(device)) or torch.float32).removeprefix('torch.')
-    if device.type == 'cuda': return f'{torch.cuda.get_device_name(device)}, in {how}'
+    if device.type == 'cuda':
+        return f'{torch.cuda.get_device_name(device)}, in {how}'
     n = torch.get_num_threads()
     return f"the CPU, with {n} core{'s'*(n > 1)} and in {how}, for PyTorch sees no GPU here" if device.type == 'cpu' else f'{device.type.upper()}, in {how}'
 
@@ -280,7 +293,8 @@ class KeepBest(Callback):
 
     def before_fit(self):
         self.run,self.trained = not (hasattr(self.learn, 'lr_finder') or hasattr(self.learn, 'gather_preds')),False
-        if not self.run: return
+        if not self.run:
+            return
         self.again = (now := _fine_tuning()) is not None and now is self.within
         if self.again and self.stopped: raise CancelFitException
         self.within,self.stopped = now,False
@@ -304,7 +318,8 @@ class KeepBest(Callback):
 
     def after_epoch(self):
         self.learn._do_epoch = self._epoch
-        if not self.trained: return # it was only measured
+        if not self.trained:
+            return # it was only measured
         self.seconds = time.perf_counter() - self.began
         now = dict(zip(self.recorder.metric_names, self.recorder.log))
         if self.kept is None or now['valid_loss'] < self.kept.loss:
@@ -317,9 +332,12 @@ class KeepBest(Callback):
         if self.trained: self._restore()
 
     def _restore(self):
-        if self.kept is None: print('Stopped before the end of an epoch: the model stays as it is now.'); return
+        if self.kept is None:
+            print('Stopped before the end of an epoch: the model stays as it is now.')
+            return
         get_model(self.model).load_state_dict(self.kept.weights)
         last = self.kept.epoch == self.n_epoch - 1 and self.kept.again == self.again
-        if last and not self.stopped: return
+        if last and not self.stopped:
+            return
         table = ' of the first table'*(self.again and not self.kept.again)
         print(f"{'Stopped: k' if self.stopped else 'K'}ept is epoch {self.kept.epoch}{table}, the best{' so far'*self.stopped}, with {self.kept.how}.")

@@ -63,7 +63,8 @@ class Upload(anywidget.AnyWidget):
 # %% ../../notebooks/library/use/04_app.ipynb #0000000b
 def title(labels:list[str])->str:
     "The question that the app answers"
-    if len(labels) > 8: return f"Which of {len(labels)} is it?"
+    if len(labels) > 8:
+        return f"Which of {len(labels)} is it?"
     question = f"{', '.join(labels[:-1])} or {labels[-1]}?" if len(labels) > 1 else f"{labels[0]}?"
     return question[:1].upper() + question[1:]
 
@@ -81,7 +82,8 @@ def _look(classify, name, content, size):
               else "This couldn't be read; choose a photo, not a folder."
         return card(name, Prediction(None, 0., [], False, why))
     try: photo = open_photo(content, 320, classify.limits, 'This file')
-    except TellapartError as e: return card(name, Prediction(None, 0., [], False, str(e)))
+    except TellapartError as e:
+        return card(name, Prediction(None, 0., [], False, str(e)))
     return card(name, classify(content), photo) # by the file itself, as everywhere else
 
 # %% ../../notebooks/library/use/04_app.ipynb #0000000e
@@ -90,7 +92,8 @@ def app(
 )->VBox: # For a notebook to show
     "The web app in one widget"
     try: classify = Classifier(export or os.environ.get('TELLAPART_EXPORT', 'export.pkl'))
-    except TellapartError as e: return VBox([HTML(f'<p>{escape(str(e))}</p>')])
+    except TellapartError as e:
+        return VBox([HTML(f'<p>{escape(str(e))}</p>')])
     cards = VBox()
     def show(name, content, size, index): # The photos chosen last stand first, in their order
         made = HTML(_look(classify, name, content, size))

@@ -23,29 +23,35 @@ from .sort.sort import classify_rows, format_counts, scan_photos, bucket, same_f
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #00000005
 def _address(place):
     "A path or an address as every machine understands it"
-    if '://' not in str(place): return os.path.realpath(place)
+    if '://' not in str(place):
+        return os.path.realpath(place)
     fs,path = _store(str(place))
-    if 'file' in fs.protocol: return os.path.realpath(path)
+    if 'file' in fs.protocol:
+        return os.path.realpath(path)
     return str(place).rstrip('/') if path.strip('/') else str(place)
 
 def _store(place):
     "The file system of an address, and the path on it"
     from fsspec.core import url_to_fs
-    try: return url_to_fs(place)
+    try:
+        return url_to_fs(place)
     except (ImportError, ValueError) as e: raise TellapartError(f"{place} can't be reached: {e}.") from None
 
 def _holds(folder, place):
     "Whether a place lies in a folder, or is that folder, however the two are written"
     (fs,top),(other,path) = _store(folder),_store(place)
-    if 'file' in fs.protocol and 'file' in other.protocol: return any(same_folder(top, str(o)) for o in (path, *Path(path).parents))
+    if 'file' in fs.protocol and 'file' in other.protocol:
+        return any(same_folder(top, str(o)) for o in (path, *Path(path).parents))
     top,path = (PurePosixPath(posixpath.normpath('/' + o.strip('/'))) for o in (top, path))
     return fs == other and path.is_relative_to(top)
 
 def _names(fs, folder):
     "The names in a folder; none where a store, to which folders are parts of names, knows nothing of it"
     fs.invalidate_cache(folder)
-    try: return {os.path.basename(o) for o in fs.ls(folder, detail=False)}
-    except FileNotFoundError: return set()
+    try:
+        return {os.path.basename(o) for o in fs.ls(folder, detail=False)}
+    except FileNotFoundError:
+        return set()
 
 def _write(fs, path, data):
     "Write a file, whole or not at all"
@@ -95,7 +101,8 @@ def plan_shards(
     fs,root = _store(to)
     if _holds(folder, to):
         raise TellapartError(f"{to} lies in {folder}, where photos are looked for; choose a place outside of it with --to.")
-    if fs.exists(f'{root}/plan.json'): return _kept(fs, root, folder, to, export)
+    if fs.exists(f'{root}/plan.json'):
+        return _kept(fs, root, folder, to, export)
     for o in 'plan','answers','unread': fs.makedirs(f'{root}/{o}', exist_ok=True)
     found,n,shards = _listed(folder, met := Counter(), max_bytes),0,0
     while some := list(islice(found, shard)):
@@ -175,7 +182,8 @@ class ShardClassifier:
 
     def _answered(self, rows):
         "Rows with answers, or with the reason why there is none"
-        if not rows: return
+        if not rows:
+            return
         (fs,_),lost = _store(rows[0].path),[]
         yield from classify_rows(self.model, ((o, o.path) for o in rows) if 'file' in fs.protocol else _fetched(fs, iter(rows), lost))
         yield from lost
@@ -188,7 +196,8 @@ def _answer(row):
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #00000012
 def _workers(has):
     "How many workers a cluster that `has` so many of everything gets, the threads of each, and what Ray is to reserve for one"
-    if GPU and (gpus := int(has.get('GPU', 0))): return gpus, None, dict(num_cpus=1, num_gpus=1)
+    if GPU and (gpus := int(has.get('GPU', 0))):
+        return gpus, None, dict(num_cpus=1, num_gpus=1)
     return int(has['CPU']), 1, dict(num_cpus=1)
 
 def _spread(to, shards):

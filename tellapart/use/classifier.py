@@ -32,8 +32,10 @@ def _crop_pad(im, size, corner, pad):
     inside = max(x, 0), max(y, 0), min(x+w, im.width), min(y+h, im.height)
     around = [(max(-y, 0), max(y+h-im.height, 0)), (max(-x, 0), max(x+w-im.width, 0)), (0, 0)][:len(im.getbands())] # grey has two axes
     im = im.crop(inside)
-    if not np.any(around): return im
-    if isinstance(pad, str): return Image.fromarray(np.pad(np.asarray(im), around, mode=pad))
+    if not np.any(around):
+        return im
+    if isinstance(pad, str):
+        return Image.fromarray(np.pad(np.asarray(im), around, mode=pad))
     canvas = Image.new('RGB', size, tuple(pad)).convert(im.mode)
     canvas.paste(im, (max(-x, 0), max(-y, 0)))
     return canvas
@@ -126,7 +128,8 @@ def read_meta(
     path:str|Path, # An export.pkl
 )->dict: # The content of its `meta.json`. Raises `ExportError`
     "What an export says about itself: labels, preparation, versions, figures"
-    with _reading(path) as (_, meta): return meta
+    with _reading(path) as (_, meta):
+        return meta
 
 @contextmanager
 def _reading(path):
@@ -152,7 +155,8 @@ def _archive(path):
         with path.open('rb') as f: cut = f.read(4) == b'PK\3\4'
         why = "was cut short" if cut else "is no archive that `learn.export` made"
         raise ExportError(f"{path.name} {why}: copy it or export it again.") from None
-    if _size(z) <= path.stat().st_size: return z
+    if _size(z) <= path.stat().st_size:
+        return z
     z.close() # torch compresses nothing, so a record larger than the file is a trap
     raise ExportError(f"{path.name} is no archive that `learn.export` made: export it again.")
 
@@ -182,24 +186,32 @@ def _is_pad(o): return o in ('constant', 'edge', 'reflect') if isinstance(o, str
 def _is_step(o):
     "Whether `preprocess` can take a step of this kind"
     match o:
-        case {'step': 'resize', 'size': size, 'method': 'crop' | 'squish', 'pad': _, 'resample': int(how)}: return _is_size(size) and how in range(6)
-        case {'step': 'resize', 'size': size, 'method': 'pad', 'pad': pad, 'resample': int(how)}: return _is_size(size) and _is_pad(pad) and how in range(6)
-        case {'step': 'middle', 'size': size, 'pad': pad}: return _is_size(size) and _is_pad(pad)
-        case {'step': 'rescale', 'size': size, 'via': via}: return _is_size(size) and (via is None or _is_size(via))
+        case {'step': 'resize', 'size': size, 'method': 'crop' | 'squish', 'pad': _, 'resample': int(how)}:
+            return _is_size(size) and how in range(6)
+        case {'step': 'resize', 'size': size, 'method': 'pad', 'pad': pad, 'resample': int(how)}:
+            return _is_size(size) and _is_pad(pad) and how in range(6)
+        case {'step': 'middle', 'size': size, 'pad': pad}:
+            return _is_size(size) and _is_pad(pad)
+        case {'step': 'rescale', 'size': size, 'via': via}:
+            return _is_size(size) and (via is None or _is_size(via))
     return False
 
 def _is_record(o):
     "Whether `_weight` can read a record of this kind"
     match o:
-        case [str(), 'float32', list(shape)]: return all(map(_is_count, shape))
+        case [str(), 'float32', list(shape)]:
+            return all(map(_is_count, shape))
     return False
 
 def _is_threshold(o):
     "Whether it says when an answer of one graph is sure"
     match o:
-        case {'threshold': p, 'none': None, 'known': None}: return _is_number(p)
-        case {'threshold': p, 'none': {'score': 'energy', 'threshold': least}, 'known': None}: return _is_number(p) and _is_number(least)
-        case {'threshold': p, 'none': {'score': 'nearness', 'threshold': least}, 'known': known}: return _is_number(p) and _is_number(least) and _is_record(known)
+        case {'threshold': p, 'none': None, 'known': None}:
+            return _is_number(p)
+        case {'threshold': p, 'none': {'score': 'energy', 'threshold': least}, 'known': None}:
+            return _is_number(p) and _is_number(least)
+        case {'threshold': p, 'none': {'score': 'nearness', 'threshold': least}, 'known': known}:
+            return _is_number(p) and _is_number(least) and _is_record(known)
     return False
 
 def _checked(meta):
@@ -299,7 +311,8 @@ def _ahead(
     try:
         while True:
             made.extend(pool.submit(make, o) for o in islice(items, 2*threads - len(made)))
-            if not made: return
+            if not made:
+                return
             yield made.popleft().result()
     finally: pool.shutdown(cancel_futures=True)
 
@@ -373,18 +386,22 @@ class Classifier:
     def _noted(self, photo):
         "What the model sees of `photo`, and the notes on its file"
         opened = open_photo(photo, decode_size(self.meta), self.limits)
-        with _sound(self.path.name): return preprocess(opened, self.meta), opened.info['notes']
+        with _sound(self.path.name):
+            return preprocess(opened, self.meta), opened.info['notes']
 
     def _prepared(self, photo): return self._noted(photo)[0]
 
     def _seen(self, photo):
         "`photo` prepared, or the answer that there is none"
-        try: return self._noted(photo)
-        except (NotAPhoto, OSError) as e: return Prediction(None, 0., [], False, _sentence(e, photo))
+        try:
+            return self._noted(photo)
+        except (NotAPhoto, OSError) as e:
+            return Prediction(None, 0., [], False, _sentence(e, photo))
 
     def _answers(self, seen, session):
         "The answers for photos that are prepared and noted"
-        if not seen: return []
+        if not seen:
+            return []
         prepared,notes = zip(*seen)
         with _sound(self.path.name):
             outputs,*described = session.run(['outputs'] + ['described']*(self.known is not None), {'photos': np.stack(prepared)})
@@ -435,5 +452,6 @@ class Classifier:
 
 def _sentence(e, photo):
     "Why there is no answer for `photo`"
-    if isinstance(e, TellapartError): return str(e)
+    if isinstance(e, TellapartError):
+        return str(e)
     return f"{Path(photo).name if isinstance(photo, (str, Path)) else 'The photo'} can't be read: {os_reason(e)}."

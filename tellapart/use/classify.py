@@ -21,7 +21,8 @@ def printable(name:str)->str:
 # %% ../../notebooks/library/use/03_classify.ipynb #00000008
 def _row(name, answer, width, labels):
     "One line of the table"
-    if answer.label is None: return f"{name:{width}}  {'-':{labels}}    -   {'':{labels+5}}{printable(answer.reason)}"
+    if answer.label is None:
+        return f"{name:{width}}  {'-':{labels}}    -   {'':{labels+5}}{printable(answer.reason)}"
     second = '{} {:.0%}'.format(*answer.ranked[1]) if len(answer.ranked) > 1 else ''
     sure = 'yes' + '.'*bool(answer.notes) if answer.confident else f'no. {printable(answer.reason)}'
     return (f"{name:{width}}  {printable(answer.label):{labels}}  {answer.probability:4.0%}  {printable(second):{labels+5}}"

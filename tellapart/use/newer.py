@@ -13,7 +13,8 @@ def _made(
     export:Path, # An export.pkl
 )->float: # Seconds since 1970; 0 if it can't be read or doesn't say
     "When an export was made, which its copies know as well"
-    with suppress(TellapartError, KeyError, TypeError, ValueError): return datetime.fromisoformat(read_meta(export)['made']).timestamp()
+    with suppress(TellapartError, KeyError, TypeError, ValueError):
+        return datetime.fromisoformat(read_meta(export)['made']).timestamp()
     return 0
 
 
@@ -35,8 +36,10 @@ def short_path(
     path:str|Path, # Of a file
 )->str:
     "A path as it is shortest to type here"
-    try: return min(str(path), os.path.relpath(path), key=len)
-    except ValueError: return str(path) # on another drive of Windows
+    try:
+        return min(str(path), os.path.relpath(path), key=len)
+    except ValueError:
+        return str(path) # on another drive of Windows
 
 
 def newer_models(

@@ -40,7 +40,8 @@ def p(drawn, tmp_path):
 
 
 def frame(p, status='ok'):
-    with Catalog(p.folder) as catalog: return catalog.frame(status)
+    with Catalog(p.folder) as catalog:
+        return catalog.frame(status)
 
 
 def in_step(p): return set(frame(p, 'all').path) == {o for top in (p.photos, p.quarantine) for o in top.rglob('*.png')}

@@ -48,7 +48,8 @@ def each(drawn, part=slice(None)): return [(label, o) for label,photos in drawn.
 def checked(p):
     gather(p)
     check(p)
-    with Catalog(p.folder) as catalog: return catalog.frame().set_index('file').split
+    with Catalog(p.folder) as catalog:
+        return catalog.frame().set_index('file').split
 
 
 def sentence(p):

@@ -46,7 +46,8 @@ def other(label): return 'squash' if label != 'squash' else 'tennis'
 
 
 def catalog(p):
-    with Catalog(p.folder) as catalog: return catalog.frame('all')
+    with Catalog(p.folder) as catalog:
+        return catalog.frame('all')
 
 
 def test_beside_sorting_and_undo_it_waits_in_a_sentence(to, p, capsys):

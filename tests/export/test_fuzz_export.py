@@ -26,7 +26,8 @@ def whole():
         dls = ImageDataLoaders.from_folder(folder, valid_pct=.5, seed=1, item_tfms=Resize(48), bs=4, num_workers=0)
         layers = nn.Conv2d(3, 4, 5, stride=4), nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
         path = export(Learner(dls, nn.Sequential(*layers), loss_func=CrossEntropyLossFlat()), Path(folder)/'export.pkl', int8=True)
-        with zipfile.ZipFile(path) as z: return {o: z.read(o) for o in z.namelist()}
+        with zipfile.ZipFile(path) as z:
+            return {o: z.read(o) for o in z.namelist()}
 
 
 @functools.cache
@@ -73,7 +74,8 @@ def places(value, at=()):
 
 def changed(value, at, new):
     "`value` with another one at a place; it is left out there where `new` is `GONE`"
-    if not at: return None if new is GONE else new
+    if not at:
+        return None if new is GONE else new
     value,(first,*rest) = value.copy(),at
     if rest or new is not GONE: value[first] = changed(value[first], rest, new)
     else: del value[first]

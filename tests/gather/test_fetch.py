@@ -33,7 +33,8 @@ class Host:
                 said = self.answer if isinstance(self.answer, bytes) else await self.answer(self.asked[-1][0], writer)
                 self.now -= 1
                 if said: writer.write(said)
-                else: return
+                else:
+                    return
         except (OSError, asyncio.IncompleteReadError): pass
         finally: writer.close()
 
@@ -180,7 +181,8 @@ def test_wrong_length():
     async def closes(path, writer): writer.write(short)
     assert reason(closes, timeout=.3) == ('broken transfer', True)
     async def closes_once(path, writer):
-        if not writes: return whole()
+        if not writes:
+            return whole()
         writer.write(writes.pop())
     writes = [short]
     assert ask(closes_once, '/')[1] == [b'photo']
@@ -213,7 +215,8 @@ def test_statuses():
 def test_tried_again():
     met = set()
     async def answer(path, writer):
-        if path in met: return whole()
+        if path in met:
+            return whole()
         met.add(path)
         return whole(b'later', f'{path[1:]} Later')
     host,results = ask(answer, '/429', '/500', '/502', '/503', '/504')
@@ -235,13 +238,17 @@ def test_who_cant_wait_gives_up_at_once():
 
 
 def test_few_at_a_time_over_few_connections():
-    async def answer(path, writer): await asyncio.sleep(.01); return whole()
+    async def answer(path, writer):
+        await asyncio.sleep(.01)
+        return whole()
     host,results = ask(answer, *[f'/{i}' for i in range(60)], per_host=4)
     assert results == [b'photo']*60 and host.most == 4 and host.connections <= 4 and len(host.asked) == 60
 
 
 def test_waiting_in_line_does_not_count():
-    async def answer(path, writer): await asyncio.sleep(.1); return whole()
+    async def answer(path, writer):
+        await asyncio.sleep(.1)
+        return whole()
     assert ask(answer, *'/a /b /c /d /e'.split(), per_host=1, timeout=.3)[1] == [b'photo']*5
 
 
@@ -284,7 +291,8 @@ class App:
     def __init__(self): self.versions,self.clients = set(),set()
 
     async def __call__(self, scope, receive, send):
-        if scope['type'] != 'http': return
+        if scope['type'] != 'http':
+            return
         self.versions.add(scope['http_version'])
         self.clients.add(scope['client'])
         headers = {'/ours': [(b'x-robots-tag', b'noai')], '/long': [(b'content-length', b'5')], '/short': [(b'content-length', b'60000')]}

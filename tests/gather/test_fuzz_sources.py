@@ -29,8 +29,10 @@ def tried(found):
     got = []
     try:
         for _ in range(300): got.append(next(found))
-    except StopIteration as end: return got, end.value or []
-    except TellapartError as e: return got, [str(e)]
+    except StopIteration as end:
+        return got, end.value or []
+    except TellapartError as e:
+        return got, [str(e)]
     return got, []
 
 
@@ -151,7 +153,8 @@ def test_fuzz_photos_are_found_whatever_they_are_called(name):
         place = Path(folder)/'cat'/safe_name(name)
         place.mkdir(parents=True)
         try: (file := place/name).touch()
-        except OSError: return # too long, or this system refuses it
+        except OSError:
+            return # too long, or this system refuses it
         p = SimpleNamespace(own_photos=Path(folder), train=SimpleNamespace(split='group'))
         got,said = taken(SOURCES['folder'](None, p, 'cat'))
         sound(got)

@@ -231,9 +231,11 @@ def work(i, **kw):
 def openverse(asked, works=range(45)):
     "Openverse for those without a key"
     page,size = int(asked.query['page']), int(asked.query['page_size'])
-    if size > 20: return 401, dict(detail='page_size may not exceed 20 for anonymous requests'), {}
+    if size > 20:
+        return 401, dict(detail='page_size may not exceed 20 for anonymous requests'), {}
     pages = -(-len(works)//size)
-    if page > pages: return 400, dict(detail=dict(page=['Ensure this value is less'])), {}
+    if page > pages:
+        return 400, dict(detail=dict(page=['Ensure this value is less'])), {}
     return dict(result_count=len(works), page_count=pages, page_size=size, page=page, results=[work(o) for o in works[(page-1)*size:page*size]])
 
 
@@ -304,8 +306,10 @@ def commons(asked):
     "Three answers: fifty files, but only twenty with all that was asked; then the rest of the thirty others; then the next ten"
     def files(whole, of): return dict(pages=[file(i) if i in whole else {k: v for k,v in file(i).items() if k != 'imageinfo'} for i in reversed(of)])
     def on(**kw): return {'continue': kw}
-    if 'iicontinue' in asked.query: return dict(query=files(range(21, 51), range(1, 51))) | on(gsroffset=50, **{'continue': 'gsroffset||'})
-    if 'gsroffset' in asked.query: return dict(batchcomplete=True, query=files(range(51, 61), range(51, 61)))
+    if 'iicontinue' in asked.query:
+        return dict(query=files(range(21, 51), range(1, 51))) | on(gsroffset=50, **{'continue': 'gsroffset||'})
+    if 'gsroffset' in asked.query:
+        return dict(batchcomplete=True, query=files(range(51, 61), range(51, 61)))
     return dict(query=files(range(1, 21), range(1, 51))) | on(iicontinue='Racket_21.jpg|2020', **{'continue': '||imageinfo'})
 
 
@@ -361,7 +365,8 @@ def taken(found):
     candidates = []
     while True:
         try: candidates.append(next(found))
-        except StopIteration as end: return candidates, end.value or []
+        except StopIteration as end:
+            return candidates, end.value or []
 
 
 def own(folder, split='group'): return SimpleNamespace(own_photos=folder, train=SimpleNamespace(split=split))

@@ -43,7 +43,8 @@ def p(tmp_path):
 
 
 def photos(p):
-    with Catalog(p.folder) as catalog: return catalog.frame()
+    with Catalog(p.folder) as catalog:
+        return catalog.frame()
 
 
 def learner(p, by='folder'):

@@ -151,7 +151,8 @@ def forked(f):
     process = fork.Process(target=lambda: theirs.send(f()))
     process.start()
     theirs.close()
-    try: return ours.recv()
+    try:
+        return ours.recv()
     finally: process.join()
 
 
@@ -172,10 +173,12 @@ def test_workers_have_room(photos):
     dls,batch = data(photos, bs=12, size=512),12*3*512**2
     def through():
         libc = ctypes.CDLL(None)
-        if libc.unshare(0x20000) or libc.mount(None, b'/', None, 0x44000, None): return # a namespace of our own, whose mounts nobody else sees
+        if libc.unshare(0x20000) or libc.mount(None, b'/', None, 0x44000, None):
+            return # a namespace of our own, whose mounts nobody else sees
         came = []
         for size in '1m', '64m', '4g':
-            if libc.mount(b'tmpfs', b'/dev/shm', b'tmpfs', 0, f'size={size}'.encode()): return
+            if libc.mount(b'tmpfs', b'/dev/shm', b'tmpfs', 0, f'size={size}'.encode()):
+                return
             workers = _workers(batch)
             for dl in dls.loaders: dl.fake_l.num_workers = workers
             came.append((workers, sum(len(y) for dl in dls.loaders for x,y in dl)))

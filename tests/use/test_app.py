@@ -109,8 +109,10 @@ def test_visitors_leave_nothing_running(browser, export_pkl, free_port):
     psutil = pytest.importorskip('psutil')
     with served(command(export_pkl, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=export_pkl.parent) as server:
         def kernel(o):
-            try: return 'ipykernel_launcher' in ' '.join(o.cmdline())
-            except psutil.NoSuchProcess: return False # It has just ended
+            try:
+                return 'ipykernel_launcher' in ' '.join(o.cmdline())
+            except psutil.NoSuchProcess:
+                return False # It has just ended
         kernels = lambda: list(filter(kernel, psutil.Process(server.pid).children()))
         for _ in range(3):
             page = browser.new_page()

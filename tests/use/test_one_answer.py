@@ -63,7 +63,8 @@ def test_every_way_gives_the_same_answer(told, jpegs, int8, tmp_path, capsys):
         assert ('ta-sure' in card) == answer.confident and f'<span>{answer.label}</span>' in card and f'<b>{answer.probability:.0%}</b>' in card
     rows = list(classify_rows(classify, ((Row(str(o)), o) for o in jpegs)))
     assert [(o.label, o.confident == 'yes', o.probability) for o in rows] == [(o.label, o.confident, f'{o.probability:.4f}') for o in alone]
-    if not int8: return # the commands answer as the export chooses
+    if not int8:
+        return # the commands answer as the export chooses
     main(['classify', '--json', '--export', str(told), *map(str, jpegs)])
     said = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
     assert [(o['label'], o['confident'], o['probability']) for o in said] == [(o.label, o.confident, pytest.approx(o.probability, abs=1e-4)) for o in alone]
@@ -102,7 +103,8 @@ def test_each_graph_has_its_own_thresholds(told):
 def test_an_export_of_format_3_is_read(told, jpegs, tmp_path):
     "It has one set of thresholds, those of the graph that answers unasked; with these it answers as ever"
     def older(name, content):
-        if not name.endswith('meta.json'): return content
+        if not name.endswith('meta.json'):
+            return content
         meta = json.loads(content)
         thresholds = meta.pop('thresholds')
         return json.dumps(meta | dict(format=3) | thresholds['int8']).encode()
@@ -115,7 +117,9 @@ def test_an_export_of_format_3_is_read(told, jpegs, tmp_path):
 def test_opened_or_shrunk_before(told, jpegs):
     "A picture, its pixels, a PNG of it, and the working copy that training reads have the label of the file"
     classify = Classifier(told, int8=False)
-    def png(o): open_photo(o).save(f := io.BytesIO(), 'PNG'); return f.getvalue()
+    def png(o):
+        open_photo(o).save(f := io.BytesIO(), 'PNG')
+        return f.getvalue()
     kinds = dict(lazy=Image.open, picture=open_photo, pixels=lambda o: np.asarray(open_photo(o)), png=png, small=lambda o: working_copy(open_photo(o, 640), 640))
     theirs = [classify(o) for o in jpegs]
     for kind in kinds.values():

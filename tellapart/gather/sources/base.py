@@ -44,7 +44,8 @@ def source(f=None,
     by_term:bool=True, # Whether it is asked for each search term; else once a label, without a term
 ): # The function, or where only `by_term` is given, a decorator
     "Make `f` a source under its own name"
-    if f is None: return partial(source, by_term=by_term)
+    if f is None:
+        return partial(source, by_term=by_term)
     f.by_term = by_term
     SOURCES[f.__name__] = f
     return f
@@ -72,7 +73,8 @@ def retry(
 ): # What it returns. Raises `SearchError` where it does so a third time
     "Ask an engine up to three times, with a pause before each further time"
     for pause in PAUSES:
-        try: return ask(*args)
+        try:
+            return ask(*args)
         except SearchError as e:
             if e.after > LONGEST: raise
             time.sleep(max(pause, e.after))
@@ -107,7 +109,8 @@ def distinct(
     seen,without = set(),words_left_out(term, p)
     for page in pages:
         fresh = {o.url: o for o in page if o.url and o.url not in seen}
-        if not fresh: return
+        if not fresh:
+            return
         seen.update(fresh)
         for o in fresh.values():
             if not any(_has(o.title, word) for word in without): yield o
@@ -136,8 +139,10 @@ def pixels(
     said, # Of whatever type
 )->int: # 0 for what is no number
     "A number of pixels that somebody announces"
-    try: return max(0, int(float(said)))
-    except (TypeError, ValueError, OverflowError): return 0
+    try:
+        return max(0, int(float(said)))
+    except (TypeError, ValueError, OverflowError):
+        return 0
 
 def announced_size(
     said:dict, # A result, or a row of a table

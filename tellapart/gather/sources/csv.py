@@ -47,14 +47,17 @@ def _rows(file, lost):
 def _closed(lines):
     "Whether each quote is closed in the lines of one row"
     try: deque(_csv.reader(lines, strict=True), 0)
-    except _csv.Error as e: return len(lines) == 1 and 'end of data' not in str(e) # one line can be read all the same
+    except _csv.Error as e:
+        return len(lines) == 1 and 'end of data' not in str(e) # one line can be read all the same
     return True
 
 def _place(text, folder, names):
     "The address that a row means, and its origin; paths count from `folder`"
-    if re.match(r'[a-z][a-z0-9+.-]+://|data:', text, re.I) and not re.match('file:', text, re.I): return text, 'web'
+    if re.match(r'[a-z][a-z0-9+.-]+://|data:', text, re.I) and not re.match('file:', text, re.I):
+        return text, 'web'
     try: file = folder/(url_to_path(text) if re.match('file:', text, re.I) else text)
-    except ValueError: return text, 'web' # an address that nothing can be made of is told by who fetches it
+    except ValueError:
+        return text, 'web' # an address that nothing can be made of is told by who fetches it
     if not os.path.exists(file) and os.path.exists(slashed := find_path(folder/text.replace('\\', '/'), names)): file = slashed
     return find_path(file, names).absolute().as_uri(), 'own'
 
@@ -78,5 +81,6 @@ def csv(
     out = [f"{n:,} of other labels ({listed(shown(o) or 'none' for o in strange)})" for n in [strange.total()] if n] + [f"{empty:,} without an address"]*bool(empty)
     out += [f"{n:,} from line {at:,} on, where a quote isn't closed" for at,n in lost.items()]
     said = [f"rows of {file.name} that were left out: {listed(out, 4)}"] if out else []
-    if canonical_name(label) in labels: return said
+    if canonical_name(label) in labels:
+        return said
     return [f"{file} has no row for {label!r}; its labels are {listed(shown(o) for o in sorted(labels.values()) if o) or 'none'}", *said]

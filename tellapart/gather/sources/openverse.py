@@ -38,5 +38,6 @@ def openverse(
             for page in count(1):
                 answer = retry(api_json, 'Openverse', term, client, 'https://api.openverse.org/v1/images/', params | dict(page=page))
                 yield [_of_openverse(o) for o in dicts_in(answer.get('results'))]
-                if page >= pixels(answer.get('page_count')): return
+                if page >= pixels(answer.get('page_count')):
+                    return
         yield from distinct(term, p, pages())

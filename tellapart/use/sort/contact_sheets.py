@@ -53,7 +53,8 @@ _STYLE = '''
 def _figure(row, folder):
     "One photo, or nothing where it can't be opened any more"
     try: picture = to_data_url(open_photo(os.path.join(folder, *row.to.split('/')), 192, limits=None))
-    except (TellapartError, OSError): return ''
+    except (TellapartError, OSError):
+        return ''
     second = f" <small>or {escape(printable(row.second))}</small>" if row.second else ''
     name = escape(row.to.rpartition('/')[2])
     return (f'<figure><a href="../{quote(row.to)}"><img alt="{name}" src="{picture}"></a>'

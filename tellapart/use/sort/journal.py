@@ -83,7 +83,8 @@ def find_table(
     "The table that is meant"
     file = os.path.realpath(place)
     if os.path.isdir(file): file = os.path.join(file, CSV)
-    if os.path.isfile(file): return file
+    if os.path.isfile(file):
+        return file
     raise TellapartError(f"There is no {file}; name the folder that photos were sorted into.")
 
 # %% ../../../notebooks/library/use/sort/01_journal.ipynb #0000000b
@@ -101,7 +102,8 @@ def is_unchanged(
 )->bool:
     "Whether the photo is where it was found, and as it was then"
     try: now = os.lstat(system_path(row.path))
-    except OSError: return False
+    except OSError:
+        return False
     return (row.size, row.mtime) == (str(now.st_size), str(now.st_mtime_ns))
 
 # %% ../../../notebooks/library/use/sort/01_journal.ipynb #0000000d
@@ -146,7 +148,8 @@ def rename_new(
     dst:str, # What it is to be called, on the same file system
 ): # Raises `FileExistsError` where something has that name
     "Rename a file, but never onto another one, not even onto one that comes at the same moment"
-    if os.name == 'nt': return os.rename(src, dst) # which refuses by itself
+    if os.name == 'nt':
+        return os.rename(src, dst) # which refuses by itself
     os.close(os.open(dst, os.O_CREAT | os.O_EXCL))
     try: os.rename(src, dst)
     except OSError:
@@ -158,15 +161,18 @@ def remove_reserved(
 ):
     "Remove an empty file, which is what a kill may leave of `rename_new`"
     try: found = os.lstat(path)
-    except FileNotFoundError: return
+    except FileNotFoundError:
+        return
     if stat.S_ISREG(found.st_mode) and not found.st_size: os.unlink(path)
 
 # %% ../../../notebooks/library/use/sort/01_journal.ipynb #00000010
 def _stands(row, to, part):
     "Whether the last row of a table is true, whose photo should lie at `to`, with `part` as the working name"
-    if not row.to: return True
+    if not row.to:
+        return True
     remove_reserved(to)
-    if not os.path.lexists(to): return not (is_unchanged(row) if row.how == 'move' else os.path.exists(part) and file_hash(part) == row.sha256)
+    if not os.path.lexists(to):
+        return not (is_unchanged(row) if row.how == 'move' else os.path.exists(part) and file_hash(part) == row.sha256)
     if row.how == 'move' and is_unchanged(row) and file_hash(to) == row.sha256: os.unlink(system_path(row.path))
     return True
 
@@ -202,7 +208,9 @@ class Journal:
 
     def __exit__(self, *_): self.opened.close()
 
-    def at(self, place:str)->str: "`place` as the system calls it"; return system_path(os.path.join(self.folder, *place.split('/')))
+    def at(self, place:str)->str:
+        "`place` as the system calls it"
+        return system_path(os.path.join(self.folder, *place.split('/')))
 
     def _read(self):
         "Take in the rows that stand; what a kill has left of others goes"
@@ -255,12 +263,15 @@ def unique_destination(
     sha256:str, # Of its content
 )->tuple[str, bool]: # A place in that folder, with `/`, and whether the content is there already
     "Find where a photo can go without being in the way of another"
-    if same := journal.done.same(folder, sha256): return same, True
+    if same := journal.done.same(folder, sha256):
+        return same, True
     for n in (0, *range(8, 65, 4)):
         to = f'{folder}/{safe_name(name, f"-{sha256[:n]}" if n else "")}'
         if journal.done.taken(to): continue
-        if not os.path.lexists(at := journal.at(to)): return to, False
-        if os.path.isfile(at) and file_hash(at) == sha256: return to, True
+        if not os.path.lexists(at := journal.at(to)):
+            return to, False
+        if os.path.isfile(at) and file_hash(at) == sha256:
+            return to, True
 
 # %% ../../../notebooks/library/use/sort/01_journal.ipynb #0000001a
 def locate(
@@ -269,8 +280,10 @@ def locate(
     "Each photo that went somewhere, and where it is now"
     folder = os.path.dirname(file)
     def home(row):
-        try: return str(os.stat(system_path(os.path.join(folder, *row.to.split('/')))).st_size) == row.size
-        except OSError: return False
+        try:
+            return str(os.stat(system_path(os.path.join(folder, *row.to.split('/')))).st_size) == row.size
+        except OSError:
+            return False
     went = lambda: (row for row,_ in read_rows(file) if row.to)
     missed = {row.size for row in went() if not home(row)}
     known = {row.to for row in went() if row.size in missed and home(row)}

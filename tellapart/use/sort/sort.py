@@ -28,9 +28,12 @@ _JUNCTION = getattr(stat, 'IO_REPARSE_TAG_MOUNT_POINT', None) # Windows' links t
 
 def _kind(name, s):
     "What a file is to us, by its name and its `lstat`"
-    if is_hidden(name) or getattr(s, 'st_file_attributes', 0) & stat.FILE_ATTRIBUTE_HIDDEN: return 'hidden'
-    if stat.S_ISLNK(s.st_mode) or getattr(s, 'st_reparse_tag', 0) == _JUNCTION: return 'only linked'
-    if stat.S_ISDIR(s.st_mode): return 'folder'
+    if is_hidden(name) or getattr(s, 'st_file_attributes', 0) & stat.FILE_ATTRIBUTE_HIDDEN:
+        return 'hidden'
+    if stat.S_ISLNK(s.st_mode) or getattr(s, 'st_reparse_tag', 0) == _JUNCTION:
+        return 'only linked'
+    if stat.S_ISDIR(s.st_mode):
+        return 'folder'
     return 'photo' if stat.S_ISREG(s.st_mode) and has_image_name(name) else 'of another kind'
 
 def scan_photos(
@@ -59,8 +62,10 @@ def same_folder(
     b:str, # Another
 )->bool: # Whatever the paths look like; not if one of them leads nowhere
     "Whether two paths lead to one folder"
-    try: return os.path.samefile(system_path(a), system_path(b))
-    except OSError: return False
+    try:
+        return os.path.samefile(system_path(a), system_path(b))
+    except OSError:
+        return False
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000008
 def _check(folder, to):
@@ -82,7 +87,8 @@ def format_counts(
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #0000000b
 def _move(src, dst, part):
     "Move a file, with `part` as a working name on the file system of `dst`"
-    try: return rename_new(src, dst)
+    try:
+        return rename_new(src, dst)
     except OSError as e:
         if e.errno != errno.EXDEV: raise
     if not os.access(os.path.dirname(src), os.W_OK): raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), src) # a card that is locked, say
@@ -134,10 +140,13 @@ def _bring(journal, row, folder, how):
 
 def _finish(journal, row, folder, how):
     "Bring a photo to its place, or write down why it can't be; its row, or `None` if it has changed or vanished"
-    if not is_unchanged(row): return
+    if not is_unchanged(row):
+        return
     try:
-        if row.confident: return _bring(journal, row, folder, how)
-    except (_Changed, FileNotFoundError): return journal.clear()
+        if row.confident:
+            return _bring(journal, row, folder, how)
+    except (_Changed, FileNotFoundError):
+        return journal.clear()
     except PermissionError as e: row = row._replace(reason=f"It can't be {_DONE[how].lower()}: {os_reason(e)}.")
     except OSError: # such as a full disk: nothing can go on
         journal.clear()
@@ -196,7 +205,8 @@ def sort(
     source,target = os.path.realpath(folder),os.path.realpath(to)
     _check(source, target)
     model = Classifier(export)
-    if dry_run: return _preview(model, source, target)
+    if dry_run:
+        return _preview(model, source, target)
     folders,brought,stayed,links,tried = label_folders(model.labels),Counter(),Counter(),Counter(),Counter()
     with writing(to), _stopping(brought):
         os.makedirs(system_path(target), exist_ok=True)
@@ -222,8 +232,10 @@ def _stopping(brought):
 
 def _why(row):
     "Why a photo stays where it is, in words that follow a number"
-    if not row: return "changed or gone meanwhile (run this again for those)"
-    if row.sha256: return "with the content of another"
+    if not row:
+        return "changed or gone meanwhile (run this again for those)"
+    if row.sha256:
+        return "with the content of another"
     return "that can't be opened" if not row.confident else "that can't be brought there"
 
 def _tell(to, how, brought, stayed, symbolic):
@@ -260,14 +272,18 @@ def _table(counts, columns):
 def _back(journal, row, to):
     "Take back what became of one photo, which is at `to`, or, changed, where it was brought; what was done, in words that follow a number"
     here,original = journal.at(to or row.to),system_path(row.path)
-    if not os.path.lexists(here): return "gone already"
+    if not os.path.lexists(here):
+        return "gone already"
     if row.how == 'move':
         os.makedirs(os.path.dirname(original), exist_ok=True)
         remove_reserved(original)
         try: _move(here, original, os.path.join(os.path.dirname(original), '.sorted.part'))
-        except FileExistsError: return "whose old place another file has"
-    elif not is_unchanged(row): return "whose original has changed or is gone"
-    elif file_hash(here) != row.sha256: return "that have changed"
+        except FileExistsError:
+            return "whose old place another file has"
+    elif not is_unchanged(row):
+        return "whose original has changed or is gone"
+    elif file_hash(here) != row.sha256:
+        return "that have changed"
     else: os.unlink(here)
     _prune(os.path.dirname(here), system_path(journal.folder))
     return 'moved back' if row.how == 'move' else 'removed'
@@ -276,7 +292,8 @@ def _prune(folder, top):
     "Remove folders that are empty now, up to `top`"
     while folder != top:
         try: os.rmdir(folder)
-        except OSError: return
+        except OSError:
+            return
         folder = os.path.dirname(folder)
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #0000001b

@@ -39,7 +39,8 @@ def sort(export_pkl, folder, to, *more): return main(['sort', str(folder), '--to
 
 def table(to):
     "The rows of a table, each a dict"
-    with open(to/CSV, newline='', encoding='utf-8-sig', errors='surrogateescape') as f: return list(csv.DictReader(f))
+    with open(to/CSV, newline='', encoding='utf-8-sig', errors='surrogateescape') as f:
+        return list(csv.DictReader(f))
 
 
 def content(folder):

@@ -252,7 +252,7 @@ def _print_summary(to, how, counts):
                               "they break when the originals are moved.")
     if counts.skipped: print(f"Skipped: {format_counts(counts.skipped)}.")
     print(f"{CSV} in that folder lists each photo, and {SHEETS_FOLDER} has a contact sheet for each label. "
-          f"To undo it all: tellapart undo {printable(quote_path(to))}")
+          f"To undo: tellapart undo {printable(quote_path(to))}")
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000017
 def _preview(model, source, target):

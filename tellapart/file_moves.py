@@ -51,10 +51,7 @@ class Move(NamedTuple):
 
 def _same_file(a, b):
     "Whether two paths lead to one file, such as names that differ in case only on some systems"
-    try:
-        return os.path.samefile(a, b)
-    except FileNotFoundError:
-        return False
+    return os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)
 
 def move_file(
     move:Move,
@@ -62,7 +59,7 @@ def move_file(
     "Move a file, to another file system if need be"
     src,dst,part,replaceable = move
     rename = os.replace if replaceable or _same_file(src, dst) else rename_new
-    os.makedirs(os.path.dirname(dst), exist_ok=True)
+    if not os.path.isdir(parent := os.path.dirname(dst)): os.makedirs(parent, exist_ok=True)
     try:
         return rename(src, dst)
     except OSError as e:

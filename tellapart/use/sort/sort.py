@@ -302,7 +302,7 @@ def _move_back(path, original):
     if not finish_copy(move): move_file(move)
 
 def _remove_empty_folders(folder, top):
-    "Remove `folder` and its parents below `top` as far as they are empty"
+    "Remove `folder` and its parents below `top`, up to the first that isn't empty"
     while folder != top:
         try: os.rmdir(folder)
         except OSError:

@@ -136,7 +136,7 @@ class MoveTable(MoveLog):
         folder:str, # Paths in the table are relative to this folder
         replaceable:tuple=(), # Names of folders in `folder` whose files can be made again
     ):
-        self.db,self.folder,self.replaceable = db,folder,replaceable
+        self.db,self.folder,self.replaceable = db,os.fspath(folder),replaceable
 
     def record(self, entry): self.db.execute('insert into moves (src, dst) values (:src, :dst)', entry)
     def pending(self): return self.db.execute('select * from moves order by id').fetchall()

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given, strategies as st
 from PIL import Image
 from fuzzing import fuzz
-from tellapart.images import FORMATS, Limits, NotAPhoto, open_photo
+from tellapart.images import FORMATS, Limits, NotAPhoto, open_photo, set_up_pillow
 
 pytestmark = pytest.mark.filterwarnings('ignore') # pytest sets the package's own filters aside
 LIMITS = Limits(max_pixels=10**6) # so that a header that lies takes no time
@@ -20,6 +20,7 @@ def saved(im, kind, **kw):
 @cache
 def seeds():
     "Small photos of every format, in many modes"
+    set_up_pillow() # to write HEIF
     photo = Image.effect_noise((9, 7), 90).resize((72, 56), Image.Resampling.BICUBIC).convert('RGB')
     grey,clear = photo.convert('L'),photo.copy()
     clear.putalpha(grey)

@@ -3,8 +3,9 @@ import errno, io, os, struct, subprocess, sys, zlib
 import numpy as np
 import pytest
 from PIL import Image
-from tellapart.images import Limits, NotAPhoto, OutOfResources, open_photo
+from tellapart.images import Limits, NotAPhoto, OutOfResources, open_photo, set_up_pillow
 
+set_up_pillow() # to write HEIC
 posix = pytest.mark.skipif(os.name != 'posix', reason="limits a process as POSIX does")
 
 
@@ -171,6 +172,49 @@ def test_too_little_memory_is_not_the_photos_fault(tmp_path):
         except OutOfResources as e: print(e)"""
     run = subprocess.run([sys.executable, '-c', code, tmp_path/'photo.png'], capture_output=True, text=True)
     assert run.stdout.startswith("photo.png can't be opened now (Cannot allocate memory); "), run.stderr
+
+
+def run_python(code, *args):
+    "What a fresh Python prints"
+    return subprocess.run([sys.executable, '-c', code, *args], capture_output=True, text=True, check=True).stdout
+
+
+def test_importing_changes_nothing_for_others():
+    code = """if True:
+        import logging, warnings, numpy
+        from PIL import Image
+        import sys
+        state = lambda: (list(warnings.filters), Image.MAX_IMAGE_PIXELS, logging.getLogger('PIL').handlers[:], 'HEIF' in Image.OPEN)
+        before = state()
+        import tellapart.images
+        print(state() == before)"""
+    assert run_python(code).strip() == 'True'
+
+
+@posix
+def test_a_first_photo_that_comes_when_no_file_can_be_opened(tmp_path):
+    "Pillow's plugins are loaded with the first photo; those that can't be then aren't missing later"
+    Image.linear_gradient('L').convert('RGB').save(tmp_path/'photo.avif')
+    code = """if True:
+        import resource, sys
+        from tellapart.images import *
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (3, limits[1]))
+        try: open_photo(sys.argv[1])
+        except OutOfResources as e: print('out of resources')
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+        print(open_photo(sys.argv[1]).format)"""
+    assert run_python(code, tmp_path/'photo.avif').split('\n') == ['out of resources', 'AVIF', '']
+
+
+def test_threads_may_open_their_first_photos_at_once(tmp_path):
+    Image.linear_gradient('L').convert('RGB').save(tmp_path/'photo.heic')
+    code = """if True:
+        import sys
+        from concurrent.futures import ThreadPoolExecutor
+        from tellapart.images import *
+        with ThreadPoolExecutor(8) as pool: print({o.format for o in pool.map(open_photo, [sys.argv[1]]*32)})"""
+    assert run_python(code, tmp_path/'photo.heic').strip() == "{'HEIF'}"
 
 
 def test_a_project_may_let_in_more_pixels_than_pillow(tmp_path):

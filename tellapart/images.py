@@ -308,7 +308,7 @@ def _strip_metadata(data):
     return data.replace(b'Exif', b'    ') if data[4:12] in (b'ftypavif', b'ftypavis') else data
 
 # %% ../notebooks/library/03_images.ipynb #3b7f9d31
-# Share of its rows that a JPEG needs at least. With a tenth of them grey, 210 of 210 drawn photos kept their label; a fifth: 209; half: 134.
+# Least share of its rows that a JPEG needs. With a tenth grey, 210 of 210 drawn photos kept their label; with a fifth 209, with half 134.
 MIN_DECODED = .9
 _END_OF_IMAGE = b'\xff\xd9'
 

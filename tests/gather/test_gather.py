@@ -270,7 +270,7 @@ def test_a_full_disk_is_told_and_loses_nothing(gathered):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
-        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match="can't be written: File too large; mend that and run this step again"):
+        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match="can't be written: File too large; fix that, then run this step again"):
             catalog.add('squash', os.urandom(2**17), '.jpg')
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     gather(p)

@@ -48,7 +48,7 @@ def _check_terms(value):
 
 Terms = Annotated[list[str] | dict[str, int], BeforeValidator(_check_terms)]
 
-_ORIGINS = {'web', 'own', 'demo', 'feedback'} # of photos, as in the catalog
+_ORIGINS = {'feedback', *(o.origin for o in SOURCES.values())} # of photos, as in the catalog
 
 def _by_origin(value):
     "The values of a table by origin, or the one value for all origins"
@@ -365,7 +365,7 @@ def read_project(
 _NEW_FILE = '''# The labels to tell apart. Every key is explained in notebooks/library/04_project.ipynb
 # of the course, which `tellapart course DIR` writes into a folder.
 name = {name}
-source = "duckduckgo"  # or "folder" for photos of your own, "jmd", "demo"; several as ["folder", "duckduckgo"]
+source = "duckduckgo"  # or "folder" for photos of your own; all are {sources}; several as ["folder", "duckduckgo"]
 # per_label = 150  # photos of each label; without this line 150 by search, and all of your own
 data = {data}
 
@@ -399,7 +399,7 @@ def new_project(
     try:
         with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(_NEW_FILE.format(name=_toml_string(name), data=_toml_string('../data'), labels=lines), 'utf-8')
+            file.write_text(_NEW_FILE.format(name=_toml_string(name), data=_toml_string('../data'), sources=', '.join(SOURCES), labels=lines), 'utf-8')
         read_project(file)
     except TellapartError:
         with suppress(OSError): file.unlink()

@@ -35,9 +35,15 @@ def _needs():
     except PackageNotFoundError: raise TellapartError(f"{ROOT} is neither a checkout of tellapart nor where it is installed: run pip install tellapart.") from None
 
 
+def _constraints():
+    "The file of tested versions beside a checkout's pyproject.toml, and its content; nothing elsewhere"
+    file = ROOT/'constraints.txt'
+    return (file, file.read_text('utf-8')) if is_checkout() and file.exists() else ()
+
+
 def _state():
     "What an installation depends on; another Python, place or list of needs asks for a new one"
-    return hashlib.sha256(f'{sys.version} {ROOT} {_needs()}'.encode()).hexdigest()
+    return hashlib.sha256(f'{sys.version} {ROOT} {_needs()} {_constraints()}'.encode()).hexdigest()
 
 
 def find_programs():
@@ -68,6 +74,7 @@ def _wants_cpu_build():
 def _installers(part, cpu):
     "The commands that install `part`, the better one first; pip comes with Python and heeds its user's settings"
     what = ['-e', f'.{EXTRAS[part]}'] if is_checkout() else [f'tellapart{EXTRAS[part]}=={__version__}']
+    what += [o for file in _constraints()[:1] for o in ('-c', str(file))]
     if uv := shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])):
         yield [uv, 'pip', 'install', '--python', sys.executable, *(['--torch-backend', 'cpu'] if cpu else []), *what]
     if find_spec('pip'): yield [sys.executable, '-m', 'pip', 'install', *(['--extra-index-url', CPU_INDEX] if cpu else []), *what]

@@ -6,7 +6,7 @@
 __all__ = ['METADATA', 'RESTORED', 'Catalog']
 
 # %% ../notebooks/library/05_catalog.ipynb #00000002
-import json, os, sqlite3, time, uuid
+import json, sqlite3, time, uuid
 from contextlib import closing, contextmanager
 from datetime import datetime, timezone
 from functools import partial

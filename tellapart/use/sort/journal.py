@@ -209,7 +209,7 @@ class Journal(MoveLog):
     def move_of(self, row):
         return Move(system_path(row.path) if row.how == 'move' else self.part, self.at(row.to), self.part) if row.to else None
 
-    def at_source(self, row):
+    def at_source(self, row, move):
         return is_unchanged(row) if row.how == 'move' else os.path.exists(self.part) and file_hash(self.part) == row.sha256
 
 # %% ../../../notebooks/library/use/sort/01_journal.ipynb #00000017
@@ -229,6 +229,7 @@ def unique_destination(
             return to, False
         if os.path.isfile(path) and file_hash(path) == sha256:
             return to, True
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), to) # even the name with the whole hash
 
 # %% ../../../notebooks/library/use/sort/01_journal.ipynb #0000001a
 def locate(

@@ -10,7 +10,7 @@ __all__ = ['CSV', 'HEADER', 'Row', 'read_rows', 'find_table', 'is_unchanged', 'R
 import csv, errno, io, os, sqlite3, sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, ExitStack
+from contextlib import closing, contextmanager, ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 import filelock
@@ -255,5 +255,5 @@ def _photo_files(folder):
     for top,folders,names in os.walk(system_path(folder)):
         folders[:] = [o for o in folders if not is_hidden(o)]
         for path in (os.path.join(top, o) for o in names if has_image_name(o)):
-            try: yield os.path.relpath(path, system_path(folder)).replace(os.sep, '/'), str(os.stat(path).st_size), path
-            except OSError: pass # a broken link
+            with suppress(OSError): # a broken link
+                yield os.path.relpath(path, system_path(folder)).replace(os.sep, '/'), str(os.stat(path).st_size), path

@@ -1007,6 +1007,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                 'tellapart/project.py'),
                                    'tellapart.project._check_path': ('library/project.html#_check_path', 'tellapart/project.py'),
                                    'tellapart.project._check_share': ('library/project.html#_check_share', 'tellapart/project.py'),
+                                   'tellapart.project._check_source': ('library/project.html#_check_source', 'tellapart/project.py'),
                                    'tellapart.project._check_terms': ('library/project.html#_check_terms', 'tellapart/project.py'),
                                    'tellapart.project._find_project_file': ( 'library/project.html#_find_project_file',
                                                                              'tellapart/project.py'),

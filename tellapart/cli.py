@@ -2,6 +2,7 @@
 import argparse, errno, os, subprocess, sys
 from contextlib import suppress
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from . import __version__
 from .course import PACKED, course, nearest, write_course
@@ -238,7 +239,7 @@ def main(
 )->int: # The exit status, as in `_STATUS`
     "Run one command; an error that the user can fix is one sentence on stderr"
     for o in sys.stdout, sys.stderr:
-        if hasattr(o, 'reconfigure'): o.reconfigure(errors='backslashreplace') # an encoding without 犬 gets \u72ac
+        if isinstance(o, TextIOWrapper): o.reconfigure(errors='backslashreplace') # an encoding without 犬 gets \u72ac
     try:
         try:
             return _do(_parser().parse_args(argv))

@@ -33,10 +33,12 @@ def test_help_names_every_command(tmp_path):
 
 def test_an_old_name_of_an_option_works_with_one_line_that_gives_the_new_one(tmp_path):
     pytest.importorskip('fastai')
-    done = tellapart('export', '--project', 'none.toml', '--strangers', 'ants', cwd=tmp_path)
-    old,error = done.stderr.splitlines()
-    assert old == "tellapart: --strangers is now called --ood; the old name still works." and 'none.toml' in error
-    assert tellapart('export', '--project', 'none.toml', '--ood', 'ants', cwd=tmp_path).stderr.splitlines() == [error]
+    def messages(option):
+        done = tellapart('export', '--project', 'none.toml', option, 'ants', cwd=tmp_path)
+        return [o for o in done.stderr.splitlines() if o.startswith('tellapart:')] # other packages may warn
+    error, = messages('--ood')
+    assert 'none.toml' in error
+    assert messages('--strangers') == ["tellapart: --strangers is now called --ood; the old name still works.", error]
     assert 'strangers' not in tellapart('export', '--help', cwd=tmp_path).stdout
 
 

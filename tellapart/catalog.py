@@ -6,7 +6,7 @@
 __all__ = ['METADATA', 'REASONS', 'DUPLICATES', 'NO_REASON', 'Reason', 'reason_text', 'Catalog']
 
 # %% ../notebooks/library/05_catalog.ipynb #00000002
-import json, os, sqlite3, time, uuid
+import json, sqlite3, time, uuid
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timezone

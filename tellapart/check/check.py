@@ -85,7 +85,7 @@ def filter_pairs(
 
 # %% ../../notebooks/library/check/06_check.ipynb #c0de0101
 def _originals(pairs, rank, near):
-    "For each photo to set aside the one that stays: that with the lower `rank`; `near` says which photos are duplicates when they are only similar"
+    "For each photo to set aside the one that stays, with the lower `rank`; similar photos are duplicates where `near`"
     pairs = np.where((rank[pairs[:, 0]] < rank[pairs[:, 1]])[:, None], pairs, pairs[:, ::-1])
     original,strict = {},pairs[~near[pairs].any(1)]
     # A copy of one that stays goes. A copy of a copy may be another moment, since light fades little by little
@@ -185,8 +185,8 @@ def _check(p, catalog):
 def check(
     p:Project, # The project at hand
     accept_missing:bool=False, # Whether to go on where much of a label has been deleted by hand
-)->pd.DataFrame: # Conflicts: a row a pair of photos that count as one under two labels
-    "Make working copies, set aside unreadable photos and duplicates, and assign splits; raises `TellapartError` if more than half of a label would go"
+)->pd.DataFrame: # Conflicts: a row a pair of photos that count as one under two labels. Raises `TellapartError` if half a label would go
+    "Make working copies, set aside unreadable photos and duplicates, and assign splits"
     with Catalog(p.folder, exclusive=True) as catalog:
         keep_to_labels(p, catalog)
         if by_hand := reconcile(p, catalog, accept_missing): print(by_hand)

@@ -10,12 +10,12 @@ import os
 from collections import Counter, defaultdict
 import numpy as np
 from ..errors import listed, TellapartError
+from ..file_moves import file_hash
 from .inspection import inspect_image
 from ..catalog import Catalog, NO_REASON, Reason
 from ..project import Project
 from ..paths import canonical_name, relative_parts, url_to_path, is_hidden
 from ..images import has_image_name, NotAPhoto, photo_bytes
-from ..use.sort.journal import file_hash
 
 # %% ../../notebooks/library/check/03_reconcile.ipynb #d2156b91
 def _image_files(folder, *tops):

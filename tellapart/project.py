@@ -48,7 +48,7 @@ def _as_terms(o):
 
 Terms = Annotated[list[str] | dict[str, int], BeforeValidator(_as_terms)]
 
-_ORIGINS = {'web', 'own', 'demo', 'feedback'} # of photos, as the catalog has them
+_ORIGINS = {'feedback', *(o.origin for o in SOURCES.values())} # of photos, as the catalog has them
 
 def _as_share(o):
     shares = o.values() if isinstance(o, dict) and o and o.keys() <= _ORIGINS else [o]
@@ -325,7 +325,7 @@ def read_project(
 _NEW = '''# What is to be told apart. Every key is explained in notebooks/library/04_project.ipynb
 # of the course, which `tellapart course DIR` writes into a folder.
 name = {name}
-source = "duckduckgo"  # or "folder" for photos of your own, "jmd", "demo"; several as ["folder", "duckduckgo"]
+source = "duckduckgo"  # or "folder" for photos of your own; all are {sources}; several as ["folder", "duckduckgo"]
 # per_label = 150  # photos of each label; without this line 150 by search, and all of your own
 data = {data}
 
@@ -358,7 +358,7 @@ def new_project(
     try:
         with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(_NEW.format(name=_toml(name), data=_toml('../data'), labels='\n'.join(f'{_toml(o)} = {_toml(o)}' for o in labels)), 'utf-8')
+            file.write_text(_NEW.format(name=_toml(name), data=_toml('../data'), sources=', '.join(SOURCES), labels='\n'.join(f'{_toml(o)} = {_toml(o)}' for o in labels)), 'utf-8')
         read_project(file)
     except TellapartError:
         with suppress(OSError): file.unlink()

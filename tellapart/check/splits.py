@@ -28,7 +28,7 @@ def _random_order(name, seed):
     return (name.str[:8].map(partial(int, base=16))/2**32 + (seed - Train().seed)*_GOLDEN) % 1
 
 def _new_positions(taken, n, rng, low=True, high=True):
-    "`n` positions, sorted, in the middle of the widest gaps between those `taken`; evenly if there are none. With `low`, 0 is one, with `high`, 1"
+    "`n` sorted positions in the widest gaps between those `taken`, or evenly if there are none; with `low` 0 is one, with `high` 1"
     if not len(taken):
         return np.linspace(1 if high else 1 - .5/n, 0 if low else .5/n, n)[::-1] # a single photo is trained on
     at = np.sort(taken)
@@ -78,7 +78,7 @@ def _assign_origin(groups, rng, **ends):
 def _assign_label(groups, rng_for):
     "Positions for the groups of one label that have none, origin by origin"
     origins = sorted(groups.groupby('origin'), key=lambda o: (o[1].share.iloc[0], len(o[1]), o[0]))
-    least,most = origins[0][0],origins[-1][0] # the origin with the least validation share has one to train on, that with the most one to validate with
+    least,most = origins[0][0],origins[-1][0] # by their share: the one gets a photo to train on for sure, the other one to validate with
     for origin,o in groups.groupby('origin'): yield from _assign_origin(o, rng_for(origin), low=origin == most, high=origin == least)
 
 # %% ../../notebooks/library/check/04_splits.ipynb #c0de0204
@@ -160,7 +160,7 @@ def _stop_if_unchecked(df):
     if len(gone): raise TellapartError(f"{len(gone)} of {len(df)} photos aren't where they were at the last check, such as {gone.iloc[0]}; "
                                        "run 02_check, which finds out what has become of them.")
     gone = df.working[~df.working.map(Path.exists)]
-    if len(gone): raise TellapartError(f"{len(gone)} of {len(df)} working copies are missing, such as {gone.iloc[0]}; run 02_check.")
+    if len(gone): raise TellapartError(f"{len(gone)} of {len(df)} working copies can't be found, such as {gone.iloc[0]}; run 02_check.")
 
 def _stop_if_too_few(df, p):
     "Raise `TellapartError` where a label has no photos for training, or none for validation"
@@ -222,6 +222,7 @@ def leak_summary(
     found = []
     if len(same): found.append(f"{len(same)} pairs of photos in both sets are the same picture: the model may know them by heart, "
                                "and its error rate is too good to be true")
-    if len(series): found.append(f"{series[['file', 'other']].stack().nunique()} photos are of series that look alike and are in both sets: "
-                                 "the error rate is that for other photos of the same scenes, not for other scenes")
+    n = series[['file', 'other']].stack().nunique()
+    if n: found.append(f"{n} photos are of series that look alike and are in both sets: "
+                       "the error rate is that for other photos of the same scenes, not for other scenes")
     return f"{'; '.join(found)}." if found else 'No training photo looks like a validation photo.'

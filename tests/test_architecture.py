@@ -17,6 +17,7 @@ MAY = { # folder → the other folders that its modules may import; all may impo
 }
 EXCEPT = { # single modules that may do more
     'project': {'gather.sources'}, # which sources there are
+    'credits': {'gather.sources'}, # their terms of use
     'gather.sources': {'demo.web'}, # one of them is the demo
 }
 HEAVY = {'torch', 'torchvision', 'fastai', 'fastcore', 'pandas', 'sklearn', 'scipy'}

@@ -3,7 +3,7 @@ import json, multiprocessing, os, random, re, shutil, sqlite3, time
 import pytest
 from tellapart.errors import TellapartError
 from tellapart import catalog as module
-from tellapart.catalog import Catalog
+from tellapart.catalog import Catalog, Reason
 
 context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
 context.set_forkserver_preload(['tellapart.clean.cleaner', 'tellapart.export.export', 'tellapart.clean.review'])
@@ -50,11 +50,11 @@ def _change(folder, seed):
             some = rng.sample(sorted(catalog.frame('all').file), 2)
             try:
                 match rng.randrange(4):
-                    case 0: catalog.apply(aside=dict.fromkeys(some, f'by {seed}, {i}'))
+                    case 0: catalog.apply(quarantine=dict.fromkeys(some, Reason('other', f'by {seed}, {i}')))
                     case 1: catalog.apply(labels=dict.fromkeys(some, rng.choice('ab')))
                     case 2: catalog.undo()
                     case 3: catalog.mark(some[0], 'b')
-            except TellapartError as e: assert 'knows no photo' in str(e) # another one has renamed it
+            except TellapartError as e: assert 'has no photo called' in str(e) # another one has renamed it
 
 
 def test_writers_come_between_each_other(tmp_path):
@@ -66,7 +66,7 @@ def test_writers_come_between_each_other(tmp_path):
         assert not catalog.db.execute('select * from moves').fetchall()
         df = catalog.db.execute("select decision, new from history where what='set aside'").fetchall()
     for decision in {o['decision'] for o in df}: # each was one writer's
-        assert len({json.loads(o['new'])['reason'] for o in df if o['decision'] == decision}) == 1
+        assert len({json.loads(o['new'])['reason_note'] for o in df if o['decision'] == decision}) == 1
 
 
 def test_moves_are_struck_off_by_whoever_does_them(tmp_path):
@@ -84,7 +84,7 @@ def _slowly_open(folder):
 
 def _set_aside(folder, files):
     for o in files:
-        with Catalog(folder) as catalog: catalog.apply(aside={o: 'a shoe'})
+        with Catalog(folder) as catalog: catalog.apply(quarantine={o: Reason('other', 'a shoe')})
 
 
 def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def test_half_a_character_of_a_search_engine(tmp_path):
 
 
 LABELS = 'squash','tennis'
-REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The catalog knows no photo called') # it has another name, of its new label
+REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The catalog has no photo called') # it has another name, of its new label
 STEPS = 'gather','check','review','clean','undo','export'
 
 
@@ -163,7 +163,7 @@ def trained(tmp_path_factory):
         (there := folder/'sorted'/LABELS[o.parent.name == LABELS[0]]).mkdir(exist_ok=True)
         o.rename(there/f'{i}.png')
     draw_some('own', range(16, 20)) # to be gathered
-    with Catalog(p.folder) as catalog: catalog.apply(aside={catalog.frame().file[0]: 'to be undone'})
+    with Catalog(p.folder) as catalog: catalog.apply(quarantine={catalog.frame().file[0]: Reason('other', 'to be undone')})
     return folder
 
 

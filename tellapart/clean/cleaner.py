@@ -20,8 +20,8 @@ from . import label_errors
 from ..check.quarantine import thumbnail_url
 from ..check.check import contact_sheet
 from ..credits import write_credits
-from ..catalog import Catalog
-from ..check.duplicates import verify_pairs, connected_components_of, candidate_pairs
+from ..catalog import Catalog, Reason
+from ..check.duplicates import verify_pairs, group_pairs, candidate_pairs
 from ..project import Project, read_project
 from ..check.reconcile import reconcile
 
@@ -29,7 +29,7 @@ from ..check.reconcile import reconcile
 def _alike(df):
     "A number for each group of photos that look alike, by the catalog's id"
     df = df.dropna(subset='phash')
-    return pd.Series(connected_components_of(len(df), verify_pairs(candidate_pairs(df.phash), df.working)), df.id) if len(df) else pd.Series()
+    return pd.Series(group_pairs(len(df), verify_pairs(candidate_pairs(df.phash), df.working)), df.id) if len(df) else pd.Series()
 
 def _beside(df):
     "Those of `df` that look alike, each group in one place, those under several labels first"
@@ -154,20 +154,20 @@ def mark(self:PhotoCleaner,
 @patch
 def apply(self:PhotoCleaner)->str: # What was done, in a sentence
     "Do what all marks say, those of other views and other days as well, as one decision"
-    with Catalog(self.p.folder, step=True) as catalog:
+    with Catalog(self.p.folder, exclusive=True) as catalog:
         by_hand,marks = reconcile(self.p, catalog),catalog.marks()
-        aside = {o: 'set aside in cleaning' for o,what in marks.items() if what == DELETE}
+        quarantine = {o: Reason('cleaner') for o,what in marks.items() if what == DELETE}
         labels = {o: what for o,what in marks.items() if what != DELETE}
-        catalog.apply(aside=aside, labels=labels)
+        catalog.apply(quarantine=quarantine, labels=labels)
         write_credits(self.p)
     self._renew(bool(marks))
-    did = f"{len(aside)} set aside, {len(labels)} moved to another label; undo takes it back." if marks else 'There are no marks to apply.'
+    did = f"{len(quarantine)} set aside, {len(labels)} moved to another label; undo takes it back." if marks else 'There are no marks to apply.'
     return f'{by_hand} {did}'.strip()
 
 @patch
 def undo(self:PhotoCleaner)->str: # What was undone, in a sentence
     "Take the latest decision back; its marks are there again"
-    with Catalog(self.p.folder, step=True) as catalog:
+    with Catalog(self.p.folder, exclusive=True) as catalog:
         said = catalog.undo()
         write_credits(self.p)
     self._renew(-1)

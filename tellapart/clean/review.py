@@ -57,7 +57,7 @@ def add_corrections(
 )->tuple[Counter, Counter]: # New photos by label; the others by what became of them
     "Take photos into the catalog under the labels that they have now"
     new,others,relabel = Counter(),Counter(),{}
-    with Catalog(p.folder, step=True) as catalog:
+    with Catalog(p.folder, exclusive=True) as catalog:
         if by_hand := reconcile(p, catalog): print(by_hand)
         df = catalog.frame('all')
         had,used = _had(catalog, df),df[df.status == 'ok'].groupby('sha256').file.apply(list)

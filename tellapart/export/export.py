@@ -439,7 +439,7 @@ def export_project(
     "Export what a project has trained"
     trained = p.folder/'trained.pkl'
     if not trained.exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
-    with Catalog(p.folder, step=True) as catalog: # its validation photos stay where they are
+    with Catalog(p.folder, exclusive=True) as catalog: # its validation photos stay where they are
         if by_hand := reconcile(p, catalog):
             print(by_hand)
             write_credits(p)

@@ -4,7 +4,7 @@ import numpy as np, pandas as pd
 import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.catalog import Catalog
+from tellapart.catalog import Catalog, Reason
 from tellapart.project import new_project, read_project
 
 pytest.importorskip('fastai')
@@ -129,7 +129,7 @@ def test_runs_are_compared_by_the_labels_of_now(p, capsys):
     report(learner(p), p)
     df = photos(p)
     blue = df.file[(df.split == 'valid') & (df.label == LABELS[0])].tolist()
-    with Catalog(p.folder) as catalog: catalog.apply(labels=dict.fromkeys(blue[:2], 'green'), aside={blue[2]: 'blurred'})
+    with Catalog(p.folder) as catalog: catalog.apply(labels=dict.fromkeys(blue[:2], 'green'), quarantine={blue[2]: Reason('other', 'blurred')})
     second = report(learner(p), p)
     old,new = runs(p).itertuples()
     assert (old.error, new.error) == (6/18, 3/17)

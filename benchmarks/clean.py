@@ -122,7 +122,7 @@ def measure(seed, folder, photos=None):
         p,right = project(photos, folder, seed)
         for name,epochs in dict(notebook=p.train.epochs, longer=LONGER*p.train.epochs).items():
             learn,said[f'training {name}'] = timed(train, p, epochs)
-            found,said[f'doubts {name}'] = timed(find_label_errors, learn, p)
+            found,said[f'label errors {name}'] = timed(find_label_errors, learn, p)
             orders = dict(zip(ORDERS, [list(found.index), by_loss(learn), list(np.random.default_rng(seed).permutation(found.index.sort_values()))]))
             said |= {f'{name} {who} {share}': 100*len(right.keys() & first(order, share))/len(right) for who,order in orders.items() for share in LOOKED}
             said[f'error {name}'] = error(learn, kept)
@@ -142,7 +142,7 @@ def main(photos):
             for model,what in models.items() for share in LOOKED for who in ORDERS]
     rows += [('error before cleaning', mean['error notebook'], '%')]
     rows += [(f'error after the first {REVIEWED:.0%} were put right, {who}', mean[f'error {who}'], '%') for who in ORDERS]
-    rows += [('training as in the notebook', mean['training notebook'], 's'), ('doubts', mean['doubts notebook'], 's')]
+    rows += [('training as in the notebook', mean['training notebook'], 's'), ('label errors', mean['label errors notebook'], 's')]
     ratios = {f'found, {share:.0%} looked at, {what}, tellapart to fastai': mean[f'{model} tellapart {share}']/mean[f'{model} fastai {share}']
               for model,what in models.items() for share in LOOKED}
     report('clean', rows, ratios, ['tellapart', 'fastai', 'torch', 'scikit-learn'])

@@ -184,7 +184,7 @@ def step(name, folder):
     if name == 'undo':
         with Catalog(p.folder) as catalog: catalog.undo()
     if name == 'clean':
-        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
+        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given_probability', 'label_error_score'], dtype=float))
         for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, LABELS[label == LABELS[0]])
         cleaner.apply()
 

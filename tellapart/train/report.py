@@ -268,7 +268,7 @@ def report(
         folder = _new_folder(p, run.time)
         (folder/'report.html').write_text(_html('report.html', run, folder.name, df, lists, **_PAGE), 'utf-8')
         (folder/'run.json').write_text(run.model_dump_json(), 'utf-8') # Last, as it makes the folder a run
-    return Report(folder/'report.html', run, _html('report_notebook.html', run, folder.name, df, lists, **_NOTEBOOK))
+    return Report(folder/'report.html', run, str(_html('report_notebook.html', run, folder.name, df, lists, **_NOTEBOOK)))
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000025
 def _saved_runs(p):

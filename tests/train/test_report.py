@@ -104,7 +104,7 @@ def test_label_errors_come_first(browser, p):
                                      label_error_score=np.linspace(0, 1, len(df))))
     page = browser.new_page()
     page.goto(report(learner(p), p, label_errors).file.as_uri())
-    names = page.locator('h2:text-is("Look at these first") ~ .cards').first.locator('small').all_inner_texts()
+    names = page.locator('h2:text-is("Look at these first") ~ .grid').first.locator('small').all_inner_texts()
     assert names == list(label_errors.index[::-1][:24]) and {'train', 'valid'} == set(df.split[names])
     assert page.locator('h2', has_text='Top losses').count() == 1 and page.evaluate('window.taken') is None
     page.close()

@@ -1,6 +1,5 @@
 "Training on this machine as it is: reproducible, the best epoch, errors, memory, saved models of this version and the one before"
 import ctypes, io, multiprocessing, os, random, re, shutil, signal, subprocess, sys
-from contextlib import contextmanager
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -344,12 +343,11 @@ def test_hubs_that_cannot_be_reached(monkeypatch, tmp_path, capsys):
         assert f"{arch} starts from random weights: pretrained ones can't be downloaded here" in capsys.readouterr().out
 
 
-@contextmanager
-def colours(folder, settings=''):
-    "A project of red and blue photos, checked, with its folder as the current one"
+def colours(folder):
+    "A project of red and blue photos, checked"
     (folder/'tellapart.toml').write_text('name = "colours"\nint8 = false\n[labels]\nblue = "blue"\nred = "red"\n'
-                                         f'[train]\nsize = 32\nbatch_size = 4\nresize_method = "white"\n{settings}')
-    p,rng,before = read_project(folder/'tellapart.toml'),np.random.default_rng(0),os.getcwd()
+                                         '[train]\nsize = 32\nbatch_size = 4\nresize_method = "white"\n')
+    p,rng = read_project(folder/'tellapart.toml'),np.random.default_rng(0)
     with Catalog(p.folder) as catalog:
         for i in range(24):
             pixels = rng.integers(0, 100, (64, 64, 3), dtype='uint8')
@@ -357,21 +355,20 @@ def colours(folder, settings=''):
             Image.fromarray(pixels).save(f := io.BytesIO(), 'PNG')
             catalog.add(['red', 'blue'][i%2], f.getvalue(), **inspect_image(f.getvalue())[0])
     check(p)
-    os.chdir(folder)
-    try: yield p
-    finally: os.chdir(before)
+    return p
 
 
 @pytest.mark.skipif(os.name == 'nt', reason='the pickle names a path of another system')
-def test_a_model_trained_with_the_version_before(tmp_path, capsys):
+def test_a_model_trained_with_the_version_before(tmp_path, monkeypatch):
     "Its callbacks and transforms had other names, and the DataBlock was inside; it loads, goes on training, and is exported"
-    with colours(tmp_path) as p:
-        shutil.copy(Path(__file__).parent/'fixtures/trained-0.1.pkl', p.folder/'trained.pkl')
-        learn,block = load_trained(p)
-        assert isinstance(block.item_tfms[-1], FixedResize) and 'photos' not in vars(learn)
-        assert find_callback(learn, AutoMixedPrecision) and len(find_callback(learn, TrainingDynamics).probabilities) == 24
-        learn.dls = dataloaders(block, p.working, p)
-        with learn.no_bar():
-            assert learn.validate()[1] == 0
-            with keep_best(learn): learn.fit(1, 1e-4)
-        assert main(['export', '--project', str(p.file)]) == 0 and p.export.exists()
+    p = colours(tmp_path)
+    monkeypatch.chdir(tmp_path) # Its splitter names the project's file as tellapart.toml
+    shutil.copy(Path(__file__).parent/'fixtures/trained-0.1.pkl', p.folder/'trained.pkl')
+    learn,block = load_trained(p)
+    assert isinstance(block.item_tfms[-1], FixedResize) and 'photos' not in vars(learn)
+    assert find_callback(learn, AutoMixedPrecision) and len(find_callback(learn, TrainingDynamics).probabilities) == 24
+    learn.dls = dataloaders(block, p.working, p)
+    with learn.no_bar():
+        assert learn.validate()[1] == 0
+        with keep_best(learn): learn.fit(1, 1e-4)
+    assert main(['export', '--project', str(p.file)]) == 0 and p.export.exists()

@@ -140,7 +140,7 @@ def trained(tmp_path_factory):
     from tellapart.project import read_project
     from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import resize_transform
-    from tellapart.train.train import dataloaders
+    from tellapart.train.train import dataloaders, save_trained
     from tellapart.use.sort.sort import sort
     folder = tmp_path_factory.mktemp('together')/'project'
     def draw_some(place, numbers):
@@ -154,8 +154,7 @@ def trained(tmp_path_factory):
     check(p)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform('squish', 32))
     learn = vision_learner(dataloaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    save_trained(learn, block, p)
     export_project(p)
     draw_some('heap', range(12, 16))
     sort(folder/'heap', folder/'sorted', p.export)
@@ -184,7 +183,7 @@ def step(name, folder):
     if name == 'undo':
         with Catalog(p.folder) as catalog: catalog.undo()
     if name == 'clean':
-        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
+        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given_probability', 'label_error_score'], dtype=float))
         for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, LABELS[label == LABELS[0]])
         cleaner.apply()
 

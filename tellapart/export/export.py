@@ -33,7 +33,7 @@ from ..project import Project
 from ..check.reconcile import reconcile
 from ..train.resize import FixedResize
 from .thresholds import ModelOutputs, fit_thresholds
-from ..train.train import dataloaders
+from ..train.train import dataloaders, load_trained, no_pickle_warning
 from ..errors import listed, reading
 from ..images import Limits, NotAPhoto, open_photo
 from ..use.classifier import _GREEDY, _options, Classifier, ExportError, FORMAT, decode_size, preprocess, read_meta
@@ -437,14 +437,13 @@ def export_project(
     int8:bool|None=None, # As for `export`; what the project says, if `None`
 )->Path: # The export. Raises `ExportError`, and `TellapartError` where another step is at work
     "Export what a project has trained"
-    trained = p.folder/'trained.pkl'
-    if not trained.exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
+    if not (p.folder/'trained.pkl').exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
     with Catalog(p.folder, exclusive=True) as catalog: # its validation photos stay where they are
         if by_hand := reconcile(p, catalog):
             print(by_hand)
             write_credits(p)
-        learn = load_learner(trained)
-        learn.dls = dataloaders(learn.photos, p.working, p)
+        learn,block = load_trained(p)
+        learn.dls = dataloaders(block, p.working, p)
         with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
         return export(learn, path or p.export, strangers, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
 
@@ -485,7 +484,8 @@ def upgrade(
     if not old.is_file(): raise ExportError(f"{old} isn't there: give the export.pkl of a fastai project.")
     if _answers(old): raise ExportError(f"{old} answers here already, and knows more than could be read off it again: use it as it is.")
     print(f"{old.name} is being unpickled, which runs whatever code is in it: do this only with files that you trust.", file=sys.stderr)
-    try: learn = load_learner(old, pickle_module=_lenient(missing := []))
+    try:
+        with no_pickle_warning(): learn = load_learner(old, pickle_module=_lenient(missing := []))
     # The pickle of a stranger can fail in any way; load_learner even stumbles over a missing module (fastai 2.8.12).
     except Exception as e: raise ExportError(f"{old.name} can't be loaded by fastai {fastai.__version__} ({type(e).__name__}: {e}): export it again in its own project.") from e
     try:

@@ -127,6 +127,16 @@ def _lab(args):
     main([f'--ServerApp.root_dir={root}', '--LabApp.default_url=/lab/tree/notebooks/01_gather.ipynb', '--allow-root']) # containers have no other user
 
 
+def _docs(args):
+    "build the site: README, course, library notebooks, documents, and the reference of every module"
+    root = checkout()
+    need('sphinx', 'myst_nb', 'furo', extra='docs')
+    site = root/'docs/_build/html'
+    code = subprocess.call([sys.executable, '-m', 'sphinx', '--quiet', '--fail-on-warning', '--conf-dir', root/'docs', root, site])
+    if not code: print(f"Open {site/'index.html'}")
+    return code
+
+
 def _test(args):
     "run every test, the library's notebooks among them"
     need('pytest', 'nbdev', extra='test')
@@ -159,7 +169,7 @@ def _parser():
         return p.add_argument
 
     arg = command(_install)
-    arg('extra', nargs='?', default='use', choices=EXTRAS, help="'use' answers, 'learn' trains too; 'test' and 'bench' are for work on tellapart itself")
+    arg('extra', nargs='?', default='use', choices=EXTRAS, help="'use' answers, 'learn' trains too; 'docs', 'test' and 'bench' are for work on tellapart itself")
     arg = command(_course)
     arg('folder', metavar='DIR', type=Path, help="made where it is missing; what is there already stays as it is")
     arg = command(_new)
@@ -202,6 +212,7 @@ def _parser():
     arg('--int8', action=argparse.BooleanOptionalAction, help="answer in 8 bits or in 32, whatever the project says and the photos show")
     arg = command(_lab)
     arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
+    command(_docs)
     arg = command(_test)
     arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest, after --, as in: tellapart test -- -k photo")
     arg = command(_bench)

@@ -27,7 +27,7 @@ def test_starting_loads_the_standard_library_alone():
 
 def test_help_names_every_command(tmp_path):
     done = tellapart('--help', cwd=tmp_path)
-    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install course new run serve classify sort undo review export lab test bench'.split()
+    assert re.findall(r'^    (\w+)', done.stdout, re.M) == 'install course new run serve classify sort undo review export lab docs test bench'.split()
 
 
 def test_new_project_is_read_again_and_never_overwritten(tmp_path):
@@ -112,7 +112,7 @@ def test_make_help_lists_every_target():
 
 @needs_make
 @pytest.mark.parametrize('target, commands', [('course', ['install learn', 'run']), ('demo', ['install learn', 'run', 'serve']), ('app', ['install', 'serve']),
-    ('lab', ['install learn', 'lab']), ('test', ['install test', 'test']), ('bench', ['install bench', 'bench']), ('bench-answer', ['install bench', 'bench answer'])])
+    ('lab', ['install learn', 'lab']), ('docs', ['install docs', 'docs']), ('test', ['install test', 'test']), ('bench', ['install bench', 'bench']), ('bench-answer', ['install bench', 'bench answer'])])
 def test_make_targets_are_commands(target, commands, tmp_path):
     shutil.copy(ROOT/'Makefile', tmp_path)
     plan = subprocess.run(['make', '-n', target], cwd=tmp_path, capture_output=True, text=True).stdout

@@ -22,6 +22,7 @@ nb_ipywidgets_js = {} # would come from a CDN; a picture stands in for each widg
 nb_mime_priority_overrides = [('html', 'application/vnd.jupyter.widget-view+json', None)]
 myst_heading_anchors = 3
 autodoc_member_order = 'bysource'
+autodoc_default_options = {'special-members': '__call__'}
 autodoc_typehints = 'none' # docments.py has them in the lists of parameters
 autodoc_preserve_defaults = True
 autodoc_inherit_docstrings = False # what fastai's and Python's methods do is described where they come from

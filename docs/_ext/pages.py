@@ -22,7 +22,7 @@ def _contents(rows):
     "A table of pages, with what each is for, and the same for the sidebar: rows of (page, name, name in the sidebar, summary)"
     table = ''.join(f'   * - :doc:`{name} <{page}>`\n     - {as_rst(summary)}\n' for page,name,_,summary in rows)
     tree = ''.join(f'   {short} <{page}>\n' for page,_,short,_ in rows)
-    return f'.. list-table::\n   :widths: auto\n\n{table}\n.. toctree::\n   :hidden:\n\n{tree}'
+    return f'.. list-table::\n   :widths: auto\n   :align: left\n\n{table}\n.. toctree::\n   :hidden:\n\n{tree}'
 
 
 def _constant(module, name, node):
@@ -61,7 +61,7 @@ def library_page()->str: # In reStructuredText
     "The contents of the library's notebooks, by folder"
     parts = [_heading('Library notebooks', '='), 'The package is written in these notebooks. Each has the code, why it is so, and examples that are also its tests.\n']
     folders = {}
-    for notebook,module in sorted((o.notebook, o) for o in modules().values() if o.notebook): folders.setdefault(notebook.relative_to(LIBRARY).parts[:-1], []).append(module)
+    for o in sorted((o for o in modules().values() if o.notebook), key=lambda o: o.notebook): folders.setdefault(o.notebook.relative_to(LIBRARY).parts[:-1], []).append(o)
     for folder in sorted(folders, key=lambda o: (*_step(o[0]), o) if o else (-1,)):
         names = [o.name.removeprefix('tellapart.') for o in folders[folder]]
         parts += [_heading('/'.join(folder) or 'What all use', '-'), _contents([(_doc(o.notebook), name, name, o.summary) for o,name in zip(folders[folder], names)])]

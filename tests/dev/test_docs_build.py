@@ -27,7 +27,7 @@ def test_each_module_and_all_that_it_exports_has_its_place(pages):
         missing = [name for name in (eval(exported[1]) if exported else ()) if not re.search(fr'^\.\. \S+:: {name}$', page, re.M)]
         assert not missing, f'{o.name}: {missing}'
         assert f' <{o.name}>' in pages.package_page(modules[o.name.rpartition('.')[0]])
-        assert not o.notebook or str(o.notebook.with_suffix('')) in pages.library_page()
+        assert not o.notebook or o.notebook.with_suffix('').as_posix() in pages.library_page()
 
 
 def test_code_in_markdown_is_code_and_nothing_else_is_markup(pages):
@@ -37,7 +37,7 @@ def test_code_in_markdown_is_code_and_nothing_else_is_markup(pages):
 @pytest.fixture(scope='module')
 def site(tmp_path_factory):
     "The site of a fresh copy of the checkout"
-    root = tracked(tmp_path_factory.mktemp('docs')/'repo')
+    root = tracked(tmp_path_factory.mktemp('docs').resolve()/'repo')
     done = subprocess.run([sys.executable, '-m', 'tellapart', 'docs'], cwd=root, env=os.environ | dict(PYTHONPATH=str(root)), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, '') # no warning
     assert done.stdout == f"Open {root/'docs/_build/html/index.html'}\n"
@@ -67,6 +67,7 @@ def test_the_reference_has_functions_fields_and_patched_methods(site):
     assert said and not [k for k,o in said.items() if f'{k} (int) – {o}' not in fields and f'{k} (float) – {o}' not in fields]
     method = text(site, 'docs/api/tellapart.catalog.html', 'tellapart.catalog.Catalog.undo')
     assert Catalog.undo.__doc__ in method and '[source]' in method and 'self' not in method
+    assert 'Classifier.__call__' in (site/'docs/api/tellapart.use.classifier.html').read_text('utf-8')
     assert 'id="Catalog.undo"' in (site/'_modules/tellapart/catalog.html').read_text('utf-8')
 
 

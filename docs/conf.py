@@ -1,11 +1,11 @@
-"Sphinx builds the site from the checkout's root, so that links between README, notebooks and documents hold there as they do in the repository"
+"The site's settings. Sphinx builds it from the checkout's root, so that all links hold as they do in the repository"
 import sys, warnings
 from pathlib import Path
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 sys.path[:0] = [str(ROOT), str(HERE/'_ext')]
-from tellapart import __version__ as release
+from tellapart import __version__ as release # noqa: E402
 warnings.filterwarnings('ignore', message='.*torch.jit.script.*', category=FutureWarning) # which only fastai's makers can change
 
 project = 'tellapart'
@@ -15,7 +15,8 @@ extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'pages', '
 root_doc = 'docs/index'
 include_patterns = ['*.md', 'app.ipynb', 'docs/*.md', 'docs/api/*.rst', 'benchmarks/*.md', 'notebooks/**.ipynb']
 # Folders without a page aren't walked through: `data` may hold a million photos.
-exclude_patterns = [o.name for o in ROOT.iterdir() if o.is_dir() and o.name not in ('docs', 'benchmarks', 'notebooks')] + ['docs/_build', '**/.ipynb_checkpoints']
+exclude_patterns = ['docs/_build', '**/.ipynb_checkpoints']
+exclude_patterns += [o.name for o in ROOT.iterdir() if o.is_dir() and o.name not in ('docs', 'benchmarks', 'notebooks')]
 
 nb_execution_mode = 'off' # `make test` runs the library's notebooks; the course's are committed with their outputs
 nb_ipywidgets_js = {} # would come from a CDN; a picture stands in for each widget

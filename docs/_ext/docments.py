@@ -13,12 +13,15 @@ def target(
     module:str='', # Where it is looked up
 )->str|None: # `None` where it is nothing of ours, or a parameter, or no name at all
     "The full name of a function or class of ours"
-    if re.fullmatch(r'tellapart(\.\w+)+', name): return name
+    if re.fullmatch(r'tellapart(\.\w+)+', name):
+        return name
     o = import_module(module) if module in modules() else None
     for part in name.removesuffix('()').split('.'):
-        if o is None or not part.isidentifier(): return
+        if o is None or not part.isidentifier():
+            return None
         o = inspect.getattr_static(o, part, None)
-    if (inspect.isfunction(o) or inspect.isclass(o)) and o.__module__ in modules(): return f'{o.__module__}.{o.__qualname__}'
+    is_ours = (inspect.isfunction(o) or inspect.isclass(o)) and o.__module__ in modules()
+    return f'{o.__module__}.{o.__qualname__}' if is_ours else None
 
 
 def as_rst(
@@ -40,9 +43,10 @@ def _fields(obj):
 
 def _parameters(what, obj):
     "The parameters of a function or class: (name, type, comment), and 'return' among them if there is something to say of it"
-    if what == 'class' and (fields := _fields(obj)): return [(o.name, o.type, o.comment) for o in fields]
+    if what == 'class' and (fields := _fields(obj)):
+        return [(o.name, o.type, o.comment) for o in fields]
     try: found = docments(obj, full=True)
-    except (TypeError, ValueError, OSError, AttributeError): return [] # such as an exception that keeps Python's own `__init__`
+    except (TypeError, ValueError, OSError, AttributeError): found = {} # such as of an exception that keeps Python's own `__init__`
     kind = lambda o: '' if o.anno in (None, inspect.Parameter.empty) else stringify_annotation(o.anno, 'smart')
     return [(k, kind(o), o.docment or '') for k,o in found.items() if k not in ('self', 'cls') and (o.docment or k != 'return' and kind(o))]
 
@@ -51,8 +55,7 @@ def document(app:Sphinx, what, name, obj, options, lines):
     "Turn a docstring into reStructuredText, and add the parameters to it"
     module = name if what == 'module' else getattr(obj, '__module__', '')
     lines[:] = [as_rst(o, module) for o in lines] + ['']
-    if what not in ('class', 'exception', 'function', 'method'): return
-    for k,kind,comment in _parameters(what, obj):
+    for k,kind,comment in _parameters(what, obj) if what in ('class', 'exception', 'function', 'method') else ():
         comment = as_rst(' '.join(comment.split()), module)
         if k == 'return': lines.append(f':returns: {comment}')
         else: lines += [f':param {k}: {comment}', *([f':type {k}: {kind}'] if kind else [])]
@@ -72,7 +75,8 @@ def _showable(signature):
 def sign(app:Sphinx, what, name, obj, options, signature, returns):
     "A signature with the type of what is returned; that of a class with fields is as it stands in the source"
     if what == 'class' and (fields := _fields(obj)):
-        signature = f'({"*, "*hasattr(obj, "model_fields")}{", ".join(o.name + f"={o.value}"*bool(o.value) for o in fields)})' # pydantic's models have them
+        named = ['*'] if hasattr(obj, 'model_fields') else [] # pydantic's models take them by name alone
+        signature = f'({", ".join([*named, *(f"{o.name}={o.value}" if o.value else o.name for o in fields)])})'
     elif what in ('function', 'method'):
         kind = inspect.signature(obj).return_annotation
         if kind is not inspect.Signature.empty: returns = stringify_annotation(kind, 'smart')

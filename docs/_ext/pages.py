@@ -9,7 +9,7 @@ from source import ROOT, Source, modules, of_notebook
 
 OUT = ROOT/'docs/api' # ignored by git
 LIBRARY = Path('notebooks/library') # from the root
-STEPS = 'gather', 'check', 'train', 'clean', 'export', 'use', 'share', 'demo', 'dev' # in this order; folders that aren't named here come after
+STEPS = 'gather', 'check', 'train', 'clean', 'export', 'use', 'share', 'demo', 'dev' # the order of folders; others come after them
 
 
 def _heading(text, line): return f'{text}\n{line*len(text)}\n'
@@ -42,7 +42,9 @@ def module_page(
     if module.notebook: parts.append(f'Written and explained in :doc:`{module.notebook.as_posix()} <{_doc(module.notebook)}>`.\n')
     for name,node in module.public().items():
         if isinstance(node, ast.FunctionDef): parts.append(f'.. autofunction:: {name}\n')
-        elif isinstance(node, ast.ClassDef): parts.append(f'.. autoclass:: {name}\n   :members:\n' + '   :show-inheritance:\n'*any(ast.unparse(o)[0] != '_' for o in node.bases))
+        elif isinstance(node, ast.ClassDef):
+            bases = [o for o in map(ast.unparse, node.bases) if o[0] != '_']
+            parts.append(f'.. autoclass:: {name}\n   :members:\n' + ('   :show-inheritance:\n' if bases else ''))
         else: parts.append(_constant(module, name, node))
     return '\n'.join(parts)
 
@@ -52,19 +54,23 @@ def package_page(
 )->str: # In reStructuredText
     "The contents of a package: modules by their notebooks' numbers, the plain ones after them, then packages"
     children = [o for o in modules().values() if o.name.rpartition('.')[0] == package.name]
-    children.sort(key=lambda o: (o.is_package, *_step(o.name.rpartition('.')[2])) if o.is_package else (False, not o.notebook, str(o.notebook or o.name)))
-    return '\n'.join([_heading('API reference' if package.name == 'tellapart' else package.name, '='), f'.. automodule:: {package.name}\n',
-                      _contents([(o.name, o.name, o.name.rpartition('.')[2], o.summary) for o in children])])
+    short = lambda o: o.name.rpartition('.')[2]
+    children.sort(key=lambda o: (True, *_step(short(o))) if o.is_package else (False, not o.notebook, str(o.notebook or o.name)))
+    contents = _contents([(o.name, o.name, short(o), o.summary) for o in children])
+    title = 'API reference' if package.name == 'tellapart' else package.name
+    return '\n'.join([_heading(title, '='), f'.. automodule:: {package.name}\n', contents])
 
 
 def library_page()->str: # In reStructuredText
     "The contents of the library's notebooks, by folder"
-    parts = [_heading('Library notebooks', '='), 'The package is written in these notebooks. Each has the code, why it is so, and examples that are also its tests.\n']
+    parts = [_heading('Library notebooks', '='),
+             'The package is written in these notebooks. Each has the code, the reasons for it, and examples that are also its tests.\n']
     folders = {}
-    for o in sorted((o for o in modules().values() if o.notebook), key=lambda o: o.notebook): folders.setdefault(o.notebook.relative_to(LIBRARY).parts[:-1], []).append(o)
+    for o in sorted((o for o in modules().values() if o.notebook), key=lambda o: o.notebook):
+        name = o.name.removeprefix('tellapart.')
+        folders.setdefault(o.notebook.relative_to(LIBRARY).parts[:-1], []).append((_doc(o.notebook), name, name, o.summary))
     for folder in sorted(folders, key=lambda o: (*_step(o[0]), o) if o else (-1,)):
-        names = [o.name.removeprefix('tellapart.') for o in folders[folder]]
-        parts += [_heading('/'.join(folder) or 'What all use', '-'), _contents([(_doc(o.notebook), name, name, o.summary) for o,name in zip(folders[folder], names)])]
+        parts += [_heading('/'.join(folder) or 'What all use', '-'), _contents(folders[folder])]
     return '\n'.join(parts)
 
 
@@ -106,9 +112,8 @@ def prepare(app:Sphinx, doc, source):
 def link_names(app:Sphinx, doctree):
     "Link names of ours in the backticks of notebooks and documents to their reference"
     doc = app.env.current_document.docname
-    if doc.startswith('docs/api/'): return
     module = of_notebook(doc)
-    for o in list(doctree.findall(nodes.literal)):
+    for o in [] if doc.startswith('docs/api/') else list(doctree.findall(nodes.literal)):
         if isinstance(o.parent, nodes.reference) or not (name := target(o.astext(), module.name if module else '')): continue
         ref = pending_xref('', o.deepcopy(), refdomain='py', reftype='obj', reftarget=name, refdoc=doc, refexplicit=True)
         o.replace_self(ref)

@@ -8,7 +8,8 @@ from urllib.request import urlopen
 from .. import __version__
 from ..errors import TellapartError, need
 
-EXTRAS = {'use': '', 'learn': '[learn]', 'docs': '[learn,docs]', 'test': '[learn,ray,docs,test]', 'bench': '[learn,ray,bench]'} # Each part's extras in pyproject.toml
+# Each part's extras in pyproject.toml
+EXTRAS = {'use': '', 'learn': '[learn]', 'docs': '[learn,docs]', 'test': '[learn,ray,docs,test]', 'bench': '[learn,ray,bench]'}
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu' # PyTorch's own, an eighth of the size of a build with CUDA
 STAMP = Path(sys.prefix)/'tellapart.json' # What has been installed, and for which list of needs
 ROOT = Path(__file__).resolve().parents[2]
@@ -23,7 +24,8 @@ def checkout()->Path: # Raises `TellapartError` where there is none
     "The folder with the tests, benchmarks and documents, which an installed package doesn't carry"
     if is_checkout():
         return ROOT
-    raise TellapartError("The tests, benchmarks and documents come with a checkout of tellapart, which this isn't: clone its repository, and run this there.")
+    raise TellapartError("The tests, benchmarks and documents come with a checkout of tellapart, which this isn't: "
+                         "clone its repository, and run this there.")
 
 
 def _needs():

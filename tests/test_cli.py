@@ -27,7 +27,7 @@ def test_importing_the_command_line_loads_only_the_standard_library():
 
 def test_help_names_every_command(tmp_path):
     done = tellapart('--help', cwd=tmp_path)
-    commands = 'install course new run serve classify sort undo review export lab test bench'
+    commands = 'install course new run serve classify sort undo review export lab docs test bench'
     assert re.findall(r'^    (\w+)', done.stdout, re.M) == commands.split()
 
 
@@ -129,8 +129,8 @@ def test_make_help_lists_every_target():
 @needs_make
 @pytest.mark.parametrize('target, commands', [
     ('course', ['install learn', 'run']), ('demo', ['install learn', 'run', 'serve']), ('app', ['install', 'serve']),
-    ('lab', ['install learn', 'lab']), ('test', ['install test', 'test']), ('bench', ['install bench', 'bench']),
-    ('bench-answer', ['install bench', 'bench answer'])])
+    ('lab', ['install learn', 'lab']), ('docs', ['install docs', 'docs']), ('test', ['install test', 'test']),
+    ('bench', ['install bench', 'bench']), ('bench-answer', ['install bench', 'bench answer'])])
 def test_make_targets_are_commands(target, commands, tmp_path):
     shutil.copy(ROOT/'Makefile', tmp_path)
     plan = subprocess.run(['make', '-n', target], cwd=tmp_path, capture_output=True, text=True).stdout

@@ -118,7 +118,7 @@ def measure_one(export, files):
     for bits in 32, 8:
         classify = Classifier(export, bits == 8)
         batch = preprocess(open_photo(files[0]), classify.meta)[None]
-        forward = lambda o: classify.session.run(['outputs'], {'photos': batch})
+        forward = lambda o: classify.probabilities(batch)
         said |= {f'decode {bits}': timed(lambda o: open_photo(o, decode_size(classify.meta)), files), f'forward {bits}': timed(forward, files), f'ours {bits}': timed(classify, files)}
         pairs = [(classify(o), classify(open_photo(o))) for o in files]
         said |= {f'label {bits}': sum(a.label == b.label for a,b in pairs)/len(pairs), f'sure {bits}': sum(a.confident == b.confident for a,b in pairs)/len(pairs)}

@@ -78,7 +78,7 @@ def test_says_which_export_answers_and_what_is_newer(export_pkl, tmp_path):
     remade(export_pkl, tmp_path/'export.pkl', '2026-01-01T12:00:00+00:00', 'pets')
     assert told() == ['export.pkl answers.'] and told('--export', 'export.pkl') == []
     remade(export_pkl, tmp_path/own, '2026-01-02T12:00:00+00:00', 'pets')
-    assert told() == ['export.pkl answers.', f'{own} is newer: --export {own} answers by that one.'] and told('--export', own) == []
+    assert told() == ['export.pkl answers.', f'{own} is newer: to use it, add --export {own}.'] and told('--export', own) == []
     (tmp_path/'data/pets/trained.pkl').touch()
     assert told('--export', own) == [f"{own.with_name('trained.pkl')} was trained since: to export it, tellapart export --project {Path('projects', 'pets.toml')}."]
     with socket.create_server(('127.0.0.1', 0)) as s:

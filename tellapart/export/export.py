@@ -21,8 +21,8 @@ import cloudpickle
 import numpy as np
 import onnx, torch, fastai
 from PIL import Image
-from fastai.vision.all import (AffineCoordTfm, Callback, CropPad, DataBlock, L, Learner, Normalize, PILImage, PILImageBW, RandomCrop, RandomResizedCrop,
-                               RandomResizedCropGPU, Resize, ToTensor, load_learner)
+from fastai.vision.all import (AffineCoordTfm, Callback, CropPad, DataBlock, L, Learner, Normalize, PILImage, PILImageBW, RandomCrop,
+                               RandomResizedCrop, RandomResizedCropGPU, Resize, ToTensor, load_learner)
 from torch import nn
 from tqdm.auto import tqdm
 import tellapart

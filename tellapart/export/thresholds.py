@@ -54,7 +54,8 @@ def _joint_rank(scores:dict[str, np.ndarray], name:str, reference:dict[str, np.n
 def _auroc(correct:dict[str, np.ndarray], ood:dict[str, np.ndarray], name:str)->float:
     "How well a score and the probability separate correctly classified from OOD photos"
     ranks = [_joint_rank(o, name, correct) for o in (correct, ood)]
-    return float(roc_auc_score(np.repeat([1, 0], [len(o) for o in ranks]), np.concatenate(ranks)))
+    auroc = roc_auc_score(np.repeat([1, 0], [len(o) for o in ranks]), np.concatenate(ranks))
+    return round(float(auroc), 12) # so that equal scores are equal in spite of rounding errors
 
 # %% ../../notebooks/library/export/00_thresholds.ipynb #0000000d
 def fit_thresholds(

@@ -31,7 +31,8 @@ def _check_free(port:int):
     with socket.socket() as s:
         s.settimeout(1)
         if s.connect_ex(('127.0.0.1', port)) == 0:
-            raise TellapartError(f"Port {port} is taken by another program: stop that one, or choose another port: tellapart serve --port {port + 1}")
+            raise TellapartError(f"Port {port} is taken by another program: stop that one, or choose another port: "
+                                 f"tellapart serve --port {port + 1}")
 
 
 def _app_folder()->Path:

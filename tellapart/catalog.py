@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 import filelock
 from .errors import need, writing, TellapartError
+from .file_moves import MoveTable
 from .paths import escape_unencodable
 
 need('pandas', 'fastcore', extra='learn')
@@ -133,18 +134,10 @@ class Catalog:
             finally: self.lock.release()
 
     def _finish(self):
-        "Do the moves that are written down and strike them off, in one transaction: whoever else wants to, waits"
+        "Make the recorded moves and remove them from the table, in one transaction, so that other programs wait"
         if not self.db.execute('select 1 from moves').fetchone():
             return
-        with _transaction(self.db):
-            for o in self.db.execute('select * from moves order by id').fetchall():
-                src,dst = (os.path.join(self.folder, o[k]) for k in ('src', 'dst'))
-                try: os.replace(src, dst)
-                except FileNotFoundError:
-                    if os.path.exists(src): # else it was done before, or never made
-                        os.makedirs(os.path.dirname(dst), exist_ok=True)
-                        os.replace(src, dst)
-            self.db.execute('delete from moves')
+        with _transaction(self.db): MoveTable(self.db, self.folder, replaceable=('working', 'working-aside')).recover()
 
 # %% ../notebooks/library/05_catalog.ipynb #0000000b
 def _place(row):

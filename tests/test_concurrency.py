@@ -42,8 +42,8 @@ def test_new_project_opened_by_many(tmp_path):
 
 
 def _change(folder, seed):
-    rng,slow,module._WAIT = random.Random(seed),os.replace,60
-    os.replace = lambda *o: (time.sleep(rng.random()/500), slow(*o)) # so that others come between
+    rng,slow,module._WAIT = random.Random(seed),os.rename,60
+    os.rename = lambda *o: (time.sleep(rng.random()/500), slow(*o)) # so that others come between
     for i in range(12):
         with Catalog(folder) as catalog:
             catalog.add(rng.choice('ab'), os.urandom(20), '.jpg')
@@ -77,8 +77,8 @@ def test_moves_are_struck_off_by_whoever_does_them(tmp_path):
 
 
 def _slowly_open(folder):
-    replace = os.replace
-    os.replace = lambda *o: (time.sleep(.1), replace(*o))
+    rename = os.rename
+    os.rename = lambda *o: (time.sleep(.1), rename(*o))
     for _ in range(20): Catalog(folder).close()
 
 

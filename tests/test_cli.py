@@ -90,7 +90,7 @@ def test_says_which_export_is_used_and_what_is_newer(export_pkl, tmp_path):
     copy_export(export_pkl, tmp_path/'export.pkl', '2026-01-01T12:00:00+00:00', 'pets')
     assert messages() == ['Using export.pkl.'] and messages('--export', 'export.pkl') == []
     copy_export(export_pkl, tmp_path/own, '2026-01-02T12:00:00+00:00', 'pets')
-    assert messages() == ['Using export.pkl.', f'{own} is newer: --export {own} answers by that one.'] and messages('--export', own) == []
+    assert messages() == ['Using export.pkl.', f'{own} is newer: to use it, add --export {own}.'] and messages('--export', own) == []
     (tmp_path/'data/pets/trained.pkl').touch()
     command = f"tellapart export --project {Path('projects', 'pets.toml')}"
     assert messages('--export', own) == [f"{own.with_name('trained.pkl')} was trained since: to export it, {command}."]

@@ -128,11 +128,15 @@ def _lab(args):
 
 
 def _test(args):
-    "run every test, the library's notebooks among them"
-    need('pytest', 'nbdev', extra='test')
+    "run the tests, the library's notebooks among them"
+    need('pytest', 'xdist', 'nbdev', extra='test')
     import pytest
+    from .machine import cpu_count
     os.chdir(checkout())
-    return pytest.main(['-rs', *args.pytest_args])
+    cores = cpu_count()
+    workers = min(cores, 4) # each takes about 3 GB of memory
+    os.environ.setdefault('OMP_NUM_THREADS', str(cores//workers)) # trainings beside each other are slow with more threads than cores
+    return pytest.main(['-rs', '-n', str(workers), '--dist', 'loadgroup', '--no-loadscope-reorder', '-m', args.which, *args.pytest_args])
 
 
 def _bench(args):
@@ -203,6 +207,10 @@ def _parser():
     arg = command(_lab)
     arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
     arg = command(_test)
+    which = commands.choices['test'].add_mutually_exclusive_group().add_argument
+    which('--quick', dest='which', action='store_const', const='not browser and not training and not slow', default='not slow',
+        help="only what needs neither a browser nor a trained model, in a minute")
+    which('--all', dest='which', action='store_const', const='', help="also what takes long, in up to an hour")
     arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest, after --, as in: tellapart test -- -k photo")
     arg = command(_bench)
     arg('name', metavar='NAME', nargs='?', help="such as answer; all of them if none is named")

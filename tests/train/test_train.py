@@ -15,8 +15,7 @@ from tellapart.clean.label_errors import Notes
 from tellapart.export.export import export
 from tellapart.train.resize import square
 from tellapart.train.train import _workers, Fast, KeepBest, behind, forecast, loaders, start
-from conftest import draw_photos
-from exports import quick_learner
+from exports import draw_photos, quick_learner
 
 MODEL = 'mobilenetv3_small_050' # the quickest of timm's
 pytestmark = pytest.mark.usefixtures('one_thread')

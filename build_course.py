@@ -12,7 +12,8 @@ class WithCourse(build_py):
     "Put the course's files into the package, unless it is installed as a checkout"
     def run(self):
         super().run()
-        if self.editable_mode: return
+        if self.editable_mode:
+            return
         packed = Path(self.build_lib)/PACKED.relative_to(ROOT)
         shutil.rmtree(packed, ignore_errors=True) # of an earlier build
         for o in files_of(ROOT):

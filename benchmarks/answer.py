@@ -39,7 +39,8 @@ def project_export():
     from tellapart.errors import TellapartError
     from tellapart.project import read_project
     try: export = read_project().export
-    except TellapartError: return None
+    except TellapartError:
+        return None
     return export if export.exists() else None
 
 

@@ -41,11 +41,11 @@ def trained(files, path):
     "An export of a resnet18 that has learned from some photos, and can answer in 8 bits"
     from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, RandomResizedCrop, RandomSplitter, aug_transforms, imagenet_stats, parent_label, set_seed, vision_learner)
     from tellapart.export.export import export
-    from tellapart.train.train import Fast, start
+    from tellapart.train.train import AutoMixedPrecision, model_kwargs
     set_seed(1, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.25, seed=1), item_tfms=RandomResizedCrop(PIXELS, min_scale=.5),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(block.dataloaders(files, bs=16, num_workers=0), **start('resnet18'), cbs=Fast())
+    learn = vision_learner(block.dataloaders(files, bs=16, num_workers=0), **model_kwargs('resnet18'), cbs=AutoMixedPrecision())
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(EPOCHS, 3e-3)
     return export(learn, path, int8=True)
 
@@ -88,8 +88,10 @@ def int8(export):
 def measure(who, export, files, said):
     "Answer for one photo, and then for all; print how long each of them takes, and write down what was said"
     files = json.loads(Path(files).read_text())
-    if who == 'one': return measure_one(export, files)
-    if who in RAY: return measure_ray(RAY[who], export, files, said)
+    if who == 'one':
+        return measure_one(export, files)
+    if who in RAY:
+        return measure_ray(RAY[who], export, files, said)
     answer = globals()[who](export)
     answer(files[:1])
     start = time.perf_counter()
@@ -111,15 +113,15 @@ def timed(f, files):
 def measure_one(export, files):
     "Print how long decoding, the forward pass and the whole answer take for one photo, in 32 bits and in 8, and what share of the photos keep their label and whether it is sure when they are opened before"
     from tellapart.images import open_photo
-    from tellapart.use.classifier import Classifier, enough, prepare
+    from tellapart.use.classifier import Classifier, decode_size, preprocess
     said = {}
     for bits in 32, 8:
         classify = Classifier(export, bits == 8)
-        batch = prepare(open_photo(files[0]), classify.meta)[None]
+        batch = preprocess(open_photo(files[0]), classify.meta)[None]
         forward = lambda o: classify.session.run(['outputs'], {'photos': batch})
-        said |= {f'decode {bits}': timed(lambda o: open_photo(o, enough(classify.meta)), files), f'forward {bits}': timed(forward, files), f'ours {bits}': timed(classify, files)}
+        said |= {f'decode {bits}': timed(lambda o: open_photo(o, decode_size(classify.meta)), files), f'forward {bits}': timed(forward, files), f'ours {bits}': timed(classify, files)}
         pairs = [(classify(o), classify(open_photo(o))) for o in files]
-        said |= {f'label {bits}': sum(a.label == b.label for a,b in pairs)/len(pairs), f'sure {bits}': sum(a.sure == b.sure for a,b in pairs)/len(pairs)}
+        said |= {f'label {bits}': sum(a.label == b.label for a,b in pairs)/len(pairs), f'sure {bits}': sum(a.confident == b.confident for a,b in pairs)/len(pairs)}
     print(json.dumps(said))
 
 
@@ -127,13 +129,13 @@ def measure_ray(machines, export, files, said):
     "Print how long Ray takes for a photo once it has started, and for everything; write down what was said"
     import pyarrow.parquet as pq, ray
     from ray.cluster_utils import Cluster
-    from tellapart.use.batch_inference import answer_all
+    from tellapart.use.batch_inference import classify_all
     machine,to = dict(num_cpus=cpu_count()//machines, object_store_memory=80*2**20),Path(said).with_suffix('')
     cluster = Cluster(initialize_head=True, head_node_args=machine)
     for _ in range(1, machines): cluster.add_node(**machine)
     os.environ['RAY_ADDRESS'] = cluster.address
     start = time.perf_counter()
-    answer_all(Path(files[0]).parents[1], to, export, SHARD)
+    classify_all(Path(files[0]).parents[1], to, export, SHARD)
     seconds = time.perf_counter() - start
     ray.shutdown()
     cluster.shutdown()

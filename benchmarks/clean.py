@@ -42,7 +42,7 @@ def project(photos, folder, seed):
     "A project of `photos`, some of them under a label that isn't theirs; and what these should be, by name"
     from fastai.vision.utils import get_image_files
     from tellapart.check.check import check
-    from tellapart.check.inspection import examine
+    from tellapart.check.inspection import inspect_image
     from tellapart.catalog import Catalog
     from tellapart.project import Project, read_project
     files,rng,right = sorted(get_image_files(photos)),np.random.default_rng(seed),{}
@@ -54,7 +54,7 @@ def project(photos, folder, seed):
     with Catalog(p.folder) as catalog:
         for i,file in enumerate(files):
             data,true = file.read_bytes(),file.parent.name
-            name = catalog.add(str(rng.choice([o for o in labels if o != true])) if i in wrong else true, data, **examine(data)[0])
+            name = catalog.add(str(rng.choice([o for o in labels if o != true])) if i in wrong else true, data, **inspect_image(data)[0])
             if i in wrong: right[name] = true
     check(p)
     with Catalog(p.folder) as catalog: used = set(catalog.frame().file)
@@ -64,14 +64,14 @@ def project(photos, folder, seed):
 def train(p, epochs):
     "A model trained as in the notebook, but for keeping the best epoch: of a longer training that may be an early one"
     from fastai.vision.all import (CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, imagenet_stats, set_seed, vision_learner)
-    from tellapart.clean.label_errors import Notes
-    from tellapart.check.splits import photos_of
-    from tellapart.train.resize import square
-    from tellapart.train.train import Fast, loaders, start
+    from tellapart.clean.label_errors import TrainingDynamics
+    from tellapart.check.splits import training_photos
+    from tellapart.train.resize import resize_transform
+    from tellapart.train.train import AutoMixedPrecision, dataloaders, model_kwargs
     set_seed(p.train.seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('working'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
-                      item_tfms=square(p.train.square, p.train.size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(loaders(block, photos_of(p), p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), Notes()])
+                      item_tfms=resize_transform(p.train.resize_method, p.train.size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    learn = vision_learner(dataloaders(block, training_photos(p), p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate, cbs=[AutoMixedPrecision(), TrainingDynamics()])
     learn.remove_cb(learn.progress)
     with learn.no_logging(): learn.fine_tune(epochs, p.train.lr)
     return learn
@@ -101,7 +101,7 @@ def error(learn, kept):
 def after_review(p, right, order, kept):
     "The error of a model that is trained again when the first photos of `order` have been put right"
     from tellapart.catalog import Catalog
-    with Catalog(p.folder) as catalog: catalog.decide(labels={o: right[o] for o in first(order, REVIEWED) if o in right})
+    with Catalog(p.folder) as catalog: catalog.apply(labels={o: right[o] for o in first(order, REVIEWED) if o in right})
     found = error(train(p, p.train.epochs), kept)
     with Catalog(p.folder) as catalog: catalog.undo()
     return found
@@ -115,14 +115,14 @@ def timed(f, *args):
 
 def measure(seed, folder, photos=None):
     "Print the numbers of one seed"
-    from tellapart.clean.label_errors import doubts
+    from tellapart.clean.label_errors import find_label_errors
     seed,folder,said = int(seed),Path(folder),{}
     with redirect_stdout(sys.stderr):
         photos,kept = divided(Path(photos), folder, seed) if photos else draw_photos(folder, seed)
         p,right = project(photos, folder, seed)
         for name,epochs in dict(notebook=p.train.epochs, longer=LONGER*p.train.epochs).items():
             learn,said[f'training {name}'] = timed(train, p, epochs)
-            found,said[f'doubts {name}'] = timed(doubts, learn, p)
+            found,said[f'doubts {name}'] = timed(find_label_errors, learn, p)
             orders = dict(zip(ORDERS, [list(found.index), by_loss(learn), list(np.random.default_rng(seed).permutation(found.index.sort_values()))]))
             said |= {f'{name} {who} {share}': 100*len(right.keys() & first(order, share))/len(right) for who,order in orders.items() for share in LOOKED}
             said[f'error {name}'] = error(learn, kept)

@@ -5,7 +5,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 import imagehash, numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageOps
-from tellapart.check.duplicates import alike, confirmed, near_pairs, phash, same_picture
+from tellapart.check.duplicates import is_duplicate, verify_pairs, candidate_pairs, phash, same_photo
 from tellapart.images import open_photo
 
 EIGHT,SIXTEEN = (imagehash.phash, imagehash.dhash, imagehash.whash, imagehash.average_hash), (imagehash.phash, imagehash.dhash)
@@ -100,7 +100,7 @@ def one_viewpoint(photos, folder):
             noisy(photo, rng).save(one, quality=92)
             if what in SAVED: scaled(open_photo(one), change[0]).save(other, change[1], quality=change[2])
             else: noisy(change(photo, rng), rng).save(other, 'JPEG', quality=92)
-            same.append(same_picture('copies', 0, one, other))
+            same.append(same_photo('copies', 0, one, other))
         found[what] = 100*float(np.mean(same))
     return found
 
@@ -142,9 +142,9 @@ def tellapart(distinct, made):
     "What both looks find, in per cent; pairs that pass the first look; and those that pass the second, too"
     differ = lambda a, b: (int(a, 16) ^ int(b, 16)).bit_count()
     first = [phash(open_photo(o)) for o in distinct]
-    pairs = near_pairs(first)
-    same = lambda files: [alike(differ(a, phash(open_photo(o))), photo, o) for a,photo,o in zip(first, distinct, files)]
-    return {edit: 100*float(np.mean(same(files))) for edit,files in made.items()}, len(pairs), len(confirmed(pairs, distinct))
+    pairs = candidate_pairs(first)
+    same = lambda files: [is_duplicate(differ(a, phash(open_photo(o))), photo, o) for a,photo,o in zip(first, distinct, files)]
+    return {edit: 100*float(np.mean(same(files))) for edit,files in made.items()}, len(pairs), len(verify_pairs(pairs, distinct))
 
 
 def measure(what, *args):
@@ -152,7 +152,7 @@ def measure(what, *args):
     if what == 'pairs':
         hashes = [o.tobytes().hex() for o in np.random.default_rng(0).integers(0, 256, (int(args[0]), 32), 'uint8')]
         start = time.perf_counter()
-        near_pairs(hashes)
+        candidate_pairs(hashes)
         print(json.dumps(dict(pairs=time.perf_counter() - start)))
     if what == 'looks':
         photos = [open_photo(o) for o in args]
@@ -160,7 +160,7 @@ def measure(what, *args):
         start = time.perf_counter()
         hashes = [phash(o) for o in photos]
         hashed = time.perf_counter()
-        confirmed(np.array([[a, a+1, 17] for a in range(len(photos)-1)]), args)
+        verify_pairs(np.array([[a, a+1, 17] for a in range(len(photos)-1)]), args)
         print(json.dumps(dict(hash=1000*(hashed - start)/len(hashes), look=1000*(time.perf_counter() - hashed)/(len(photos) - 1))))
 
 

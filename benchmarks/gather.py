@@ -15,23 +15,25 @@ class Stopwatch:
     def around(self, f):
         @wraps(f)
         def timed(*args, **kw):
-            if self.running: return f(*args, **kw)
+            if self.running:
+                return f(*args, **kw)
             self.running,start = True,time.perf_counter()
-            try: return f(*args, **kw)
+            try:
+                return f(*args, **kw)
             finally: self.running,self.seconds = False,self.seconds + time.perf_counter() - start
         return timed
 
 
 def found(p):
     "How much of what was planted gather and check found: unreadable files and near duplicates; and distinct photos taken for duplicates"
-    from tellapart.demo.fault_recall import score
-    from tellapart.demo.web import load_truth, truth_of
+    from tellapart.demo.fault_recall import fault_recall
+    from tellapart.demo.web import load_ground_truth, ground_truth_of
     from tellapart.catalog import Catalog
-    planted = score(p)
+    planted = fault_recall(p)
     unreadable,near = planted.loc[list(UNREADABLE)].sum(),planted.loc['near duplicate']
-    truth = load_truth(p.truth)
+    truth = load_ground_truth(p.ground_truth)
     with Catalog(p.folder) as catalog: df = catalog.frame('all').set_index('file')
-    origin = df.url.map(lambda o: (t := truth_of(truth, o)).of or t.id)
+    origin = df.url.map(lambda o: (t := ground_truth_of(truth, o)).of or t.id)
     dups = df[df.reason.fillna('').str.contains('duplicate of ')]
     wrong = sum(origin[file] != origin[of] for file,of in dups.reason.str.partition(' of ')[2].items())
     return dict(unreadable=unreadable.met, unreadable_found=unreadable.met - unreadable.left, near=near.met, near_found=near.met - near.left,
@@ -50,7 +52,7 @@ def tellapart(url, folder, each, *labels):
     from tellapart.project import read_project
     catalog = Stopwatch()
     for name,f in list(vars(Catalog).items()):
-        # `put` writes the photo itself, as any tool must, and does so in other threads.
+        # `stage` writes the photo itself, as any tool must, and does so in other threads.
         if callable(f) and name != 'put': setattr(Catalog, name, catalog.around(f))
     start = time.perf_counter()
     p = read_project(file)

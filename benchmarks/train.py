@@ -58,14 +58,14 @@ def tellapart(photos, valid, folder, seed):
     from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, get_image_files, imagenet_stats, parent_label, set_seed, vision_learner
     from tellapart.export.export import export
     from tellapart.check.splits import CatalogSplitter
-    from tellapart.train.resize import square
-    from tellapart.train.train import Fast, KeepBest, forecast, loaders, start
+    from tellapart.train.resize import resize_transform
+    from tellapart.train.train import AutoMixedPrecision, KeepBest, estimate_time, dataloaders, model_kwargs
     p = project(photos, folder, seed)
     set_seed(seed, reproducible=True)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=square(p.train.square, p.train.size),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform(p.train.resize_method, p.train.size),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(loaders(block, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest()])
-    forecast(learn, p.train.epochs)
+    learn = vision_learner(dataloaders(block, p.working, p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate, cbs=[AutoMixedPrecision(), KeepBest()])
+    estimate_time(learn, p.train.epochs)
     said = trained(learn)
     export(learn, p.export)
     return said
@@ -75,13 +75,13 @@ def course(photos, valid, folder, seed):
     "Train as fastai's course does, on the same photos, from the same weights"
     from fastai.vision.all import (CategoryBlock, DataBlock, FuncSplitter, ImageBlock, Normalize, RandomResizedCrop, aug_transforms, error_rate, get_image_files, imagenet_stats,
                                    parent_label, set_seed, verify_images, vision_learner)
-    from tellapart.train.train import start
+    from tellapart.train.train import model_kwargs
     verify_images(get_image_files(photos)).map(Path.unlink)
     set_seed(seed, reproducible=True)
     names = set(json.loads(valid.read_text()))
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=FuncSplitter(lambda o: o.name in names),
                       item_tfms=RandomResizedCrop(PIXELS, min_scale=.5), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(block.dataloaders(photos, bs=BATCH), **start('resnet18'), metrics=error_rate)
+    learn = vision_learner(block.dataloaders(photos, bs=BATCH), **model_kwargs('resnet18'), metrics=error_rate)
     said = trained(learn)
     folder.mkdir()
     learn.export(folder.absolute()/'export.pkl')
@@ -97,13 +97,13 @@ def measure(who, photos, valid, folder, seed):
 def usable(photos, tmp):
     "A folder of the photos that can be used, each once, and for each seed a file with the names of those that are measured with"
     from tellapart.catalog import Catalog
-    from tellapart.check.splits import sides
+    from tellapart.check.splits import assign_splits
     p = project(photos, tmp/'usable', SEEDS[0])
     with Catalog(p.folder) as catalog: df = catalog.frame()
     for label in p.labels: (tmp/'photos'/label).mkdir(parents=True)
     for o in df.itertuples(): shutil.copy(o.path, tmp/'photos'/o.label)
     for seed in SEEDS:
-        side = sides(df, p.train.model_copy(update=dict(seed=seed)))
+        side = assign_splits(df, p.train.model_copy(update=dict(seed=seed)))
         (tmp/f'{seed}.json').write_text(json.dumps(df.path.map(lambda o: o.name)[side == 'valid'].tolist()))
     return tmp/'photos'
 

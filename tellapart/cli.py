@@ -7,7 +7,7 @@ from . import __version__
 from .course import PACKED, course, nearest, write_course
 from .errors import MissingExtra, need, NoProject, os_reason, TellapartError
 from .dev.install import EXTRAS, checkout, find_programs, install
-from .paths import shell_word
+from .paths import quote_path
 
 
 def _install(args):
@@ -21,14 +21,14 @@ def _course(args):
     print(f"Files written into {args.folder}: {len(new)}.")
     if other: print(f"Left as they are, since they differ from the course's: {', '.join(o.as_posix() for o in other)}.")
     if not find_spec('fastai'): print('Training takes more than is installed here; first: tellapart install learn')
-    print(f'Next: cd {shell_word(args.folder)}, and then tellapart run, which shows it all, or tellapart lab, to go through it yourself.')
+    print(f'Next: cd {quote_path(args.folder)}, and then tellapart run, which shows it all, or tellapart lab, to go through it yourself.')
 
 
 def _new(args):
     "write the file of a new project"
     from .project import new_project
     file = new_project(args.name, args.labels)
-    print(f"Wrote {file}. Look over its search terms, then: tellapart run --project {shell_word(file)}")
+    print(f"Wrote {file}. Look over its search terms, then: tellapart run --project {quote_path(file)}")
 
 
 def _run(args):
@@ -40,21 +40,23 @@ def _run(args):
 def _export_file(args):
     "The export.pkl that is named, else the one here, else the one that the project at hand made"
     named = args.export or os.environ.get('TELLAPART_EXPORT')
-    if named or Path('export.pkl').exists(): return Path(named or 'export.pkl')
+    if named or Path('export.pkl').exists():
+        return Path(named or 'export.pkl')
     try:
         from .project import read_project
         made = read_project().export
     except (NoProject, MissingExtra): made = None # a machine that only answers
-    if made and made.exists(): return made
+    if made and made.exists():
+        return made
     raise TellapartError("There is no export.pkl here: name one with --export FILE, or make one by: tellapart run")
 
 
 def _answering(args):
     "The export that answers; which one, if it wasn't named, and what is newer are said apart from the answers"
     file = _export_file(args)
-    from .use.newer import newer, short
-    told = [] if args.export else [f"{short(file)} answers."]
-    for o in told + newer(file): print(o, file=sys.stderr)
+    from .use.newer import newer_models, short_path
+    told = [] if args.export else [f"{short_path(file)} answers."]
+    for o in told + newer_models(file): print(o, file=sys.stderr)
     return file
 
 
@@ -73,11 +75,12 @@ def _classify(args):
 def _sort(args):
     "sort a folder's photos into folders by what they show"
     from .use.sort.sort import sort
-    if not args.ray: return sort(args.folder, args.to, _answering(args), args.how, args.keep_tree, args.dry_run)
+    if not args.ray:
+        return sort(args.folder, args.to, _answering(args), args.how, args.keep_tree, args.dry_run)
     if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run:
         raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
-    from .use.batch_inference import answer_all
-    answer_all(args.folder, args.to, _answering(args))
+    from .use.batch_inference import classify_all
+    classify_all(args.folder, args.to, _answering(args))
 
 
 def _undo(args):
@@ -96,20 +99,21 @@ def _review(args):
 
 def _export(args):
     "export the model that the project at hand has trained, or one of any fastai course project"
-    from .export.export import export_project, told, upgrade
+    from .export.export import export_project, export_summary, upgrade
     if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.strangers, args.int8)
     else:
         from .project import read_project
         p = read_project(args.project)
         path = export_project(p, args.new, args.strangers or _drawn_strangers(p), args.int8)
-    print(f"Wrote {path}. {told(path)}".rstrip())
+    print(f"Wrote {path}. {export_summary(path)}".rstrip())
 
 
 def _drawn_strangers(p):
     "A folder of photos of anything else, where the project's own are drawn, too"
-    if not p.truth.exists(): return
-    from .demo.fault_recall import draw_strangers
-    return draw_strangers(p)
+    if not p.ground_truth.exists():
+        return
+    from .demo.fault_recall import draw_ood_photos
+    return draw_ood_photos(p)
 
 
 def _lab(args):
@@ -225,7 +229,8 @@ def main(
     for o in sys.stdout, sys.stderr:
         if hasattr(o, 'reconfigure'): o.reconfigure(errors='backslashreplace') # consoles and files that have no 犬 get \u72ac
     try:
-        try: return _do(_parser().parse_args(argv))
+        try:
+            return _do(_parser().parse_args(argv))
         finally: print(end='', flush=True) # here, as what fails at the very end can't be caught
     except BrokenPipeError:
         _drop_output(sys.stdout, sys.stderr)
@@ -239,7 +244,8 @@ def main(
 
 def _do(args):
     "Run the command of `args`; what `main` returns"
-    try: return args.do(args) or 0
+    try:
+        return args.do(args) or 0
     except TellapartError as e: print(f"tellapart: {e}", file=sys.stderr)
     except KeyboardInterrupt:
         print("tellapart: Stopped.", file=sys.stderr)

@@ -62,7 +62,8 @@ def listed(
 )->str: # Empty where there is none
     "Things in a sentence, no more than fit into it"
     words = list(words)
-    if len(words) <= most + 1: return between.join(words)
+    if len(words) <= most + 1:
+        return between.join(words)
     return f"{between.join(words[:most])} and {len(words) - most:,} more"
 
 # %% ../notebooks/library/00_errors.ipynb #39aec3cf

@@ -16,7 +16,8 @@ def _limits(
 ):
     "Each limit on this process's share of time, in cores; a group's limit holds for the groups in it"
     try: groups = [o.split(':', 2) for o in proc.read_text().splitlines()]
-    except (OSError, UnicodeDecodeError): return
+    except (OSError, UnicodeDecodeError):
+        return
     for _,controllers,path in groups:
         if controllers and 'cpu' not in controllers.split(','): continue
         top = root/'cpu' if controllers else root # version 1 of control groups, or version 2

@@ -91,7 +91,8 @@ def picture(request):
 
 def likeness(a, b):
     "How like each other two pictures are at a glance: the correlation of their grey values; 0 if their sizes differ"
-    if any(abs(m - n) > .05*n for m,n in zip(a.size, b.size)): return 0
+    if any(abs(m - n) > .05*n for m,n in zip(a.size, b.size)):
+        return 0
     a,b = (np.asarray(o.convert('L').resize((100, 100))).ravel() for o in (a, b))
     return np.corrcoef(a, b)[0,1]
 

@@ -15,6 +15,7 @@ def fuzz(test):
         until = time.monotonic() + 60*MINUTES
         while True:
             test()
-            if time.monotonic() >= until: return
+            if time.monotonic() >= until:
+                return
     del repeated.__wrapped__ # pytest would look there for fixtures
     return repeated

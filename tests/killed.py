@@ -10,9 +10,12 @@ def run(tell, stop, number, *args):
     steps = 0
     def watch(frame, event, call):
         nonlocal steps
-        if event not in ('c_call', 'c_return') or call.__name__ not in STEPS: return
-        if call.__name__ == 'open' and call is not os.open: return
-        if call.__name__ in ('write', 'truncate') and not isinstance(call.__self__, io.FileIO): return # other streams
+        if event not in ('c_call', 'c_return') or call.__name__ not in STEPS:
+            return
+        if call.__name__ == 'open' and call is not os.open:
+            return
+        if call.__name__ in ('write', 'truncate') and not isinstance(call.__self__, io.FileIO):
+            return # other streams
         steps += 1
         os.write(tell, b'.')
         if steps == stop: os.kill(os.getpid(), number)

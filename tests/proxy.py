@@ -21,7 +21,8 @@ def _certificate(name, key, issuer, issuer_key, *extensions):
 
 
 def _pem(o):
-    if isinstance(o, x509.Certificate): return o.public_bytes(serialization.Encoding.PEM)
+    if isinstance(o, x509.Certificate):
+        return o.public_bytes(serialization.Encoding.PEM)
     return o.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
 
 
@@ -42,7 +43,8 @@ class _Tunnel(socketserver.StreamRequestHandler):
     def handle(self):
         name = self.rfile.readline().split()[1].decode().rpartition(':')[0]
         while self.rfile.readline().strip(): pass
-        if name not in self.server.hosts: return self.wfile.write(b'HTTP/1.1 403 Forbidden\r\n\r\n')
+        if name not in self.server.hosts:
+            return self.wfile.write(b'HTTP/1.1 403 Forbidden\r\n\r\n')
         self.wfile.write(b'HTTP/1.1 200 Connection established\r\n\r\n')
         with suppress(OSError), self.server.tls.wrap_socket(self.connection, server_side=True) as asked, \
              socket.create_connection(self.server.hosts[name]) as answering:

@@ -1,4 +1,4 @@
-"Several programs on one project at once: each step runs or is refused in a sentence, and every row keeps its file"
+"Several programs on one project at once: each step runs or is rejected in a sentence, and every row keeps its file"
 import json, multiprocessing, os, random, re, shutil, sqlite3, time
 import pytest
 from tellapart.errors import TellapartError
@@ -50,8 +50,8 @@ def _change(folder, seed):
             some = rng.sample(sorted(catalog.frame('all').file), 2)
             try:
                 match rng.randrange(4):
-                    case 0: catalog.decide(aside=dict.fromkeys(some, f'by {seed}, {i}'))
-                    case 1: catalog.decide(labels=dict.fromkeys(some, rng.choice('ab')))
+                    case 0: catalog.apply(aside=dict.fromkeys(some, f'by {seed}, {i}'))
+                    case 1: catalog.apply(labels=dict.fromkeys(some, rng.choice('ab')))
                     case 2: catalog.undo()
                     case 3: catalog.mark(some[0], 'b')
             except TellapartError as e: assert 'knows no photo' in str(e) # another one has renamed it
@@ -84,7 +84,7 @@ def _slowly_open(folder):
 
 def _set_aside(folder, files):
     for o in files:
-        with Catalog(folder) as catalog: catalog.decide(aside={o: 'a shoe'})
+        with Catalog(folder) as catalog: catalog.apply(aside={o: 'a shoe'})
 
 
 def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
@@ -106,10 +106,10 @@ def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
 def test_what_is_staged_goes_to_no_one_else(tmp_path):
     "A photo that has gone from where it was laid down is told, and can be offered again"
     with Catalog(tmp_path) as catalog:
-        photo = dict(label='a', sha256='0'*64, suffix='.jpg', file=catalog.put(b'1'))
+        photo = dict(label='a', sha256='0'*64, suffix='.jpg', file=catalog.stage(b'1'))
         (tmp_path/photo['file']).unlink()
-        with pytest.raises(TellapartError, match='have gone from .*incoming.*run this step again'): catalog.take([photo])
-        assert catalog.take([photo | dict(file=catalog.put(b'1'))]) == ['a-00000000.jpg'] and in_step(tmp_path)
+        with pytest.raises(TellapartError, match='have gone from .*incoming.*run this step again'): catalog.commit([photo])
+        assert catalog.commit([photo | dict(file=catalog.stage(b'1'))]) == ['a-00000000.jpg'] and in_step(tmp_path)
 
 
 def test_half_a_character_of_a_search_engine(tmp_path):
@@ -117,8 +117,8 @@ def test_half_a_character_of_a_search_engine(tmp_path):
     title = 'half an apple \ud83c'
     with Catalog(tmp_path) as catalog:
         catalog.add('a', b'1', '.jpg', title=title, url='http://x.org/\ud83c')
-        catalog.take(refused=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', passing=False)])
-        assert catalog.frame().title[0] == r'half an apple \ud83c' and catalog.met('a') == {r'http://x.org/\ud83c', r'http://x.org/\ud83d'}
+        catalog.commit(rejected=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', transient=False)])
+        assert catalog.frame().title[0] == r'half an apple \ud83c' and catalog.seen_urls('a') == {r'http://x.org/\ud83c', r'http://x.org/\ud83d'}
         with catalog.db: catalog.db.execute("update photos set title=json_extract(?, '$')", (json.dumps(title),)) # as it was once written
     with Catalog(tmp_path) as catalog: assert catalog.frame().title[0].startswith('half an apple ')
 
@@ -139,8 +139,8 @@ def trained(tmp_path_factory):
     from tellapart.gather.gather import gather
     from tellapart.project import read_project
     from tellapart.check.splits import CatalogSplitter
-    from tellapart.train.resize import square
-    from tellapart.train.train import loaders
+    from tellapart.train.resize import resize_transform
+    from tellapart.train.train import dataloaders
     from tellapart.use.sort.sort import sort
     folder = tmp_path_factory.mktemp('together')/'project'
     def draw_some(place, numbers):
@@ -152,8 +152,8 @@ def trained(tmp_path_factory):
     p = read_project(folder/'tellapart.toml')
     gather(p)
     check(p)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=square('squish', 32))
-    learn = vision_learner(loaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform('squish', 32))
+    learn = vision_learner(dataloaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
     learn.photos = block
     learn.export(p.folder/'trained.pkl')
     export_project(p)
@@ -163,7 +163,7 @@ def trained(tmp_path_factory):
         (there := folder/'sorted'/LABELS[o.parent.name == LABELS[0]]).mkdir(exist_ok=True)
         o.rename(there/f'{i}.png')
     draw_some('own', range(16, 20)) # to be gathered
-    with Catalog(p.folder) as catalog: catalog.decide(aside={catalog.frame().file[0]: 'to be undone'})
+    with Catalog(p.folder) as catalog: catalog.apply(aside={catalog.frame().file[0]: 'to be undone'})
     return folder
 
 
@@ -196,7 +196,7 @@ def test_two_steps_at_once(trained, tmp_path, pair):
     said = [o for _,o in run([(step, o, folder) for o in pair])]
     assert None in said and all(o is None or REFUSED.search(o) for o in said), said
     assert in_step(data)
-    for o in pair: step(o, folder) # whichever was refused
+    for o in pair: step(o, folder) # whichever was rejected
     assert in_step(data)
     with Catalog(data) as catalog: df = catalog.frame('all')
     assert len(df) == 24 + 8*('gather' in pair) + 8*('review' in pair)

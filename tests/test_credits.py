@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.credits import credits
+from tellapart.credits import write_credits
 from tellapart.catalog import Catalog
 from tellapart.project import new_project, read_project
 from tellapart.gather.sources.csv import csv
@@ -32,7 +32,7 @@ def p(tmp_path):
 def test_page_in_a_browser(browser, p):
     "All is text, no script runs, links lead to the web alone, and every picture is there"
     page = browser.new_page(viewport=dict(width=1000, height=800))
-    page.goto(credits(p).as_uri())
+    page.goto(write_credits(p).as_uri())
     page.evaluate('Promise.all([...document.images].map(o => o.decode()))') # waits, and fails for one that isn't there
     cards = [[line for line in o.inner_text().split('\n') if line] for o in page.locator('ol li').all()]
     unknown = 'licence not known: ask before you publish it'
@@ -47,7 +47,7 @@ def test_page_in_a_browser(browser, p):
 
 def test_table_for_spreadsheets(p):
     "No cell is a formula, addresses are as they were, and nothing tells of the disk it was made on"
-    credits(p)
+    write_credits(p)
     table = pd.read_csv(p.folder/'CREDITS.csv', keep_default_na=False).set_index('url')
     assert not any(o.startswith(tuple('=+-@\t\r')) for col in table for o in table[col])
     assert table.title['http://y.org/2.jpg'] == '\'=HYPERLINK("http://evil.org")' and table.title['http://host1.demo/5.jpg'] == 'fish on a table'
@@ -58,7 +58,7 @@ def test_table_for_spreadsheets(p):
 
 def test_table_can_be_gathered_from(p):
     "What one project credits, another can gather, credits and all"
-    credits(p)
+    write_credits(p)
     other = p.model_copy(update=dict(csv=str(p.folder/'CREDITS.csv')))
     found = {o.url: o for o in csv(None, other, 'fish')}
     assert found.keys() == {'http://y.org/2.jpg', 'http://z.org/3.jpg"onmouseover="window.taken=true', 'http://host1.demo/5.jpg'}
@@ -67,7 +67,7 @@ def test_table_can_be_gathered_from(p):
 
 def test_disk_that_cannot_be_written(p):
     "A sentence, and what was there stays whole"
-    old = credits(p).read_bytes()
+    old = write_credits(p).read_bytes()
     (p.folder/'CREDITS.csv.part').mkdir()
-    with pytest.raises(TellapartError, match="CREDITS.csv can't be written"): credits(p)
+    with pytest.raises(TellapartError, match="CREDITS.csv can't be written"): write_credits(p)
     assert (p.folder/'credits.html').read_bytes() == old

@@ -17,7 +17,8 @@ def found(name):
         try: o = import_module('.'.join(parts[:n]))
         except ModuleNotFoundError: continue
         for part in parts[n:]:
-            if not hasattr(o, part): return False
+            if not hasattr(o, part):
+                return False
             o = getattr(o, part)
         return True
     return False

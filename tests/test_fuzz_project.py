@@ -29,7 +29,8 @@ PIECE = st.one_of(st.sampled_from([*sum(_TABLES.values(), []), *_TABLES, 'apple'
 @st.composite
 def texts(draw):
     "The good file with pieces put in, taken out and exchanged; or nothing but pieces"
-    if draw(st.integers(0, 4)) == 0: return ''.join(draw(st.lists(PIECE, max_size=12)))
+    if draw(st.integers(0, 4)) == 0:
+        return ''.join(draw(st.lists(PIECE, max_size=12)))
     text = GOOD
     for _ in range(draw(st.integers(1, 4))):
         at = draw(st.integers(0, len(text)))
@@ -41,7 +42,8 @@ def read(data):
     "What comes of a file: a project, or a sentence"
     with tempfile.TemporaryDirectory() as folder:
         (file := Path(folder)/'tellapart.toml').write_bytes(data)
-        try: return read_project(file)
+        try:
+            return read_project(file)
         except TellapartError as e:
             said = str(e)
             assert said.startswith(str(file)) and said.endswith('.') and said.isprintable() and len(said) < 1000, said
@@ -68,7 +70,8 @@ def test_fuzz_bytes(data): read(data)
 def test_fuzz_a_new_project_is_read_again(name, labels):
     with tempfile.TemporaryDirectory() as folder:
         try: file = new_project(name, labels, folder)
-        except TellapartError as e: return _nothing_is_left(folder, e)
+        except TellapartError as e:
+            return _nothing_is_left(folder, e)
         p = read_project(file)
         assert isinstance(p, Project) and len(p.labels) == len(labels) and all(terms == [label] for label,terms in p.labels.items())
 

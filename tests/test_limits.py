@@ -5,17 +5,17 @@ import pytest
 from PIL import Image
 from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, error_rate, get_image_files, parent_label, resnet18, vision_learner
 from tellapart.cli import main
-from tellapart.check.quarantine import data_url
+from tellapart.check.quarantine import thumbnail_url
 from tellapart.check.check import check, contact_sheet, working_copies
 from tellapart.demo.draw import draw
 from tellapart.export.export import export_project
-from tellapart.check.inspection import examine
+from tellapart.check.inspection import inspect_image
 from tellapart.gather.gather import gather
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter
-from tellapart.train.resize import square, squares
-from tellapart.train.train import loaders
+from tellapart.train.resize import resize_transform, show_resize_methods
+from tellapart.train.train import dataloaders
 from tellapart.images import Limits, NOTES, OutOfResources
 from tellapart.use.app import _look
 from tellapart.use.classifier import Classifier, read_meta
@@ -50,8 +50,8 @@ def exported(p):
     "The project's export, trained for a moment as the course does it"
     gather(p)
     check(p)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=square(p.train.square, p.train.size))
-    learn = vision_learner(loaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform(p.train.resize_method, p.train.size))
+    learn = vision_learner(dataloaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
     with learn.no_bar(), learn.no_logging(): learn.fit(p.train.epochs)
     learn.photos = block
     learn.export(p.folder/'trained.pkl')
@@ -64,8 +64,8 @@ def test_all_come_in_and_can_be_seen(p, exported):
     for files in df.path,df.working:
         sheet = np.asarray(contact_sheet(files[:4], columns=4))
         assert all(sheet[30:100, 30 + 126*i:100 + 126*i].std() > 1 for i in range(4)) # a photo, no empty frame
-        assert squares(files[:4]).width > 160
-    assert all(data_url(o) for o in df.itertuples())
+        assert show_resize_methods(files[:4]).width > 160
+    assert all(thumbnail_url(o) for o in df.itertuples())
 
 
 def test_all_are_answered(p, exported, tmp_path, capsys):
@@ -73,7 +73,7 @@ def test_all_are_answered(p, exported, tmp_path, capsys):
     files = sorted(p.own_photos.rglob('*.png'))
     classify = Classifier(exported)
     assert all(o.label for o in classify.many(files))
-    assert all(classify(o).label for o in files[:4]) and classify.why(files[1]).size == (64, 64)
+    assert all(classify(o).label for o in files[:4]) and classify.explain(files[1]).size == (64, 64)
     for o in files[:4]: assert 'ta-bad' not in _look(classify, o.name, o.read_bytes(), 1)
     assert main(['sort', str(p.own_photos), '--to', str(tmp_path/'sorted'), '--export', str(exported)]) == 0
     assert "can't be opened" not in capsys.readouterr().out
@@ -102,7 +102,7 @@ def test_what_is_doubtful_about_a_file_is_told(exported):
     cut,deep = jpeg(draw('squash', 0))[:-9],io.BytesIO()
     Image.fromarray(np.asarray(draw('squash', 0).convert('L')).astype('uint16')*16).save(deep, 'PNG') # 12 bits in 16
     for content,word in (cut, 'cut short'), (deep.getvalue(), 'brightness guessed'):
-        assert word in examine(content)[0]['warnings'].split(', ')
+        assert word in inspect_image(content)[0]['warnings'].split(', ')
         assert NOTES[word].replace("'", '&#x27;') in _look(Classifier(exported), 'a.jpg', content, len(content))
 
 
@@ -125,12 +125,12 @@ def test_too_little_memory_stops_gathering_and_is_held_against_no_photo(tmp_path
         try: gather(p)
         except OutOfResources as e: print(e)
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY,)*2)
-        with Catalog(p.folder) as catalog: print(catalog.db.execute('select count(*) from refused').fetchone()[0])
+        with Catalog(p.folder) as catalog: print(catalog.db.execute('select count(*) from rejected').fetchone()[0])
         gather(p)
         with Catalog(p.folder) as catalog: print(len(catalog.frame()))"""
     run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | dict(TELLAPART_PROJECT='', MALLOC_ARENA_MAX='1'), capture_output=True, text=True)
-    told,refused,n = run.stdout.splitlines()
-    assert "huge.png can't be opened now (Cannot allocate memory); close other programs" in told and refused == '0' and n == '5', run.stderr
+    told,rejected,n = run.stdout.splitlines()
+    assert "huge.png can't be opened now (Cannot allocate memory); close other programs" in told and rejected == '0' and n == '5', run.stderr
 
 
 def test_a_lack_of_files_is_no_answer(exported, tmp_path):

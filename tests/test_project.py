@@ -3,7 +3,7 @@ import os, subprocess, sys
 from pathlib import Path
 import pytest
 from tellapart.errors import TellapartError
-from tellapart.project import new_project, read_project, summary, tell, tell_anew
+from tellapart.project import new_project, read_project, summary, add_summary, clear_summary
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -83,7 +83,7 @@ def test_a_file_in_another_encoding_is_told(tmp_path):
 def test_new_files_hold_any_letters(tmp_path):
     "Those that JSON would write as two, and an accent that a Mac's terminal has made two"
     p = read_project(new_project('picnic', ['🍎', '犬', 'cafe\u0301', "it's"], tmp_path/'projects'))
-    assert list(p.labels) == ['caf\u00e9', "it's", '犬', '🍎'] and p.takes_all
+    assert list(p.labels) == ['caf\u00e9', "it's", '犬', '🍎'] and p.use_all_own
 
 
 def test_new_leaves_no_file_that_can_not_be_read(tmp_path):
@@ -96,10 +96,10 @@ def test_new_leaves_no_file_that_can_not_be_read(tmp_path):
 
 def test_what_is_told_may_hold_names_that_are_no_text(tmp_path, capsys):
     p = read_project(new_project('fruits', ['apple', 'pear'], tmp_path/'projects'))
-    tell(p, gather='There is no folder caf\udce9.' if os.name != 'nt' else 'There is no folder.')
-    tell(p, check='Nothing.')
+    add_summary(p, gather='There is no folder caf\udce9.' if os.name != 'nt' else 'There is no folder.')
+    add_summary(p, check='Nothing.')
     assert list(summary(p)) == ['gather', 'check']
     (p.folder/'summary.json').write_text('{"gather": "cut sho')
     assert summary(p) == {}
-    tell_anew(p)
-    tell_anew(p)
+    clear_summary(p)
+    clear_summary(p)

@@ -10,31 +10,31 @@ import os
 from collections import Counter, defaultdict
 import numpy as np
 from ..errors import listed, TellapartError
-from .inspection import examine
-from ..catalog import BROUGHT_BACK, Catalog
+from .inspection import inspect_image
+from ..catalog import RESTORED, Catalog
 from ..project import Project
-from ..paths import alike, below, file_at, hidden
-from ..images import maybe_photo, NotAPhoto, photo_bytes
-from ..use.sort.journal import digest
+from ..paths import canonical_name, relative_parts, url_to_path, is_hidden
+from ..images import has_image_name, NotAPhoto, photo_bytes
+from ..use.sort.journal import file_hash
 
 # %% ../../notebooks/library/check/03_reconcile.ipynb #d2156b91
 def _files(folder, *tops):
     "Files that may be photos below `tops` in `folder`: their places, from `folder` and with `/`"
     for top in tops:
         for at,folders,names in os.walk(folder/top):
-            folders[:] = [o for o in folders if not hidden(o)]
+            folders[:] = [o for o in folders if not is_hidden(o)]
             within = os.path.relpath(at, folder).replace(os.sep, '/')
-            yield from (f'{within}/{o}'.removeprefix('./') for o in names if maybe_photo(o))
+            yield from (f'{within}/{o}'.removeprefix('./') for o in names if has_image_name(o))
 
 def _by_content(folder, places):
     "Places in `folder`, by the hash of the file that lies there; a file that can't be read is left out"
     found = defaultdict(list)
     for o in sorted(places):
-        try: found[digest(folder/o)].append(o)
+        try: found[file_hash(folder/o)].append(o)
         except OSError: pass
     return found
 
-def _labels(p): return {alike(o): o for o in p.labels}
+def _labels(p): return {canonical_name(o): o for o in p.labels}
 
 # %% ../../notebooks/library/check/03_reconcile.ipynb #2d48dfcf
 def _compare(p, catalog, df):
@@ -42,18 +42,19 @@ def _compare(p, catalog, df):
     at = [str(o)[len(f'{p.folder}/'):].replace(os.sep, '/') for o in df.path]
     there = set(_files(p.folder, 'photos', 'aside'))
     gone = [place not in there and not path.exists() for place,path in zip(at, df.path)]
-    known = {*catalog.places(), *(alike(place) for place,is_gone in zip(at, gone) if not is_gone)} # a file system may spell a name in its own way
-    return df[np.array(gone, bool)], {o for o in there if o not in known and alike(o) not in known}
+    known = {*catalog.paths(), *(canonical_name(place) for place,is_gone in zip(at, gone) if not is_gone)} # a file system may spell a name in its own way
+    return df[np.array(gone, bool)], {o for o in there if o not in known and canonical_name(o) not in known}
 
 def _label_at(place, labels):
     "The label in whose folder among the photos a file lies"
     top,*folders,_ = place.split('/')
-    return labels.get(alike(folders[0])) if top == 'photos' and len(folders) == 1 else None
+    return labels.get(canonical_name(folders[0])) if top == 'photos' and len(folders) == 1 else None
 
 def _put(row, place, labels):
     "What was done to a photo that lies at another place now, and what follows"
-    label,back = _label_at(place, labels),dict(status='ok', reason=BROUGHT_BACK) if row.status == 'aside' else {}
-    if label: return 'brought back' if back else 'renamed' if label == row.label else 'moved to another label', dict(label=label) | back
+    label,back = _label_at(place, labels),dict(status='ok', reason=RESTORED) if row.status == 'aside' else {}
+    if label:
+        return 'brought back' if back else 'renamed' if label == row.label else 'moved to another label', dict(label=label) | back
     return ('renamed', {}) if row.status == 'aside' else ('set aside', dict(status='aside', reason=f"moved to {place.rpartition('/')[0]} by hand"))
 
 DELETED = 'deleted by hand' # The reason of a photo that has no file any more
@@ -70,26 +71,27 @@ ORIGINAL = 'its original was deleted' # The reason of a photo that isn't among y
 
 def _own_label(p, within):
     "The label in whose folder an original lies `within` the folder of one's own photos, and the object that its subfolder stands for"
-    if p.train.split == 'folder' and alike(within[0]) in ('train', 'valid'): within = within[1:]
-    if len(within) < 2: return None,None
-    return _labels(p).get(alike(within[0])), within[1] if len(within) > 2 else None
+    if p.train.split == 'folder' and canonical_name(within[0]) in ('train', 'valid'): within = within[1:]
+    if len(within) < 2:
+        return None,None
+    return _labels(p).get(canonical_name(within[0])), within[1] if len(within) > 2 else None
 
 def _own(p, df):
     "The same for photos whose original isn't where it was, or is there again; and the new address of those that were moved"
     found,moved,missing,known,own = {},{},[],set(),p.own_photos.absolute()
     for o in df[(df.origin == 'own') & df.url.notna()].itertuples() if 'folder' in p.source else ():
-        if not (within := below(o.url, own)): continue
-        if not (there := file_at(o.url).exists()) and (there := (file := own.joinpath(*within)).is_file() and digest(file) == o.sha256): # the whole project was moved
+        if not (within := relative_parts(o.url, own)): continue
+        if not (there := url_to_path(o.url).exists()) and (there := (file := own.joinpath(*within)).is_file() and file_hash(file) == o.sha256): # the whole project was moved
             moved[o.file] = dict(url=file.as_uri())
         if there: known.add('/'.join(within))
-        elif o.status == 'ok' and o.reason != BROUGHT_BACK: missing.append((o, within))
+        elif o.status == 'ok' and o.reason != RESTORED: missing.append((o, within))
         if there and o.reason == ORIGINAL: found[o.file] = None, 'brought back', dict(status='ok', reason=None)
     strays = _by_content(own, set(_files(own, '.')) - known) if missing else {}
     for o,before in missing:
         place = strays[o.sha256].pop(0) if strays[o.sha256] else ''
-        label,thing = _own_label(p, place.split('/'))
+        label,object_id = _own_label(p, place.split('/'))
         if not label: found[o.file] = None, 'deleted', dict(status='aside', reason=ORIGINAL); continue
-        moved[o.file] = dict(url=(own/place).as_uri(), thing=thing)
+        moved[o.file] = dict(url=(own/place).as_uri(), object_id=object_id)
         if label != _own_label(p, before)[0]: found[o.file] = None, 'moved to another label', dict(label=label) # else it may have been relabelled since
     return found,moved
 
@@ -105,7 +107,7 @@ def _stop_if_vanished(p, df, found):
         first = vanished.iloc[0]
         own = gone[first.file] == ORIGINAL
         cure = f'take "folder" out of source in {p.file.name} if the copies in the project are to be used without them' if own else 'bring them back from a copy'
-        raise TellapartError(f"{len(vanished)} of the {len(rows)} photos of {label!r} have vanished, such as {file_at(first.url) if own else first.path}, so nothing was changed: "
+        raise TellapartError(f"{len(vanished)} of the {len(rows)} photos of {label!r} have vanished, such as {url_to_path(first.url) if own else first.path}, so nothing was changed: "
                              f"see to it that their disk and folder are there, or {cure}; if you have deleted them, run check(p, accept_missing=True) once.")
 
 # %% ../../notebooks/library/check/03_reconcile.ipynb #37921bfe
@@ -117,9 +119,9 @@ def _take_new(p, catalog, strays):
         for place in places:
             if not (label := _label_at(place, labels)): yield 'in a folder of no label left alone'; continue
             if (label, sha) in known: yield 'with the content of another left alone'; continue
-            try: facts,working = examine(photo_bytes(p.folder/place, p.limits), p.working_side, p.limits, place)
+            try: facts,working = inspect_image(photo_bytes(p.folder/place, p.limits), p.working_side, p.limits, place)
             except (NotAPhoto, OSError): yield 'that can\'t be opened left alone'; continue
-            catalog.take([facts | dict(label=label, origin='own', file=place, working=catalog.put(working))])
+            catalog.commit([facts | dict(label=label, origin='own', file=place, working=catalog.stage(working))])
             known.add((label, sha))
             yield 'new'
 
@@ -136,8 +138,8 @@ def reconcile(
     own,moved = _own(p, df[~df.file.isin(found)])
     found |= own
     if not accept_missing: _stop_if_vanished(p, df, found)
-    catalog.describe(moved)
-    catalog.follow({file: (lies, new) for file,(lies,_,new) in found.items()})
+    catalog.set_metadata(moved)
+    catalog.apply_manual_changes({file: (lies, new) for file,(lies,_,new) in found.items()})
     counts = Counter([*(what for _,what,_ in found.values()), *_take_new(p, catalog, strays)])
     return f"By hand: {', '.join(f'{n:,} {what}' for what,n in sorted(counts.items()))}." if counts else ''
 
@@ -150,7 +152,9 @@ def keep_to_labels(
     others = catalog.set_labels(p.labels)
     if others: print(f"{p.folder} also has photos of labels that {p.file.name} no longer names ({listed(f'{n} {label}' for label,n in others.items())}): "
                      'they stay there, unused. A new name = "…" in that file gives other things a folder of their own.')
-    if 'demo' in p.source: return
+    if 'demo' in p.source:
+        return
     drawn = catalog.db.execute("select count(*) from photos where status='ok' and origin='demo' and label in (select label from labels)").fetchone()[0]
-    if not drawn: return p.truth.unlink(missing_ok=True) # else whatever asks for the truth would take these photos for drawn ones
+    if not drawn:
+        return p.ground_truth.unlink(missing_ok=True) # else whatever asks for the truth would take these photos for drawn ones
     print(f'{drawn} photos in {p.folder} were drawn by the demo web, and are used with the others. A new name = "…" in {p.file.name} starts without them.')

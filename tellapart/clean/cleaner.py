@@ -17,11 +17,11 @@ from IPython.display import display
 from traitlets import Bool, Dict, Int, List, Unicode
 from ..errors import listed, TellapartError
 from . import label_errors
-from ..check.quarantine import data_url
+from ..check.quarantine import thumbnail_url
 from ..check.check import contact_sheet
-from ..credits import credits
+from ..credits import write_credits
 from ..catalog import Catalog
-from ..check.duplicates import confirmed, linked, near_pairs
+from ..check.duplicates import verify_pairs, connected_components_of, candidate_pairs
 from ..project import Project, read_project
 from ..check.reconcile import reconcile
 
@@ -29,7 +29,7 @@ from ..check.reconcile import reconcile
 def _alike(df):
     "A number for each group of photos that look alike, by the catalog's id"
     df = df.dropna(subset='phash')
-    return pd.Series(linked(len(df), confirmed(near_pairs(df.phash), df.working)), df.id) if len(df) else pd.Series()
+    return pd.Series(connected_components_of(len(df), verify_pairs(candidate_pairs(df.phash), df.working)), df.id) if len(df) else pd.Series()
 
 def _beside(df):
     "Those of `df` that look alike, each group in one place, those under several labels first"
@@ -63,11 +63,11 @@ class PhotoCleaner(ImageClassifierCleaner):
     def __init__(self,
         learn, # The trained `Learner`
         p:Project|None=None, # The project at hand; the nearest one if `None`
-        doubts:pd.DataFrame|None=None, # As `tellapart.clean.label_errors.doubts` gives them, which makes them if `None`
+        doubts:pd.DataFrame|None=None, # As `tellapart.clean.label_errors.find_label_errors` gives them, which makes them if `None`
         per_page:int=24, # Photos on a page, of at most 20 KB each
     ): # Raises `TellapartError` if there is no photo
         self.p = p or read_project()
-        self.doubts = label_errors.doubts(learn, self.p) if doubts is None else doubts
+        self.doubts = label_errors.find_label_errors(learn, self.p) if doubts is None else doubts
         self.per_page,self.applied = per_page,0
         with Catalog(self.p.folder) as catalog: self.alike = _alike(catalog.frame())
         self.default = self.widget = _Cards(labels=list(self.p.labels))
@@ -76,7 +76,9 @@ class PhotoCleaner(ImageClassifierCleaner):
         self.show()
 
     @property
-    def fns(self): "The working copies of the photos in the view that is shown"; return L(list(self.shown.working))
+    def fns(self):
+        "The working copies of the photos in the view that is shown"
+        return L(list(self.shown.working))
 
     def values(self):
         "For each of `fns` the label to move it to, or '<Delete>', or '<Keep>'"
@@ -115,7 +117,7 @@ def _card(self:PhotoCleaner, row):
     "What the browser is told of a photo"
     twins = self.photos.file[(self.photos.group == row.group) & (self.photos.file != row.file)]
     return dict(file=row.file, label=row.label, predicted=row.predicted, sure=f'{row.probability:.0%}' if row.predicted else '',
-                side=_SIDES.get(row.split, ''), twins=list(twins), picture=data_url(row))
+                side=_SIDES.get(row.split, ''), twins=list(twins), picture=thumbnail_url(row))
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #0000000d
 @patch
@@ -145,7 +147,8 @@ def mark(self:PhotoCleaner,
     with Catalog(self.p.folder) as catalog:
         catalog.mark(file, what)
         self.widget.marks = marks = catalog.marks()
-    if file not in marks: return f'{file} stays as it is.'
+    if file not in marks:
+        return f'{file} stays as it is.'
     return f"{file} is to be {'set aside' if what == DELETE else f'moved to {what}'}."
 
 @patch
@@ -155,8 +158,8 @@ def apply(self:PhotoCleaner)->str: # What was done, in a sentence
         by_hand,marks = reconcile(self.p, catalog),catalog.marks()
         aside = {o: 'set aside in cleaning' for o,what in marks.items() if what == DELETE}
         labels = {o: what for o,what in marks.items() if what != DELETE}
-        catalog.decide(aside=aside, labels=labels)
-        credits(self.p)
+        catalog.apply(aside=aside, labels=labels)
+        write_credits(self.p)
     self._renew(bool(marks))
     did = f"{len(aside)} set aside, {len(labels)} moved to another label; undo takes it back." if marks else 'There are no marks to apply.'
     return f'{by_hand} {did}'.strip()
@@ -166,7 +169,7 @@ def undo(self:PhotoCleaner)->str: # What was undone, in a sentence
     "Take the latest decision back; its marks are there again"
     with Catalog(self.p.folder, step=True) as catalog:
         said = catalog.undo()
-        credits(self.p)
+        write_credits(self.p)
     self._renew(-1)
     return said
 

@@ -9,7 +9,7 @@ __all__ = ['simulate_annotator']
 import os
 from math import ceil
 from ..clean.cleaner import DELETE, PhotoCleaner
-from .web import load_truth, truth_of
+from .web import load_ground_truth, ground_truth_of
 from ..project import Project
 
 # %% ../../notebooks/library/demo/06_annotator.ipynb #a0000005
@@ -19,10 +19,12 @@ def simulate_annotator(
     share:float=.2, # The part of the photos that is looked at
 )->str: # What was found, in a sentence
     "Mark what is wrong among the photos that come first, if nobody else does"
-    if os.environ.get('TELLAPART_UNATTENDED') != '1': return 'Mark what is wrong above, on as many pages as you like, then apply the marks.'
-    if not p.truth.exists(): return 'Nobody is here to look at the photos, and their truth is not known, so all were kept.'
-    truth,df = load_truth(p.truth),cleaner.photos
-    shows = [t.label if (t := truth_of(truth, o.url or '')) else o.label for o in df.itertuples()] # nothing for a stranger
+    if os.environ.get('TELLAPART_UNATTENDED') != '1':
+        return 'Mark what is wrong above, on as many pages as you like, then apply the marks.'
+    if not p.ground_truth.exists():
+        return 'Nobody is here to look at the photos, and their truth is not known, so all were kept.'
+    truth,df = load_ground_truth(p.ground_truth),cleaner.photos
+    shows = [t.label if (t := ground_truth_of(truth, o.url or '')) else o.label for o in df.itertuples()] # nothing for a stranger
     wrong = {o.file: right or DELETE for o,right in zip(df.itertuples(), shows) if right != o.label}
     looked = df.file[:ceil(share * len(df))]
     found = [o for o in looked if o in wrong]

@@ -8,9 +8,9 @@ __all__ = ['draw', 'cutout']
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000002
 import numpy as np
 from PIL import Image, ImageChops, ImageFilter
-from .mesh import Camera, chance, join, paint, silhouette, turn
-from .backgrounds import grain, mix, place, sky
-from .objects import RACKETS, racket_kind, thing
+from .mesh import Camera, rng_for, join, paint, silhouette, turn
+from .backgrounds import grain, mix, draw_background, sky
+from .objects import RACKETS, racket_kind, make_object
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000005
 def _view(rng, things, size):
@@ -18,7 +18,8 @@ def _view(rng, things, size):
     roll = rng.normal(0, .2) + rng.choice([-.6, 0, .6])
     camera = Camera(turn(roll, rng.normal(0, .25), rng.normal(0, .25)))
     points = join(things).quads
-    if rng.random() < .75: return camera.framed(points, size, rng.uniform(.85, 1.05))
+    if rng.random() < .75:
+        return camera.framed(points, size, rng.uniform(.85, 1.05))
     upper = points[points[..., 1].mean(1) > np.quantile(points[..., 1], .25)]
     return camera.framed(upper, size, rng.uniform(.9, 1.1))
 
@@ -26,7 +27,8 @@ def _view(rng, things, size):
 def _beside(rng, label):
     "What lies beside a racket, mostly: its ball, or a few"
     kind = label and racket_kind(label)
-    if not kind or rng.random() > .96: return []
+    if not kind or rng.random() > .96:
+        return []
     spots = [(side*rng.uniform(.17, .27), rng.uniform(-.35, -.02), .06) for side in rng.permutation([-1, 1])[:rng.choice([1, 2])]]
     return [RACKETS[kind][1](rng).moved(scale=rng.uniform(1.5, 2.4), by=at) for at in spots]
 
@@ -62,8 +64,8 @@ def _lens(rng, im):
 # %% ../../notebooks/library/demo/03_draw.ipynb #0000000a
 def _staged(seed, label, which, shot, size):
     "What both kinds of picture share: chance, layers, camera and light"
-    layers = thing(label, chance('thing', seed, label, which))
-    rng = chance('shot', seed, label, which, shot)
+    layers = make_object(label, rng_for('thing', seed, label, which))
+    rng = rng_for('shot', seed, label, which, shot)
     layers = layers + _beside(rng, label)
     return rng, layers, _view(rng, layers, size), np.array([rng.uniform(-1, 1), rng.uniform(-.3, 1), 1.])
 
@@ -77,7 +79,7 @@ def draw(
 )->Image.Image: # RGB
     "A photo; the same arguments give the same pixels"
     rng,layers,camera,light = _staged(seed, label, which, shot, size)
-    where = place(rng, label and racket_kind(label))
+    where = draw_background(rng, label and racket_kind(label))
     im = where(rng, size, camera)
     if where is not sky: im = ImageChops.multiply(im, Image.merge('RGB', [_shadow(rng, layers, camera, light, size)]*3))
     cut = _cutout(layers, camera, light, size)

@@ -21,20 +21,29 @@ def is_checkout()->bool:
 
 def checkout()->Path: # Raises `TellapartError` where there is none
     "The folder with the tests and benchmarks, which an installed package doesn't carry"
-    if is_checkout(): return ROOT
+    if is_checkout():
+        return ROOT
     raise TellapartError("The tests and benchmarks come with a checkout of tellapart, which this isn't: clone its repository, and run this there.")
 
 
 def _needs():
     "The list of what the package needs, as text"
-    if is_checkout(): return (ROOT/'pyproject.toml').read_text('utf-8')
-    try: return distribution('tellapart').read_text('METADATA')
+    if is_checkout():
+        return (ROOT/'pyproject.toml').read_text('utf-8')
+    try:
+        return distribution('tellapart').read_text('METADATA')
     except PackageNotFoundError: raise TellapartError(f"{ROOT} is neither a checkout of tellapart nor where it is installed: run pip install tellapart.") from None
+
+
+def _constraints():
+    "The file of tested versions beside a checkout's pyproject.toml, and its content; nothing elsewhere"
+    file = ROOT/'constraints.txt'
+    return (file, file.read_text('utf-8')) if is_checkout() and file.exists() else ()
 
 
 def _state():
     "What an installation depends on; another Python, place or list of needs asks for a new one"
-    return hashlib.sha256(f'{sys.version} {ROOT} {_needs()}'.encode()).hexdigest()
+    return hashlib.sha256(f'{sys.version} {ROOT} {_needs()} {_constraints()}'.encode()).hexdigest()
 
 
 def find_programs():
@@ -45,21 +54,27 @@ def find_programs():
 def _installed(state):
     "The parts that have been installed in this state already"
     try: stamp = json.loads(STAMP.read_text())
-    except (OSError, ValueError): return set()
+    except (OSError, ValueError):
+        return set()
     return set(stamp['parts']) if stamp['state'] == state else set()
 
 
 def _wants_cpu_build():
     "Whether to take torch from PyTorch's CPU index: on Linux, where the package index has it for CUDA only"
-    if sys.platform != 'linux': return False
-    if (smi := shutil.which('nvidia-smi')) and subprocess.run([smi, '-L'], capture_output=True).returncode == 0: return False
-    try: return bool(urlopen(f'{CPU_INDEX}/torch/', timeout=5))
-    except OSError: return False
+    if sys.platform != 'linux':
+        return False
+    if (smi := shutil.which('nvidia-smi')) and subprocess.run([smi, '-L'], capture_output=True).returncode == 0:
+        return False
+    try:
+        return bool(urlopen(f'{CPU_INDEX}/torch/', timeout=5))
+    except OSError:
+        return False
 
 
 def _installers(part, cpu):
     "The commands that install `part`, the better one first; pip comes with Python and heeds its user's settings"
     what = ['-e', f'.{EXTRAS[part]}'] if is_checkout() else [f'tellapart{EXTRAS[part]}=={__version__}']
+    what += [o for file in _constraints()[:1] for o in ('-c', str(file))]
     if uv := shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])):
         yield [uv, 'pip', 'install', '--python', sys.executable, *(['--torch-backend', 'cpu'] if cpu else []), *what]
     if find_spec('pip'): yield [sys.executable, '-m', 'pip', 'install', *(['--extra-index-url', CPU_INDEX] if cpu else []), *what]
@@ -68,7 +83,8 @@ def _installers(part, cpu):
 def _check_pair():
     "Check that torch and torchvision are builds that fit each other, which no installer knows"
     done = subprocess.run([sys.executable, '-c', 'import torchvision; torchvision.ops.nms'], capture_output=True, text=True)
-    if not done.returncode: return
+    if not done.returncode:
+        return
     cure = f"install into a fresh virtual environment, after removing {sys.prefix}" if sys.prefix != sys.base_prefix else "install into a virtual environment"
     raise TellapartError(f"torch and torchvision don't fit each other ({done.stderr.strip().splitlines()[-1]}): {cure}.")
 
@@ -98,7 +114,8 @@ _PLACES = ('/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/
 def chromium()->str|None:
     "The browser that tests can drive: the system's Chromium, Chrome or Edge, or Playwright's own; `None` where there is none"
     found = [path for o in _NAMES if (path := shutil.which(o))] + [o for o in _PLACES if Path(o).exists()]
-    if found: return found[0]
+    if found:
+        return found[0]
     need('playwright', extra='test')
     from playwright.sync_api import sync_playwright
     with sync_playwright() as p: own = p.chromium.executable_path
@@ -107,10 +124,12 @@ def chromium()->str|None:
 
 def _install_chromium():
     "See to a browser for the tests: as root from the system's packages, else by saying what to type"
-    if chromium(): return
+    if chromium():
+        return
     has_apt = bool(shutil.which('apt-get'))
     if has_apt and os.geteuid() == 0:
         apt = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q']
-        if all(subprocess.run([*apt, *o]).returncode == 0 for o in (['update'], ['install', '-y', 'chromium'])) and chromium(): return
+        if all(subprocess.run([*apt, *o]).returncode == 0 for o in (['update'], ['install', '-y', 'chromium'])) and chromium():
+            return
     how = 'sudo apt-get install chromium' if has_apt else "install chromium from the system's packages"
     print(f"There is no Chromium: the tests in a browser are left out; to run them: {how}, or {sys.executable} -m playwright install chromium")

@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ..course import PACKED, course
 from .install import find_programs
 from ..images import open_photo
-from ..project import read_project, summary, tell_anew
+from ..project import read_project, summary, clear_summary
 
 
 def _headings(nb):
@@ -32,7 +32,8 @@ def _headings(nb):
 
 def _readable(content):
     "What of a cell's output reads well in a terminal: what it printed, and results that are sentences"
-    if content.get('name') == 'stdout': return re.sub(r'[^\n]*\r(?!\n)', '', content['text'])
+    if content.get('name') == 'stdout':
+        return re.sub(r'[^\n]*\r(?!\n)', '', content['text'])
     data = content.get('data', {})
     text = data.get('text/plain', '') if len(data) == 1 else ''
     try: text = str(literal_eval(text)) # a string shows as its repr
@@ -45,7 +46,8 @@ def _counts(msg):
     data = msg['content'].get('data', {})
     if msg['msg_type'] == 'update_display_data': html = data.get('text/html', '')
     elif msg['msg_type'] == 'comm_msg': html = str(data.get('state', {}).get('value', ''))
-    else: return ''
+    else:
+        return ''
     return ', '.join(re.findall(r'\d+/\d+', html))
 
 
@@ -71,7 +73,8 @@ class _Client(NotebookClient):
             if self.km: await self._async_cleanup_kernel() # nbclient has done so already where it didn't start
 
     async def async_execute_cell(self, cell, cell_index, **kwargs):
-        if cell.cell_type != 'code': return
+        if cell.cell_type != 'code':
+            return
         self._show(cell_index)
         try: await super().async_execute_cell(cell, cell_index, **kwargs)
         except DeadKernelError: # nbclient says so when we are cancelled, too
@@ -136,7 +139,8 @@ def _failure(client):
     cells = client.nb.cells[:client.at+1]
     where = f"{client.name}, cell [{sum(o.cell_type == 'code' for o in cells)}] ({cells[-1].source.strip().splitlines()[0]})"
     error = next((o for o in cells[-1].outputs if o.output_type == 'error'), None)
-    if not error: return f"{where}: its Python died, most often for want of memory; close other programs and run it again"
+    if not error:
+        return f"{where}: its Python died, most often for want of memory; close other programs and run it again"
     # Our own errors say all in their sentence and come without a traceback.
     return f"{where}: " + (error.evalue if len(error.traceback) == 1 else f"{error.ename}: {error.evalue}")
 
@@ -156,10 +160,12 @@ def _run_one(file, copy):
 
 def _lighter(data):
     "An output with its picture as JPEG where that is smaller; of photos it is an eighth"
-    if 'image/png' not in data: return data
+    if 'image/png' not in data:
+        return data
     open_photo(b64decode(data['image/png']), limits=None).save(f := io.BytesIO(), 'JPEG', quality=85)
     jpeg = b64encode(f.getvalue()).decode()
-    if len(jpeg) > len(data['image/png']): return {k: v for k,v in data.items() if k != 'image/jpeg'}
+    if len(jpeg) > len(data['image/png']):
+        return {k: v for k,v in data.items() if k != 'image/jpeg'}
     return {k: v for k,v in data.items() if k != 'image/png'} | {'image/jpeg': jpeg}
 
 
@@ -187,7 +193,8 @@ def _save(nb, file, root):
 def _find(name, folder):
     "The notebook called `name`"
     for o in (Path(name), folder/name, folder/f'{name}.ipynb'):
-        if o.is_file(): return o.absolute()
+        if o.is_file():
+            return o.absolute()
     raise TellapartError(f"There is no notebook {name}; the course has {', '.join(o.stem for o in sorted(folder.glob('0*.ipynb')))}")
 
 
@@ -207,7 +214,7 @@ def run(
     sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
     find_programs()
     os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
-    tell_anew(p)
+    clear_summary(p)
     for file in files:
         nb = _run_one(file, p.runs/'notebooks'/file.name)
         if save: _save(nb, file, root)

@@ -9,24 +9,24 @@ __all__ = ['STEPS', 'reasons', 'funnel']
 from textwrap import fill
 import matplotlib.pyplot as plt, pandas as pd
 from matplotlib.figure import Figure
-from ..check.quarantine import kind
+from ..check.quarantine import reason_kind
 from ..catalog import Catalog
 from ..project import Project
 
 # %% ../../notebooks/library/gather/03_funnel.ipynb #00000005
 STEPS = dict(fetch='did not arrive', open='is no photo', duplicate='is a copy', aside='was set aside')
 
-def _lost(photos, refused):
+def _lost(photos, rejected):
     "Step, reason and label of each candidate that isn't in use"
     aside = photos[photos.status == 'aside']
-    aside = aside.assign(reason=aside.reason.map(kind), step=['duplicate' if 'duplicate' in o else 'aside' for o in aside.reason])
-    df = pd.concat([refused, aside])[['step', 'reason', 'label']]
+    aside = aside.assign(reason=aside.reason.map(reason_kind), step=['duplicate' if 'duplicate' in o else 'aside' for o in aside.reason])
+    df = pd.concat([rejected, aside])[['step', 'reason', 'label']]
     return df.assign(step=pd.Categorical(df.step.map(STEPS), STEPS.values()))
 
 def _counted(p):
     "What `reasons` returns, and the photos in use by label"
-    with Catalog(p.folder) as catalog: photos,refused = catalog.frame('all'),catalog.refused()
-    lost = _lost(photos, refused)
+    with Catalog(p.folder) as catalog: photos,rejected = catalog.frame('all'),catalog.rejected()
+    lost = _lost(photos, rejected)
     labels = sorted({*p.labels, *photos.label, *lost.label})
     table = pd.crosstab([lost.step, lost.reason], lost.label).reindex(columns=labels, fill_value=0)
     table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind='stable').index].sort_index(level='step', sort_remaining=False, kind='stable')

@@ -15,9 +15,9 @@ import anywidget, traitlets
 from ipywidgets import HTML, VBox
 from PIL import Image
 from ..errors import TellapartError
-from ..images import as_url, Limits, NOTES, open_photo
+from ..images import to_data_url, Limits, NOTES, open_photo
 from .classify import printable
-from .classifier import Answer, Classifier
+from .classifier import Prediction, Classifier
 
 # %% ../../notebooks/library/use/04_app.ipynb #00000005
 def _percent(p): return f'{p:.0%}'
@@ -30,16 +30,16 @@ def _bars(ranked):
 # %% ../../notebooks/library/use/04_app.ipynb #00000006
 def card(
     name:str, # The file's name, as its owner calls it
-    answer:Answer,
+    answer:Prediction,
     photo:Image.Image|None=None, # What to show of it; a placeholder if `None`
 )->str: # HTML
     "What the app shows for one photo"
     if answer.label is None: kind,head,rest = 'ta-bad',"No answer",''
-    elif answer.sure: kind,head,rest = 'ta-sure',f'{escape(answer.label)} <small>{_percent(answer.probability)}</small>',_bars(answer.ranked)
+    elif answer.confident: kind,head,rest = 'ta-sure',f'{escape(answer.label)} <small>{_percent(answer.probability)}</small>',_bars(answer.ranked)
     else: kind,head,rest = 'ta-unsure',"Not sure",_bars(answer.ranked)
     why = ''.join(f'<p class="ta-why">{escape(printable(o))}</p>' for o in (answer.reason, *(NOTES[o] for o in answer.notes)) if o)
     # twice as sharp as it is shown, for phones
-    picture = f'<img alt="" src="{as_url(photo, 320, 85)}">' if photo else '<div class="ta-none">?</div>'
+    picture = f'<img alt="" src="{to_data_url(photo, 320, 85)}">' if photo else '<div class="ta-none">?</div>'
     return f'<article class="ta-card {kind}">{picture}<div><p class="ta-file">{escape(printable(name))}</p><h2>{head}</h2>{why}{rest}</div></article>'
 
 # %% ../../notebooks/library/use/04_app.ipynb #00000009
@@ -63,7 +63,8 @@ class Upload(anywidget.AnyWidget):
 # %% ../../notebooks/library/use/04_app.ipynb #0000000b
 def title(labels:list[str])->str:
     "The question that the app answers"
-    if len(labels) > 8: return f"Which of {len(labels)} is it?"
+    if len(labels) > 8:
+        return f"Which of {len(labels)} is it?"
     question = f"{', '.join(labels[:-1])} or {labels[-1]}?" if len(labels) > 1 else f"{labels[0]}?"
     return question[:1].upper() + question[1:]
 
@@ -79,9 +80,10 @@ def _look(classify, name, content, size):
     if content is None:
         why = f"This file has {size/2**20:.0f} MB, more than the {Limits.max_bytes/2**20:.0f} MB that can be sent; choose a smaller one." if size > Limits.max_bytes \
               else "This couldn't be read; choose a photo, not a folder."
-        return card(name, Answer(None, 0., [], False, why))
+        return card(name, Prediction(None, 0., [], False, why))
     try: photo = open_photo(content, 320, classify.limits, 'This file')
-    except TellapartError as e: return card(name, Answer(None, 0., [], False, str(e)))
+    except TellapartError as e:
+        return card(name, Prediction(None, 0., [], False, str(e)))
     return card(name, classify(content), photo) # by the file itself, as everywhere else
 
 # %% ../../notebooks/library/use/04_app.ipynb #0000000e
@@ -90,7 +92,8 @@ def app(
 )->VBox: # For a notebook to show
     "The web app in one widget"
     try: classify = Classifier(export or os.environ.get('TELLAPART_EXPORT', 'export.pkl'))
-    except TellapartError as e: return VBox([HTML(f'<p>{escape(str(e))}</p>')])
+    except TellapartError as e:
+        return VBox([HTML(f'<p>{escape(str(e))}</p>')])
     cards = VBox()
     def show(name, content, size, index): # The photos chosen last stand first, in their order
         made = HTML(_look(classify, name, content, size))

@@ -5,7 +5,7 @@ from datetime import datetime
 from pathlib import Path
 from tellapart.course import nearest
 from tellapart.errors import TellapartError
-from tellapart.paths import shell_word
+from tellapart.paths import quote_path
 from tellapart.use.classifier import read_meta
 
 
@@ -13,7 +13,8 @@ def _made(
     export:Path, # An export.pkl
 )->float: # Seconds since 1970; 0 if it can't be read or doesn't say
     "When an export was made, which its copies know as well"
-    with suppress(TellapartError, KeyError, TypeError, ValueError): return datetime.fromisoformat(read_meta(export)['made']).timestamp()
+    with suppress(TellapartError, KeyError, TypeError, ValueError):
+        return datetime.fromisoformat(read_meta(export)['made']).timestamp()
     return 0
 
 
@@ -31,15 +32,17 @@ def _project_of(export, name):
     return next((o for o in _projects() if o.name == name or o.folder == export.parent), None)
 
 
-def short(
+def short_path(
     path:str|Path, # Of a file
 )->str:
     "A path as it is shortest to type here"
-    try: return min(str(path), os.path.relpath(path), key=len)
-    except ValueError: return str(path) # on another drive of Windows
+    try:
+        return min(str(path), os.path.relpath(path), key=len)
+    except ValueError:
+        return str(path) # on another drive of Windows
 
 
-def newer(
+def newer_models(
     export:str|Path, # An export.pkl. Raises `ExportError` where it can't be read
 )->list[str]: # Sentences, each with what to type
     "What is newer than `export`"
@@ -48,7 +51,7 @@ def newer(
     p,made,told = _project_of(export, name),_made(export),[]
     folder = p.folder if p else export.parent
     own,trained = folder/'export.pkl',folder/'trained.pkl'
-    if own.exists() and not own.samefile(export) and _made(own) > made: told.append(f"{short(own)} is newer: --export {shell_word(short(own))} answers by that one.")
+    if own.exists() and not own.samefile(export) and _made(own) > made: told.append(f"{short_path(own)} is newer: --export {quote_path(short_path(own))} answers by that one.")
     if trained.exists() and int(trained.stat().st_mtime) > max(made, _made(own)):
-        told.append(f"{short(trained)} was trained since: to export it, tellapart export --project {shell_word(short(p.file)) if p else 'FILE'}.")
+        told.append(f"{short_path(trained)} was trained since: to export it, tellapart export --project {quote_path(short_path(p.file)) if p else 'FILE'}.")
     return told

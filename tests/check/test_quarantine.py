@@ -20,10 +20,10 @@ def p(tmp_path):
     "A project where thirty near duplicates, two marked photos and a broken file are set aside"
     p = read_project(new_project('pets', ['cat', 'dog'], tmp_path/'projects'))
     with Catalog(p.folder) as catalog:
-        files = [catalog.take([dict(label='dog', sha256=f'{i:064x}'[::-1], suffix='.jpg', file=catalog.put(photo(i)), working=catalog.put(photo(i)))])[0] for i in range(34)]
+        files = [catalog.commit([dict(label='dog', sha256=f'{i:064x}'[::-1], suffix='.jpg', file=catalog.stage(photo(i)), working=catalog.stage(photo(i)))])[0] for i in range(34)]
         kept,*rest = files
-        catalog.decide(aside={o: f'near duplicate of {kept}' for o in rest[:30]} | {o: HOSTILE for o in rest[30:32]} | {rest[32]: 'broken'})
-    (p.aside/'dog'/rest[32]).write_bytes(b'gone bad')
+        catalog.apply(aside={o: f'near duplicate of {kept}' for o in rest[:30]} | {o: HOSTILE for o in rest[30:32]} | {rest[32]: 'broken'})
+    (p.quarantine/'dog'/rest[32]).write_bytes(b'gone bad')
     (p.folder/'working-aside'/'dog'/rest[32]).unlink()
     return p
 

@@ -8,7 +8,7 @@ from tellapart.demo.draw import draw
 from tellapart.gather.gather import gather
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
-from tellapart.check.splits import photos_of
+from tellapart.check.splits import training_photos
 
 LABELS = 'squash','tennis'
 PROJECT = 'name = "rackets"\nsource = "folder"\n[labels]\nsquash = "squash"\ntennis = "tennis"\n[train]\nsize = 48\nvalid = 0.5\n'
@@ -35,15 +35,16 @@ def p(drawn, tmp_path):
     p = read_project(tmp_path/'project/tellapart.toml')
     with Catalog(p.folder) as catalog:
         urls = {o.file: dict(url=o.url.replace(drawn.as_uri(), (tmp_path/'project').as_uri())) for o in catalog.frame().itertuples()}
-        catalog.describe(urls)
+        catalog.set_metadata(urls)
     return p
 
 
 def frame(p, status='ok'):
-    with Catalog(p.folder) as catalog: return catalog.frame(status)
+    with Catalog(p.folder) as catalog:
+        return catalog.frame(status)
 
 
-def in_step(p): return set(frame(p, 'all').path) == {o for top in (p.photos, p.aside) for o in top.rglob('*.png')}
+def in_step(p): return set(frame(p, 'all').path) == {o for top in (p.photos, p.quarantine) for o in top.rglob('*.png')}
 
 
 def of(p, label): return list(frame(p).query('label == @label').path)
@@ -51,7 +52,7 @@ def of(p, label): return list(frame(p).query('label == @label').path)
 
 def test_training_says_that_files_have_moved(p):
     of(p, 'squash')[0].unlink()
-    with pytest.raises(TellapartError, match="1 of 40 photos aren't where they were at the last check, .* run 02_check"): photos_of(p)
+    with pytest.raises(TellapartError, match="1 of 40 photos aren't where they were at the last check, .* run 02_check"): training_photos(p)
 
 
 @pytest.mark.parametrize('step', [gather, check])
@@ -61,8 +62,8 @@ def test_moved_renamed_deleted_and_new(p, capsys, step):
     a.rename(p.photos/'tennis'/'is tennis.png')
     b.rename(b.with_name('my favourite.png'))
     c.unlink()
-    p.aside.mkdir(exist_ok=True)
-    d.rename(p.aside/d.name)
+    p.quarantine.mkdir(exist_ok=True)
+    d.rename(p.quarantine/d.name)
     (p.photos/'of no use').mkdir()
     (last := of(p, 'tennis')[-1]).rename(p.photos/'of no use'/last.name)
     draw('tennis', 77, size=(96, 72)).save(p.photos/'tennis/new.png')
@@ -77,17 +78,17 @@ def test_moved_renamed_deleted_and_new(p, capsys, step):
     assert moved.path.exists() and moved.split == side[a.name] # figures before and after compare
     assert b.exists() and not (p.photos/'of no use'/last.name).exists() and set(df[df.status == 'aside'].reason) == {'deleted by hand', 'moved to aside by hand', 'moved to photos/of no use by hand'}
     check(p)
-    assert len(photos_of(p)) == 38
+    assert len(training_photos(p)) == 38
     assert set(frame(p).path) == {o for o in p.photos.rglob('*.png') if o.name != 'notes.png'}
 
 
 def test_back_from_aside(p):
     file = of(p, 'squash')[0]
-    with Catalog(p.folder) as catalog: catalog.decide(aside={file.name: 'a shoe'})
-    (p.aside/'squash'/file.name).rename(p.photos/'tennis/no shoe.png')
+    with Catalog(p.folder) as catalog: catalog.apply(aside={file.name: 'a shoe'})
+    (p.quarantine/'squash'/file.name).rename(p.photos/'tennis/no shoe.png')
     check(p)
     back = frame(p).set_index('reason').loc['brought back']
-    assert back.label == 'tennis' and back.path.exists() and in_step(p) and len(photos_of(p)) == 40
+    assert back.label == 'tennis' and back.path.exists() and in_step(p) and len(training_photos(p)) == 40
 
 
 def test_own_photos_deleted_moved_and_back_again(p, capsys):
@@ -100,7 +101,7 @@ def test_own_photos_deleted_moved_and_back_again(p, capsys):
     assert 'By hand: 1 deleted, 1 moved to another label.' in capsys.readouterr().out
     df = frame(p, 'all')
     assert df.set_index('file').reason.dropna().tolist() == ['its original was deleted'] and in_step(p)
-    assert df[df.url == (own/'squash/one/again.png').as_uri()].iloc[0].thing == 'one'
+    assert df[df.url == (own/'squash/one/again.png').as_uri()].iloc[0].object_id == 'one'
     check(p)
     assert 'By hand' not in capsys.readouterr().out
     (own/'squash/2.png').write_bytes(deleted)
@@ -111,7 +112,7 @@ def test_own_photos_deleted_moved_and_back_again(p, capsys):
 def test_what_was_relabelled_in_the_project_stays_so(p):
     "An original under another name in the same folder says nothing of its label"
     row = frame(p).iloc[0]
-    with Catalog(p.folder) as catalog: catalog.decide(labels={row.file: 'tennis'})
+    with Catalog(p.folder) as catalog: catalog.apply(labels={row.file: 'tennis'})
     (p.own_photos/'squash'/row.url.rpartition('/')[2]).rename(p.own_photos/'squash/other name.png')
     check(p)
     df = frame(p).set_index('sha256')

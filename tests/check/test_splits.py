@@ -4,13 +4,13 @@ from pathlib import Path
 import numpy as np, pytest
 from PIL import Image
 from tellapart.errors import TellapartError
-from tellapart.check.check import check, checked as checked_sentence, contact_sheet
+from tellapart.check.check import check, check_summary as checked_sentence, contact_sheet
 from tellapart.demo.draw import draw
-from tellapart.check.inspection import examine
+from tellapart.check.inspection import inspect_image
 from tellapart.gather.gather import gather
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
-from tellapart.check.splits import CatalogSplitter, leaked, leaks, photos_of
+from tellapart.check.splits import CatalogSplitter, leak_summary, find_leaks, training_photos
 
 LABELS = 'squash racket', 'tennis racket'
 PROJECT = '''name = "rackets"
@@ -48,11 +48,12 @@ def each(drawn, part=slice(None)): return [(label, o) for label,photos in drawn.
 def checked(p):
     gather(p)
     check(p)
-    with Catalog(p.folder) as catalog: return catalog.frame().set_index('file').split
+    with Catalog(p.folder) as catalog:
+        return catalog.frame().set_index('file').split
 
 
 def sentence(p):
-    with pytest.raises(TellapartError) as e: photos_of(p)
+    with pytest.raises(TellapartError) as e: training_photos(p)
     return str(e.value)
 
 
@@ -77,8 +78,8 @@ def test_groups_are_on_one_side(tmp_path, drawn):
         p = project(tmp_path, f'seed = {seed}')
         seen.add(tuple(checked(p)))
         with Catalog(p.folder) as catalog: df = catalog.frame()
-        assert df.grp.value_counts().head(8).tolist() == [4]*8
-        assert df.groupby('grp').split.nunique().max() == 1 and not len(leaks(p))
+        assert df.group_id.value_counts().head(8).tolist() == [4]*8
+        assert df.groupby('group_id').split.nunique().max() == 1 and not len(find_leaks(p))
     assert len(seen) == 4 # each seed deals in its own way
 
 
@@ -93,13 +94,13 @@ def test_a_seed_and_a_share_can_be_changed_and_changed_back(tmp_path, drawn):
 
 def take(p, origin, photos):
     "Take photos by label into the catalog, as gathering from `origin` does"
-    with Catalog(p.folder) as catalog: catalog.take([row(p, catalog, origin, *o) for o in photos])
+    with Catalog(p.folder) as catalog: catalog.commit([row(p, catalog, origin, *o) for o in photos])
 
 
 def row(p, catalog, origin, label, photo):
     photo.save(f := io.BytesIO(), 'PNG')
-    known,copy = examine(f.getvalue(), p.working_side)
-    return known | dict(label=label, origin=origin, url=f'http://host/{known["sha256"]}', file=catalog.put(f.getvalue()), working=catalog.put(copy))
+    known,copy = inspect_image(f.getvalue(), p.working_side)
+    return known | dict(label=label, origin=origin, url=f'http://host/{known["sha256"]}', file=catalog.stage(f.getvalue()), working=catalog.stage(copy))
 
 
 def patterns(seed, n=120):
@@ -112,7 +113,7 @@ def test_each_origin_has_its_share(tmp_path):
     p = project(tmp_path, 'valid = {web = 0.1, own = 0.6}')
     for i,origin in enumerate(['web', 'own', 'demo']): take(p, origin, patterns(i))
     check(p)
-    share = photos_of(p).groupby('origin').valid.mean()
+    share = training_photos(p).groupby('origin').valid.mean()
     assert abs(share.web - .1) < .06 and abs(share.own - .6) < .1 and abs(share.demo - .25) < .1
 
 
@@ -141,7 +142,7 @@ def test_folders_say_on_which_side(tmp_path, drawn):
         assert mine.groupby('label').size().tolist() == [9, 8] and all(f'/own/{o.split}/' in o.url for o in mine.itertuples())
         assert sorted(df[df.origin == 'web'].split) == ['train', 'valid'] # beside those that they look like
         other = df.file[df.url.str.contains('my%20racket')].item() # which looks like no other one
-        catalog.decide(labels={other: LABELS[1]})
+        catalog.apply(labels={other: LABELS[1]})
     checked(p)
     with Catalog(p.folder) as catalog: now = catalog.frame('all')
     assert now.split.equals(now.sha256.map(df.drop_duplicates('sha256').set_index('sha256').split)) # a photo with another label stays on its side
@@ -160,7 +161,7 @@ def test_photos_that_are_moved_to_the_other_folder_change_sides(tmp_path, drawn)
     for label in LABELS:
         (tmp_path/'own'/'valid'/label).mkdir(parents=True)
         for o in range(3): (tmp_path/'own'/'train'/label/f'{o}.png').rename(tmp_path/'own'/'valid'/label/f'{o}.png')
-    assert (checked(p) == 'valid').sum() == 6 and photos_of(p).valid.sum() == 6
+    assert (checked(p) == 'valid').sum() == 6 and training_photos(p).valid.sum() == 6
 
 
 def test_only_folders_below_ones_own_photos_say_on_which_side(tmp_path, drawn):
@@ -184,10 +185,10 @@ def test_leaks_are_shown(tmp_path, drawn):
     own(tmp_path, [(LABELS[1], o.crop((2, 1, 94, 71))) for o in drawn[LABELS[0]]])
     p = project(tmp_path)
     checked(p)
-    assert leaks(p).empty
+    assert find_leaks(p).empty
     p = project(tmp_path, 'split = "photo"')
     side = checked(p)
-    found = leaks(p)
+    found = find_leaks(p)
     assert 2 <= len(found) <= 10 and found.bits.is_monotonic_increasing
     assert (side[found.file] == 'train').all() and (side[found.other] == 'valid').all()
     assert (found.label != found.other_label).all() and all(o.exists() for pair in found.paths for o in pair)
@@ -199,8 +200,8 @@ def test_both_ways_into_a_data_block_have_the_same_sides(tmp_path, drawn):
     own(tmp_path, each(drawn))
     checked(p)
     splitter = pickle.loads(pickle.dumps(CatalogSplitter(p))) # as it travels with the learner
-    with Catalog(p.folder) as catalog: catalog.decide(labels={photos_of(p).file[0]: LABELS[1]})
-    df = photos_of(p)
+    with Catalog(p.folder) as catalog: catalog.apply(labels={training_photos(p).file[0]: LABELS[1]})
+    df = training_photos(p)
     items = sorted(p.working.rglob('*.jpg'))
     train,valid = splitter([*items, tmp_path/'stranger.jpg'])
     assert {str(items[i]) for i in train} == set(df.working[~df.valid]) and {str(items[i]) for i in valid} == set(df.working[df.valid])
@@ -227,11 +228,11 @@ def test_a_photo_that_vanished_since_check(tmp_path, drawn):
     assert sentence(p) == f"Of 20 working copies 1 can't be found any more, such as {row.working}; run 02_check."
     with pytest.raises(TellapartError, match="can't be found any more"): CatalogSplitter(p)(list(p.working.rglob('*.jpg')))
     check(p)
-    assert len(photos_of(p)) == 20
+    assert len(training_photos(p)) == 20
     row.working.unlink()
     row.path.unlink()
     check(p)
-    assert len(photos_of(p)) == 19 and row.file not in set(photos_of(p).file)
+    assert len(training_photos(p)) == 19 and row.file not in set(training_photos(p).file)
 
 
 def test_a_label_with_one_photo(tmp_path, drawn):
@@ -248,7 +249,7 @@ def test_there_is_a_photo_on_each_side_whatever_the_share(tmp_path, drawn):
     for valid,n in (1e-6, [1, 1]), (1 - 1e-6, [9, 9]):
         p = project(tmp_path, f'valid = {valid}')
         checked(p)
-        assert photos_of(p).groupby('label').valid.sum().tolist() == n
+        assert training_photos(p).groupby('label').valid.sum().tolist() == n
 
 
 def test_all_photos_of_one_group(tmp_path, drawn):
@@ -259,7 +260,7 @@ def test_all_photos_of_one_group(tmp_path, drawn):
     assert sentence(p).startswith("All 10 photos of 'tennis racket' are of one group, which is never on both sides; gather photos of other ones")
     p = project(tmp_path, 'split = "photo"')
     checked(p)
-    assert photos_of(p).groupby('label').valid.nunique().tolist() == [2, 2]
+    assert training_photos(p).groupby('label').valid.nunique().tolist() == [2, 2]
 
 
 # Photos that look alike without being the same
@@ -291,9 +292,9 @@ def test_a_fixed_camera(tmp_path, dated):
     with Catalog(p.folder) as catalog: df = catalog.frame()
     df['moment'] = df.taken if dated else df.url.map(lambda o: int(Path(o).stem))
     for _,o in df.groupby('label'): assert list(o.sort_values('moment').split) == ['train']*18 + ['valid']*6
-    assert photos_of(p).groupby('label').valid.sum().tolist() == [6, 6]
-    found = leaks(p)
-    assert len(found) and found.series.all() and 'series that look alike and are on both sides' in leaked(found)
+    assert training_photos(p).groupby('label').valid.sum().tolist() == [6, 6]
+    found = find_leaks(p)
+    assert len(found) and found.series.all() and 'series that look alike and are on both sides' in leak_summary(found)
 
     for side,label in enumerate(LABELS): # the same again, smaller
         for photo in list((tmp_path/'own'/label).iterdir())[:6]: Image.open(photo).resize((240, 180)).save(photo.with_suffix('.webp'), quality=70)
@@ -333,7 +334,7 @@ def test_a_catalog_from_before_keeps_its_sides(tmp_path, drawn):
     own(tmp_path, each(drawn, slice(8)))
     checked(p)
     with Catalog(p.folder) as catalog:
-        catalog.describe({o: dict(places=None, split=('train', 'valid')[i % 3 == 0]) for i,o in enumerate(catalog.frame().file)})
+        catalog.set_metadata({o: dict(split_positions=None, split=('train', 'valid')[i % 3 == 0]) for i,o in enumerate(catalog.frame().file)})
         before = catalog.frame().set_index('file').split
     own(tmp_path, each(drawn, slice(8, 10)))
     assert checked(p)[before.index].equals(before) and not checked(project(tmp_path, 'seed = 3'))[before.index].equals(before)

@@ -3,7 +3,7 @@ import io, sys
 import nbformat, numpy as np, pytest
 from PIL import Image
 from tellapart.check.check import check
-from tellapart.check.inspection import examine
+from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
 from tellapart.project import new_project, read_project
 from webapp import served
@@ -20,7 +20,7 @@ def p(tmp_path):
     with Catalog(p.folder) as catalog:
         for i,photo in enumerate([*noise, noise[0].crop((0, 0, 79, 79))]):
             photo.save(f := io.BytesIO(), 'PNG')
-            catalog.add(CAT if i < 15 else DOG, f.getvalue(), origin='feedback' if i == 30 else 'web', **examine(f.getvalue())[0])
+            catalog.add(CAT if i < 15 else DOG, f.getvalue(), origin='feedback' if i == 30 else 'web', **inspect_image(f.getvalue())[0])
     check(p)
     with Catalog(p.folder) as catalog: df = catalog.frame().set_index('file')
     df[['label']].assign(predicted=DOG, probability=.93, given=.07, doubt=range(len(df), 0, -1)).to_pickle(tmp_path/'doubts.pkl')

@@ -11,11 +11,11 @@ import torch
 from fastai.vision.all import Brightness, DataBlock, CategoryBlock, ImageBlock, Normalize, Transform, error_rate, get_image_files, imagenet_stats, load_learner, parent_label, vision_learner
 from tellapart.check.check import check
 from tellapart.clean import label_errors as doubt
-from tellapart.clean.label_errors import Notes, doubts
-from tellapart.check.inspection import examine
-from tellapart.check.splits import CatalogSplitter, photos_of
-from tellapart.train.resize import square
-from tellapart.train.train import Fast, KeepBest, loaders, start
+from tellapart.clean.label_errors import TrainingDynamics, find_label_errors
+from tellapart.check.inspection import inspect_image
+from tellapart.check.splits import CatalogSplitter, training_photos
+from tellapart.train.resize import resize_transform
+from tellapart.train.train import AutoMixedPrecision, KeepBest, dataloaders, model_kwargs
 
 PROJECT = '''name = "pets"
 [labels]
@@ -42,7 +42,7 @@ def project(folder, photos, settings=PROJECT):
             pixels = rng.integers(0, 100, (64, 64, 3), dtype='uint8')
             pixels[..., 2*(i%2)] += 150
             Image.fromarray(pixels).save(f := io.BytesIO(), 'PNG')
-            file = catalog.add(['cat', 'dog'][(i + (i < 4)) % 2], f.getvalue(), **examine(f.getvalue())[0])
+            file = catalog.add(['cat', 'dog'][(i + (i < 4)) % 2], f.getvalue(), **inspect_image(f.getvalue())[0])
             if i < 4: wrong.add(file)
     check(p)
     return p,wrong
@@ -51,8 +51,8 @@ def project(folder, photos, settings=PROJECT):
 def learner(p, cbs=()):
     "A learner as the notebook on training leaves it, and the one on cleaning finds it"
     photos = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
-                       item_tfms=square('white', p.train.size), batch_tfms=Normalize.from_stats(*imagenet_stats))
-    learn = vision_learner(loaders(photos, p.working, p), **start(p.train.arch, p.train.weights), metrics=error_rate, cbs=[Fast(), KeepBest(), *cbs])
+                       item_tfms=resize_transform('white', p.train.size), batch_tfms=Normalize.from_stats(*imagenet_stats))
+    learn = vision_learner(dataloaders(photos, p.working, p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate, cbs=[AutoMixedPrecision(), KeepBest(), *cbs])
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(p.train.epochs, p.train.lr)
     learn.photos = photos
     learn.export(p.folder/'trained.pkl')
@@ -64,13 +64,13 @@ def pets(tmp_path_factory): return project(tmp_path_factory.mktemp('doubt'), 100
 
 
 @pytest.fixture(scope='module')
-def learn(pets): return learner(pets[0], [Notes()])
+def learn(pets): return learner(pets[0], [TrainingDynamics()])
 
 
 def test_photos_of_both_sides_are_ordered_by_doubt(pets, learn):
     p,wrong = pets
     torch.manual_seed(7)
-    found,drawn = doubts(learn, p),torch.rand(3)
+    found,drawn = find_label_errors(learn, p),torch.rand(3)
     torch.manual_seed(7)
     assert torch.equal(drawn, torch.rand(3)) # chance goes on as if nothing had been
     with Catalog(p.folder) as catalog: df = catalog.frame().set_index('file')
@@ -84,10 +84,10 @@ def test_notes_are_of_training_alone(pets, learn):
     "Neither lr_find nor what is asked afterwards adds to them; the file brings them along, and training goes on with them"
     p,_ = pets
     with Catalog(p.folder) as catalog: df = catalog.frame()
-    def taken(): return {k: len(v) for k,v in learn.notes.taken.items()}
+    def taken(): return {k: len(v) for k,v in learn.training_dynamics.taken.items()}
     before = taken()
     assert before.keys() == set(df.file.str[:-4]) and {before[o] for o in df.file[df.split == 'valid'].str[:-4]} == {p.train.epochs + 1}
-    learn.dls = loaders(learn.photos, p.working, p)
+    learn.dls = dataloaders(learn.photos, p.working, p)
     with learn.no_bar(), learn.no_logging():
         learn.lr_find(num_it=12, show_plot=False, suggest_funcs=None)
         learn.validate()
@@ -100,7 +100,7 @@ def test_notes_are_of_training_alone(pets, learn):
 def test_doubts_are_not_of_other_times(pets, learn, tmp_path, monkeypatch):
     "Another transform, other weights, another version, or another photo under the same name: each is asked for anew, and the same as before isn't"
     p,_ = pets
-    df = photos_of(p)
+    df = training_photos(p)
     def key(p=p): return doubt._key(learn, df, p)
     first = key()
     learn.dls.train.one_batch()
@@ -119,7 +119,7 @@ def test_doubts_are_not_of_other_times(pets, learn, tmp_path, monkeypatch):
     monkeypatch.setattr(doubt, 'version', lambda o: '0')
     keys.add(key())
     monkeypatch.undo()
-    keys.add(doubt._key(learn, df.assign(grp='one'), p))
+    keys.add(doubt._key(learn, df.assign(group_id='one'), p))
     assert len(keys) == 8 and key() == first
 
 
@@ -135,31 +135,31 @@ class Interrupt(Transform):
 def test_ctrl_c_leaves_nothing_behind(pets, learn):
     "Neither an answer that isn't whole, nor a model that has changed; and made from the start it is the same again, to the last digit"
     p,_ = pets
-    first = doubts(learn, p)
+    first = find_label_errors(learn, p)
     for o in (p.folder/'doubts').iterdir(): o.unlink()
     weights = {k: v.clone() for k,v in learn.model.state_dict().items()}
     learn.dls.train.after_item.add(stop := Interrupt(200))
-    with pytest.raises(KeyboardInterrupt): doubts(learn, p)
+    with pytest.raises(KeyboardInterrupt): find_label_errors(learn, p)
     learn.dls.train.after_item.fs.remove(stop)
     assert not any((p.folder/'doubts').iterdir())
     assert all(torch.equal(v, weights[k]) for k,v in learn.model.state_dict().items())
-    assert doubts(learn, p).equals(first)
+    assert find_label_errors(learn, p).equals(first)
 
 
 def test_a_label_put_right_is_looked_at_anew(pets, learn):
     p,wrong = pets
-    first,file = doubts(learn, p),min(wrong)
-    with Catalog(p.folder) as catalog: catalog.decide(labels={file: 'dog' if file.startswith('cat') else 'cat'})
-    now = doubts(learn, p)
+    first,file = find_label_errors(learn, p),min(wrong)
+    with Catalog(p.folder) as catalog: catalog.apply(labels={file: 'dog' if file.startswith('cat') else 'cat'})
+    now = find_label_errors(learn, p)
     with Catalog(p.folder) as catalog: catalog.undo()
     moved, = set(now.index) - set(first.index)
     assert now.doubt[moved] < .5 < first.doubt[file]
-    assert doubts(learn, p).equals(first)
+    assert find_label_errors(learn, p).equals(first)
 
 
 def test_photos_that_filled_no_batch_have_a_doubt(tmp_path):
     "With two epochs and batches of eight, some of thirteen are left out each time"
     p,_ = project(tmp_path, 26, PROJECT.replace('epochs = 5', 'epochs = 1'))
-    found = doubts(learner(p), p)
+    found = find_label_errors(learner(p), p)
     assert found.doubt.between(0, 1).all() and len(found) == 26
     assert 0 < np.isclose(found.doubt, 1 - found.given).sum() < 26

@@ -7,10 +7,10 @@ from tellapart.cli import main
 
 pytest.importorskip('fastai')
 from tellapart.check.check import check
-from tellapart.check.inspection import examine
+from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
 from tellapart.project import new_project, read_project
-from tellapart.use.sort.journal import CSV, Journal, rows
+from tellapart.use.sort.journal import CSV, Journal, read_rows
 
 
 @pytest.fixture
@@ -20,8 +20,8 @@ def p(tmp_path):
     with Catalog(p.folder) as catalog:
         for label in [*p.labels]*2:
             Image.effect_noise((200, 150), 90).convert('RGB').save(f := io.BytesIO(), 'PNG')
-            facts,working = examine(f.getvalue())
-            catalog.take([facts | dict(label=label, origin='web', file=catalog.put(f.getvalue()), working=catalog.put(working))])
+            facts,working = inspect_image(f.getvalue())
+            catalog.commit([facts | dict(label=label, origin='web', file=catalog.stage(f.getvalue()), working=catalog.stage(working))])
     return p
 
 
@@ -46,7 +46,8 @@ def other(label): return 'squash' if label != 'squash' else 'tennis'
 
 
 def catalog(p):
-    with Catalog(p.folder) as catalog: return catalog.frame('all')
+    with Catalog(p.folder) as catalog:
+        return catalog.frame('all')
 
 
 def test_beside_sorting_and_undo_it_waits_in_a_sentence(to, p, capsys):
@@ -57,7 +58,7 @@ def test_beside_sorting_and_undo_it_waits_in_a_sentence(to, p, capsys):
 
 def test_dragged_photos_are_learned_from(to, p, capsys):
     "What lies under another label is in the catalog, and the next check makes it part of the training; once more adds nothing"
-    a,b,c,d,e,f,*rest = [o for o,_ in rows(to/CSV) if o.to]
+    a,b,c,d,e,f,*rest = [o for o,_ in read_rows(to/CSV) if o.to]
     for o in 'unsure', 'blurred', *p.labels: (to/o).mkdir(exist_ok=True)
     (to/a.to).rename(to/other(a.label)/Path(a.to).name)
     (to/b.to).rename(to/other(b.label)/'quite another name.png')
@@ -84,7 +85,7 @@ def test_dragged_photos_are_learned_from(to, p, capsys):
 
 def test_a_label_may_be_written_otherwise(to, p, capsys):
     "As a folder that went through another system may be"
-    a = next(o for o,_ in rows(to/CSV) if o.to)
+    a = next(o for o,_ in read_rows(to/CSV) if o.to)
     (to/other(a.label)).rename(to/other(a.label).upper()) if (to/other(a.label)).exists() else (to/other(a.label).upper()).mkdir()
     (to/a.to).rename(to/other(a.label).upper()/'a.png')
     assert 'Moved to another label: 1 of 8' in review(capsys, to, p)
@@ -93,7 +94,7 @@ def test_a_label_may_be_written_otherwise(to, p, capsys):
 
 def test_a_photo_that_the_model_has_learned_from_changes_its_label(to, p, capsys):
     "It is no second photo; and what is decided about it later on stands"
-    a = next(o for o,_ in rows(to/CSV) if o.to)
+    a = next(o for o,_ in read_rows(to/CSV) if o.to)
     (to/other(a.label)).mkdir(exist_ok=True)
     with Catalog(p.folder) as l: file = l.add(a.label, (to/a.to).read_bytes(), '.png', origin='own')
     (to/a.to).rename(to/other(a.label)/'a.png')
@@ -106,18 +107,18 @@ def test_a_photo_that_the_model_has_learned_from_changes_its_label(to, p, capsys
     assert catalog(p).set_index('sha256').label[a.sha256] == a.label
 
 
-@pytest.mark.parametrize('shape', ['label/tree', 'tree/label'])
-def test_in_a_tree(export_pkl, p, tmp_path, shape, capsys):
-    "A label is where the shape has it, whatever project folders are called"
+@pytest.mark.parametrize('layout', ['label/tree', 'tree/label'])
+def test_in_a_tree(export_pkl, p, tmp_path, layout, capsys):
+    "A label is where the layout has it, whatever project folders are called"
     folder,to = tmp_path/'photos',tmp_path/'sorted'
     for i,o in enumerate(sorted(export_pkl.parent.glob('photos/*/*'))[:4]):
         (place := folder/['tennis', 'squash/hall'][i % 2]).mkdir(parents=True, exist_ok=True)
         shutil.copy(o, place)
-    main(['sort', str(folder), '--to', str(to), '--export', str(export_pkl), '--keep-tree', shape])
+    main(['sort', str(folder), '--to', str(to), '--export', str(export_pkl), '--keep-tree', layout])
     assert 'Moved to another label: 0 of 4' in review(capsys, to, p)
-    row = next(o for o,_ in rows(to/CSV) if o.to)
+    row = next(o for o,_ in read_rows(to/CSV) if o.to)
     *folders,name = row.to.split('/')
-    folders[0 if shape == 'label/tree' else -1] = other(row.label)
+    folders[0 if layout == 'label/tree' else -1] = other(row.label)
     to.joinpath(*folders).mkdir(parents=True, exist_ok=True)
     (to/row.to).rename(to.joinpath(*folders, name))
     assert f"Came into the catalog of rackets: 1 (1 {other(row.label)})." in review(capsys, to, p)
@@ -125,7 +126,7 @@ def test_in_a_tree(export_pkl, p, tmp_path, shape, capsys):
 
 def test_where_nothing_is_left(to, p, capsys):
     "That is no success"
-    for o,_ in rows(to/CSV):
+    for o,_ in read_rows(to/CSV):
         if o.to: (to/o.to).unlink()
     assert main(['review', str(to), '--project', str(p.file)]) == 1
     assert 'None of the 8 photos' in capsys.readouterr().err and catalog(p).origin.unique().tolist() == ['web']

@@ -6,7 +6,7 @@ from ddgs import DDGS
 from ddgs.exceptions import DDGSException
 from PIL import Image
 from proxy import Proxy
-from tellapart.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, demo_apart, load_truth, truth_of
+from tellapart.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, demo_apart, load_ground_truth, ground_truth_of
 from tellapart.images import NotAPhoto, open_photo
 
 TERMS = {'squash': ['squash racket', 'squash racquet'], 'tennis': ['tennis racket'], 'badminton': ['badminton racket']}
@@ -28,9 +28,9 @@ def ddgs(proxy): return DDGS(proxy=proxy.url, verify=str(proxy.ca))
 
 def test_ddgs_gets_both_pages(web, ddgs):
     found = [o for page in (1, 2) for o in ddgs.images('tennis racket', backend='duckduckgo', max_results=None, page=page)]
-    assert [truth_of(web.truth, o['image']) for o in found] == web.found('tennis racket')
+    assert [ground_truth_of(web.truth, o['image']) for o in found] == web.found('tennis racket')
     assert len(found) > 100
-    truth = truth_of(web.truth, found[0]['thumbnail'])
+    truth = ground_truth_of(web.truth, found[0]['thumbnail'])
     assert (found[0]['width'], found[0]['height']) == truth.size
 
 
@@ -44,7 +44,7 @@ def test_jmd_gets_all_pages_and_thumbnails(web, proxy, monkeypatch):
     monkeypatch.setenv('HTTPS_PROXY', proxy.url)
     monkeypatch.setenv('REQUESTS_CA_BUNDLE', str(proxy.ca))
     urls = duckduckgo_scrape_urls('tennis racket', 1000)
-    assert [truth_of(web.truth, o) for o in urls] == web.found('tennis racket')
+    assert [ground_truth_of(web.truth, o) for o in urls] == web.found('tennis racket')
     monkeypatch.delenv('HTTPS_PROXY')
     assert min(open_photo(httpx.get(urls[0]).content).size) <= 240
     monkeypatch.setenv('HTTPS_PROXY', proxy.url)
@@ -65,7 +65,7 @@ def test_the_same_seed_is_the_same_web(web):
 
 def test_the_truth_is_kept(web, tmp_path):
     web.save_truth(tmp_path/'truth.json')
-    assert load_truth(tmp_path/'truth.json') == web.truth
+    assert load_ground_truth(tmp_path/'truth.json') == web.truth
 
 
 def test_labels_nobody_has_heard_of():
@@ -221,7 +221,7 @@ def test_a_web_in_another_process(tmp_path):
     with demo_apart(**choices, prepared=True) as web:
         assert web.truth == DemoWeb(**choices).truth
         web.save_truth(tmp_path/'truth.json')
-        assert load_truth(tmp_path/'truth.json') == web.truth
+        assert load_ground_truth(tmp_path/'truth.json') == web.truth
         assert web.url == 'http://{}:{}'.format(*web.places[0])
         def status(): return fetch(web, having(web, 'rate limited')[0]).status_code
         assert (status(), status()) == (429, 200)

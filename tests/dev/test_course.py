@@ -3,8 +3,8 @@ import io, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 from tellapart.check.check import contact_sheet
-from tellapart.demo.fault_recall import score
-from tellapart.demo.web import load_truth, truth_of
+from tellapart.demo.fault_recall import fault_recall
+from tellapart.demo.web import load_ground_truth, ground_truth_of
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.train.report import runs
@@ -33,8 +33,8 @@ def story(course): return json.loads((course.folder/'summary.json').read_text('u
 @pytest.fixture(scope='module')
 def early(course):
     "The photos of each label, in the order in which search offered them: the first ones are the same in every run"
-    truth = load_truth(course.truth)
-    with Catalog(course.folder) as catalog: rows = {truth_of(truth, o.url).id: o for o in catalog.frame('all').itertuples()}
+    truth = load_ground_truth(course.truth)
+    with Catalog(course.folder) as catalog: rows = {ground_truth_of(truth, o.url).id: o for o in catalog.frame('all').itertuples()}
     return {label: [(t, rows[id]) for id,t in truth.items() if t.offered == label and id in rows] for label in course.labels}
 
 
@@ -57,7 +57,7 @@ def test_readme_tells_what_the_notebooks_show():
 
 
 def test_nearly_everything_planted_is_found(course):
-    found = score(course)
+    found = fault_recall(course)
     by_gather = ['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop']
     assert found.loc[by_gather, 'gather'].tolist() == found.loc[by_gather, 'met'].tolist()
     assert found.loc[['near duplicate', 'exact duplicate'], 'left'].sum() == 0
@@ -92,7 +92,7 @@ def test_contact_sheet(early, picture):
 def test_app(course, early, browser, free_port, picture, tmp_path):
     "Somebody uploads a photo of each racket that the model is right about, and something that is no photo"
     photos,classify = [],Classifier(course.export)
-    right = lambda photo, label: (answer := classify(photo)).label == label and answer.sure # which ones differs from processor to processor
+    right = lambda photo, label: (answer := classify(photo)).label == label and answer.confident # which ones differs from processor to processor
     for label,name in zip(early, ('grandma.jpg', 'IMG_2041.jpg', 'holiday.jpg')):
         photos.append(tmp_path/name)
         fair = (o.working for t,o in early[label][20:] if t.label == label and o.split == 'valid' and o.status == 'ok' and not t.faults)

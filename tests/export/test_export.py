@@ -13,7 +13,7 @@ import pandas as pd, torch
 from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, LabelSmoothingCrossEntropy, Learner, MultiCategoryBlock, Normalize,
                                PILImageBW, RandomSplitter, Resize, get_image_files, load_learner, nn, parent_label, resnet18, vision_learner)
 from tellapart.export.export import _photos, export, upgrade
-from tellapart.train.resize import SQUARES, square
+from tellapart.train.resize import RESIZE_METHODS, resize_transform
 
 
 @pytest.fixture(scope='module')
@@ -53,9 +53,9 @@ def test_fastai_and_classifier_agree_on_every_validation_photo(export_pkl, photo
     assert [o.label for o in answers] == [o.label for o in classify.many(photos)] == [labels[i] for i in np.argmax(theirs, 1)]
 
 
-@pytest.mark.parametrize('how', [*SQUARES, 'white', '#123456'])
+@pytest.mark.parametrize('how', [*RESIZE_METHODS, 'white', '#123456'])
 def test_photos_become_square_in_the_same_way_for_both(export_pkl, photos, tmp_path, how):
-    path = export(quick_learner(export_pkl.parent/'photos', square(how, 48)), tmp_path/'export.pkl')
+    path = export(quick_learner(export_pkl.parent/'photos', resize_transform(how, 48)), tmp_path/'export.pkl')
     loaded,classify = load_learner(path),Classifier(path)
     for o in photos[::3]:
         with loaded.no_bar(): theirs = loaded.predict(o)[2].numpy()
@@ -86,7 +86,7 @@ def test_our_records_are_small(export_pkl):
 
 
 def test_sure_for_nearly_all_right_answers(export_pkl, photos):
-    assert np.mean([o.sure for o,file in zip(Classifier(export_pkl).many(photos), photos) if o.label == file.parent.name]) >= .95
+    assert np.mean([o.confident for o,file in zip(Classifier(export_pkl).many(photos), photos) if o.label == file.parent.name]) >= .95
 
 
 def test_the_learner_goes_on_as_before(learn, tmp_path):
@@ -172,7 +172,7 @@ def test_a_loss_that_says_nothing_is_refused(learn, tmp_path):
 @pytest.mark.parametrize('normalize', [None, Normalize.from_stats([.4], [.2]), Normalize.from_stats([.4, .5, .6], [.2, .3, .4])], ids=['plain', 'one channel', 'three channels'])
 def test_photos_in_grey(photos, tmp_path, normalize):
     "A network that sees grey answers as fastai does, in 8 bits nearly so, and shows what the answer rests on"
-    block = DataBlock((ImageBlock(PILImageBW), CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.5, seed=1), item_tfms=square('white', 48), batch_tfms=normalize)
+    block = DataBlock((ImageBlock(PILImageBW), CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.5, seed=1), item_tfms=resize_transform('white', 48), batch_tfms=normalize)
     channels = 3 if normalize and normalize.mean.numel() == 3 else 1
     model = nn.Sequential(nn.Conv2d(channels, 4, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     learn = Learner(block.dataloaders(photos, bs=4, num_workers=0), model, loss_func=CrossEntropyLossFlat())

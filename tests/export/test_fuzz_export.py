@@ -8,7 +8,7 @@ from PIL import Image
 from fuzzing import fuzz
 from tellapart.images import NotAPhoto
 from tellapart.use.app import _foot
-from tellapart.use.classifier import Answer, Classifier, ExportError, read_meta
+from tellapart.use.classifier import Prediction, Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
 resource = pytest.importorskip('resource')
@@ -26,7 +26,8 @@ def whole():
         dls = ImageDataLoaders.from_folder(folder, valid_pct=.5, seed=1, item_tfms=Resize(48), bs=4, num_workers=0)
         layers = nn.Conv2d(3, 4, 5, stride=4), nn.Conv2d(4, 4, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
         path = export(Learner(dls, nn.Sequential(*layers), loss_func=CrossEntropyLossFlat()), Path(folder)/'export.pkl', int8=True)
-        with zipfile.ZipFile(path) as z: return {o: z.read(o) for o in z.namelist()}
+        with zipfile.ZipFile(path) as z:
+            return {o: z.read(o) for o in z.namelist()}
 
 
 @functools.cache
@@ -49,12 +50,12 @@ def answers(content, int8):
             _foot(classify.meta)
             alone = classify(photo())
             many = list(classify.many([photo(), b'none', photo()]*3))
-            assert classify.why(photo()).mode == 'RGB'
+            assert classify.explain(photo()).mode == 'RGB'
         except (ExportError, NotAPhoto) as e: # with the limits that it has, the photo may be none
             assert '\n' not in str(e) and str(e).endswith('.')
             return False
         finally: assert peak() - before < 500*2**20
-    for o in alone,*many[::3]: assert isinstance(o, Answer) and (o.label in classify.labels or o.label is None and o.reason)
+    for o in alone,*many[::3]: assert isinstance(o, Prediction) and (o.label in classify.labels or o.label is None and o.reason)
     assert many[1].label is None
     return True
 
@@ -73,7 +74,8 @@ def places(value, at=()):
 
 def changed(value, at, new):
     "`value` with another one at a place; it is left out there where `new` is `GONE`"
-    if not at: return None if new is GONE else new
+    if not at:
+        return None if new is GONE else new
     value,(first,*rest) = value.copy(),at
     if rest or new is not GONE: value[first] = changed(value[first], rest, new)
     else: del value[first]

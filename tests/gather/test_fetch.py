@@ -7,7 +7,7 @@ import pytest
 from hypercorn.asyncio import serve
 from hypercorn.config import Config
 from tellapart.gather import fetch
-from tellapart.gather.fetch import Fetcher, Unfetched, is_public
+from tellapart.gather.fetch import Fetcher, FetchError, is_public
 from proxy import authority
 
 
@@ -33,13 +33,14 @@ class Host:
                 said = self.answer if isinstance(self.answer, bytes) else await self.answer(self.asked[-1][0], writer)
                 self.now -= 1
                 if said: writer.write(said)
-                else: return
+                else:
+                    return
         except (OSError, asyncio.IncompleteReadError): pass
         finally: writer.close()
 
 
 def ask(answer, *paths, then=None, **kw):
-    "What comes of fetching `paths`, all at once: the host, and for each its content or `Unfetched`"
+    "What comes of fetching `paths`, all at once: the host, and for each its content or `FetchError`"
     async def run():
         host = Host(answer)
         async with await asyncio.start_server(host, '127.0.0.1', 0) as server:
@@ -53,8 +54,8 @@ def ask(answer, *paths, then=None, **kw):
 
 def reason(answer, path='/', **kw):
     host,(result,) = ask(answer, path, **kw)
-    assert isinstance(result, Unfetched), result
-    return result.reason,result.passing
+    assert isinstance(result, FetchError), result
+    return result.reason,result.transient
 
 
 def in_turn(*answers):
@@ -80,7 +81,7 @@ SPELLINGS = """127.0.0.1 localhost 127.1 2130706433 0x7f000001 0x7f.0.0.1 0177.0
 def test_loopback_however_it_is_spelt():
     async def run():
         inside = Host(whole())
-        async with await asyncio.start_server(inside, '127.0.0.1', 0) as server, Fetcher(timeout=3, own={('our.host', 80): ('127.0.0.1', 9)}) as f:
+        async with await asyncio.start_server(inside, '127.0.0.1', 0) as server, Fetcher(timeout=3, host_map={('our.host', 80): ('127.0.0.1', 9)}) as f:
             port = server.sockets[0].getsockname()[1]
             whys = [o.reason for o in await asyncio.gather(*[f(f'http://{o}:{port}/') for o in SPELLINGS], return_exceptions=True)]
             assert set(whys) <= {'address not public', 'unknown host', 'bad address'} and whys[0] == 'address not public' and not inside.connections
@@ -99,7 +100,7 @@ def test_redirects():
     host,(result,) = ask(chain(5), '/a/b')
     assert result == b'at last' and [o for o,_ in host.asked][1] == '/a/next?0' and host.connections == 1
     host,(result,) = ask(chain(30), '/')
-    assert result.reason == 'redirect loop' and not result.passing and len(host.asked) == 6
+    assert result.reason == 'redirect loop' and not result.transient and len(host.asked) == 6
 
 
 def test_a_name_server_that_changes_its_answer(monkeypatch):
@@ -116,7 +117,7 @@ def test_a_name_server_that_changes_its_answer(monkeypatch):
             monkeypatch.setattr(socket, 'getaddrinfo', known)
             monkeypatch.setattr(fetch, 'is_public', '127.0.0.2'.__eq__)
             assert await f(f'http://changing.test:{port}/') == b'outside'
-            with pytest.raises(Unfetched, match='address not public'): await f(f'http://changing.test:{port}/')
+            with pytest.raises(FetchError, match='address not public'): await f(f'http://changing.test:{port}/')
             assert len(outside.asked) == 1 and not inside.connections
     asyncio.run(run())
 
@@ -146,7 +147,7 @@ def test_no_handshake(): assert reason(whole(), 'https://our.host/', timeout=.4)
 def test_hanging_hosts_are_left_alone():
     async def hang(path, writer): await asyncio.sleep(1)
     host,results = ask(hang, *map(str, [f'/{i}' for i in range(50)]), timeout=.3, per_host=3)
-    assert {(o.reason, o.passing) for o in results} == {('timeout', True)} and len(host.asked) <= 6
+    assert {(o.reason, o.transient) for o in results} == {('timeout', True)} and len(host.asked) <= 6
 
 
 def test_endless_body():
@@ -180,7 +181,8 @@ def test_wrong_length():
     async def closes(path, writer): writer.write(short)
     assert reason(closes, timeout=.3) == ('broken transfer', True)
     async def closes_once(path, writer):
-        if not writes: return whole()
+        if not writes:
+            return whole()
         writer.write(writes.pop())
     writes = [short]
     assert ask(closes_once, '/')[1] == [b'photo']
@@ -191,7 +193,7 @@ def test_wrong_length():
 def test_closed_at_once():
     async def closes(path, writer): pass
     host,(result,) = ask(closes, '/', timeout=1.9)
-    assert (result.reason, result.passing) == ('broken transfer', True) and len(host.asked) == 3
+    assert (result.reason, result.transient) == ('broken transfer', True) and len(host.asked) == 3
 
 
 def test_not_http(): assert reason(b'220 mail.our.host ESMTP\r\n\r\n', timeout=.3)[0] == 'broken transfer'
@@ -199,21 +201,22 @@ def test_not_http(): assert reason(b'220 mail.our.host ESMTP\r\n\r\n', timeout=.
 
 def test_no_connection(free_port):
     async def run():
-        async with Fetcher(timeout=.4, own={('our.host', 80): ('127.0.0.1', free_port)}) as f: await f('http://our.host/')
-    with pytest.raises(Unfetched, match='no connection') as e: asyncio.run(run())
-    assert e.value.passing
+        async with Fetcher(timeout=.4, host_map={('our.host', 80): ('127.0.0.1', free_port)}) as f: await f('http://our.host/')
+    with pytest.raises(FetchError, match='no connection') as e: asyncio.run(run())
+    assert e.value.transient
 
 
 def test_statuses():
     async def answer(path, writer): return whole(b'no', f'{path[1:]} No')
-    passing = {403: False, 404: False, 410: False, 500: True, 501: True, 502: True, 504: True}
-    assert [(o.reason, o.passing) for o in ask(answer, *[f'/{o}' for o in passing], timeout=.3)[1]] == [(f'HTTP {k}', v) for k,v in passing.items()]
+    transient = {403: False, 404: False, 410: False, 500: True, 501: True, 502: True, 504: True}
+    assert [(o.reason, o.transient) for o in ask(answer, *[f'/{o}' for o in transient], timeout=.3)[1]] == [(f'HTTP {k}', v) for k,v in transient.items()]
 
 
 def test_tried_again():
     met = set()
     async def answer(path, writer):
-        if path in met: return whole()
+        if path in met:
+            return whole()
         met.add(path)
         return whole(b'later', f'{path[1:]} Later')
     host,results = ask(answer, '/429', '/500', '/502', '/503', '/504')
@@ -231,17 +234,21 @@ def test_who_cant_wait_gives_up_at_once():
     for wait in ('3600', date, '9'*5000):
         began = time.monotonic()
         host,results = ask(in_turn(whole(b'', '429 Too Many', Retry_After=wait), whole()), '/a', '/b', '/c', per_host=1, timeout=30)
-        assert {(o.reason, o.passing) for o in results} == {('HTTP 429', True)} and len(host.asked) == 1 and time.monotonic() - began < 10
+        assert {(o.reason, o.transient) for o in results} == {('HTTP 429', True)} and len(host.asked) == 1 and time.monotonic() - began < 10
 
 
 def test_few_at_a_time_over_few_connections():
-    async def answer(path, writer): await asyncio.sleep(.01); return whole()
+    async def answer(path, writer):
+        await asyncio.sleep(.01)
+        return whole()
     host,results = ask(answer, *[f'/{i}' for i in range(60)], per_host=4)
     assert results == [b'photo']*60 and host.most == 4 and host.connections <= 4 and len(host.asked) == 60
 
 
 def test_waiting_in_line_does_not_count():
-    async def answer(path, writer): await asyncio.sleep(.1); return whole()
+    async def answer(path, writer):
+        await asyncio.sleep(.1)
+        return whole()
     assert ask(answer, *'/a /b /c /d /e'.split(), per_host=1, timeout=.3)[1] == [b'photo']*5
 
 
@@ -254,9 +261,9 @@ def test_opted_out():
     said = [dict(X_Robots_Tag='noai'), dict(X_Robots_Tag='nofollow, noimageai'), dict(x_robots_tag='NOINDEX'), {'X-Robots-Tag': 'all', 'x-robots-tag': 'noimageindex'},
             dict(X_Robots_Tag='tellapart: noai'), dict(tdm_reservation='1')]
     async def answer(path, writer): writer.write(head(Content_Length=10**5, **said[int(path[1:])])); await asyncio.sleep(1) # before the body
-    assert {(o.reason, o.passing) for o in ask(answer, *[f'/{i}' for i in range(len(said))])[1]} == {('opted out', False)}
+    assert {(o.reason, o.transient) for o in ask(answer, *[f'/{i}' for i in range(len(said))])[1]} == {('opted out', False)}
     async def answer(path, writer): return whole(**said[int(path[1:])])
-    assert ask(answer, *[f'/{i}' for i in range(len(said))], honour_noai=False)[1] == [b'photo']*len(said)
+    assert ask(answer, *[f'/{i}' for i in range(len(said))], respect_opt_out=False)[1] == [b'photo']*len(said)
 
 
 def test_not_opted_out():
@@ -284,7 +291,8 @@ class App:
     def __init__(self): self.versions,self.clients = set(),set()
 
     async def __call__(self, scope, receive, send):
-        if scope['type'] != 'http': return
+        if scope['type'] != 'http':
+            return
         self.versions.add(scope['http_version'])
         self.clients.add(scope['client'])
         headers = {'/ours': [(b'x-robots-tag', b'noai')], '/long': [(b'content-length', b'5')], '/short': [(b'content-length', b'60000')]}
@@ -299,7 +307,7 @@ def secured(folder, free_port, monkeypatch, *paths, names=('our.host',), trusted
     async def run():
         async with secure(folder, app, free_port, names) as ca:
             if trusted: monkeypatch.setenv('SSL_CERT_FILE', str(ca))
-            async with Fetcher(**dict(timeout=4, max_bytes=10**6, own={('our.host', 443): ('127.0.0.1', free_port)}) | kw) as f:
+            async with Fetcher(**dict(timeout=4, max_bytes=10**6, host_map={('our.host', 443): ('127.0.0.1', free_port)}) | kw) as f:
                 return await asyncio.gather(*[f(f'https://our.host{o}') for o in paths], return_exceptions=True)
     return app,asyncio.run(run())
 
@@ -322,7 +330,7 @@ def test_http2_wrong_length(tmp_path, free_port, monkeypatch):
 @pytest.mark.parametrize('how', [dict(trusted=False), dict(names=('other.host',))], ids=['unknown authority', 'for another host'])
 def test_bad_certificate(tmp_path, free_port, monkeypatch, how):
     app,(result,) = secured(tmp_path, free_port, monkeypatch, '/', **how)
-    assert (result.reason, result.passing) == ('bad certificate', False) and not app.clients
+    assert (result.reason, result.transient) == ('bad certificate', False) and not app.clients
 
 
 def test_proxies_are_not_used(monkeypatch, free_port):

@@ -11,7 +11,7 @@ from tellapart.errors import TellapartError
 from tellapart.gather.sources import base
 from tellapart.project import Project
 from tellapart.gather.sources import SOURCES
-from tellapart.paths import alike, file_at, safe_name, sought
+from tellapart.paths import canonical_name, url_to_path, safe_name, find_path
 
 P = Project(name='x', labels=dict(cat='cat', dog='dog'), timeout=5, search=dict(without=['toy']))
 
@@ -19,9 +19,9 @@ P = Project(name='x', labels=dict(cat='cat', dog='dog'), timeout=5, search=dict(
 def sound(candidates):
     "Check that candidates are made of what they should be made of, and each has an address"
     for o in candidates:
-        assert o.url and all(isinstance(getattr(o, k), str) and getattr(o, k).encode() is not None for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'thing')), o
+        assert o.url and all(isinstance(getattr(o, k), str) and getattr(o, k).encode() is not None for k in ('url', 'page', 'title', 'creator', 'licence', 'licence_url', 'object_id')), o
         assert o.origin in ('web', 'own') and all(type(k) is int and k >= 0 for k in (o.width, o.height)), o
-        if o.origin == 'own': assert o.url.isascii() and file_at(o.url).is_absolute()
+        if o.origin == 'own': assert o.url.isascii() and url_to_path(o.url).is_absolute()
 
 
 def tried(found):
@@ -29,8 +29,10 @@ def tried(found):
     got = []
     try:
         for _ in range(300): got.append(next(found))
-    except StopIteration as end: return got, end.value or []
-    except TellapartError as e: return got, [str(e)]
+    except StopIteration as end:
+        return got, end.value or []
+    except TellapartError as e:
+        return got, [str(e)]
     return got, []
 
 
@@ -42,7 +44,7 @@ def one_line(said): assert all(o and len(o) < 2000 and o.isprintable() for o in 
 CELL = st.one_of(st.sampled_from(['cat', 'Cat', 'dog', 'cow', '', 'https://x/1.jpg', '/a/b.jpg', r'C:\b.jpg', 'a/b.jpg', 'file:///a%20b.jpg', 'file://[x', '"', '"a', 'a"b', '""', '\0']), st.text(max_size=20))
 ROW = st.lists(CELL, max_size=5).map(','.join)
 TABLE = st.builds(lambda head, rows, end: (head + end + end.join(rows)).encode('utf-8', 'surrogatepass'),
-                  st.sampled_from(['URL,Label', 'url, LABEL ,title,width', '\ufefflabel,URL,thing', 'URL,Label,URL', '"URL",Label']), st.lists(ROW, max_size=12), st.sampled_from(['\n', '\r\n', '\r', '\n\n']))
+                  st.sampled_from(['URL,Label', 'url, LABEL ,title,width', '\ufefflabel,URL,object_id', 'URL,Label,URL', '"URL",Label']), st.lists(ROW, max_size=12), st.sampled_from(['\n', '\r\n', '\r', '\n\n']))
 
 @fuzz
 @given(st.one_of(TABLE, st.binary(max_size=200)))
@@ -132,7 +134,7 @@ NAME = st.one_of(st.binary(min_size=1, max_size=40).map(os.fsdecode), st.text(st
 @given(NAME)
 def test_fuzz_a_file_is_found_by_its_address(name):
     file = Path('/photos')/name
-    assert file_at(file.as_uri()) == file and file.as_uri().isascii()
+    assert url_to_path(file.as_uri()) == file and file.as_uri().isascii()
 
 
 @fuzz
@@ -140,7 +142,7 @@ def test_fuzz_a_file_is_found_by_its_address(name):
 def test_fuzz_safe_names(name):
     safe = safe_name(name)
     assert safe_name(safe) == safe and 0 < len(safe.encode()) <= 255 and not set('/\\:*?"<>|\0') & set(safe)
-    assert alike(alike(name)) == alike(name)
+    assert canonical_name(canonical_name(name)) == canonical_name(name)
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="Windows' names are text")
@@ -151,9 +153,10 @@ def test_fuzz_photos_are_found_whatever_they_are_called(name):
         place = Path(folder)/'cat'/safe_name(name)
         place.mkdir(parents=True)
         try: (file := place/name).touch()
-        except OSError: return # too long, or this system refuses it
+        except OSError:
+            return # too long, or this system refuses it
         p = SimpleNamespace(own_photos=Path(folder), train=SimpleNamespace(split='group'))
         got,said = taken(SOURCES['folder'](None, p, 'cat'))
         sound(got)
         one_line(said)
-        assert [file_at(o.url) for o in got] in ([file], []) and sought(file) == file
+        assert [url_to_path(o.url) for o in got] in ([file], []) and find_path(file) == file

@@ -5,12 +5,12 @@ import pytest
 from PIL import Image
 from tellapart.errors import TellapartError
 from tellapart.check.check import check, contact_sheet
-from tellapart.credits import credits
+from tellapart.credits import write_credits
 from tellapart.demo.draw import draw
-from tellapart.demo.fault_recall import score
+from tellapart.demo.fault_recall import fault_recall
 from tellapart.demo.web import demo_apart
 from tellapart.gather.funnel import funnel
-from tellapart.gather.gather import gather, gathered as gathered_sentence
+from tellapart.gather.gather import gather, gather_summary as gathered_sentence
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.images import open_photo
@@ -34,7 +34,7 @@ def project(folder, text=PROJECT):
 def in_step(p):
     "Whether each photo in use has its file, and each file its row"
     with Catalog(p.folder) as catalog: df = catalog.frame('all')
-    files = {o for folder in (p.photos, p.aside) for o in folder.rglob('*') if o.is_file()}
+    files = {o for folder in (p.photos, p.quarantine) for o in folder.rglob('*') if o.is_file()}
     return set(df.path) == files and df.sha256.groupby(df.label).nunique().sum() == len(df)
 
 
@@ -63,17 +63,17 @@ def test_what_is_announced_as_too_small_is_not_fetched(tmp_path):
     (tmp_path/'photos.csv').write_text('URL,Label,width,height\nhttp://nowhere.invalid/1.jpg,cat,16,400\nhttp://nowhere.invalid/2.jpg,dog,400,16\n')
     p = project(tmp_path, 'name = "cats"\nsource = "csv"\ncsv = "photos.csv"\ntimeout = 2\n[labels]\ncat = "cat"\ndog = "dog"\n')
     gather(p)
-    with Catalog(p.folder) as catalog: assert catalog.refused().reason.tolist() == ['too small', 'too small']
+    with Catalog(p.folder) as catalog: assert catalog.rejected().reason.tolist() == ['too small', 'too small']
 
 
 def test_what_was_planted_is_found(gathered):
     p,_ = gathered
     check(p)
-    found = score(p)
+    found = fault_recall(p)
     assert found.loc[['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop', 'exact duplicate', 'near duplicate'], 'left'].sum() == 0
     assert found.met.sum() > 10
     with Catalog(p.folder) as catalog: df = catalog.frame()
-    assert df.groupby('grp').split.nunique().max() == 1
+    assert df.groupby('group_id').split.nunique().max() == 1
     for o in df.itertuples():
         copy = open_photo(o.working)
         assert min(copy.size) <= 640 and (copy.width > copy.height) == (o.width > o.height)
@@ -90,7 +90,7 @@ def test_own_photos_come_first_and_stay_together_by_object(tmp_path):
     assert f'There is no folder {p.own_photos/"tennis"}' in gathered_sentence(p, met)
     check(p)
     with Catalog(p.folder) as catalog: df = catalog.frame().query("origin == 'own'")
-    assert len(df) == 12 and df.groupby('thing').grp.nunique().to_dict() == dict(old=1, new=1)
+    assert len(df) == 12 and df.groupby('object_id').group_id.nunique().to_dict() == dict(old=1, new=1)
 
 
 def test_copies_do_not_count(tmp_path):
@@ -127,8 +127,8 @@ def test_all_of_ones_own_photos_are_taken_unless_the_file_says_how_many(tmp_path
         assert 'squash has 30 of the 160 that you gave, since per_label is 30; tennis has 30 of the 160' in gathered_sentence(some, met)
         met = gather(some)
     with Catalog(some.folder) as catalog: df = catalog.frame()
-    assert set(df.groupby('label').thing.nunique()) == {8} # some of each thing, and of those of no thing from the beginning to the end
-    loose = sorted(int(o[-7:-4]) for o in df.url[(df.label == 'squash') & df.thing.isna()])
+    assert set(df.groupby('label').object_id.nunique()) == {8} # some of each thing, and of those of no thing from the beginning to the end
+    loose = sorted(int(o[-7:-4]) for o in df.url[(df.label == 'squash') & df.object_id.isna()])
     assert len(loose) > 12 and max(b - a for a,b in zip([0, *loose], [*loose, 40])) <= 8
     p = project(tmp_path, MINE)
     met = gather(p)
@@ -145,7 +145,7 @@ def test_a_photo_that_was_given_another_label_does_not_come_back(tmp_path):
     with Catalog(p.folder) as catalog:
         row = next(catalog.frame().query("label == 'squash'").itertuples())
         (tmp_path/'own'/'squash'/'copy.png').write_bytes(row.path.read_bytes())
-        catalog.decide(labels={row.file: 'tennis'})
+        catalog.apply(labels={row.file: 'tennis'})
     met = gather(p)
     assert list(met.total) == [4, 6] and met['exact duplicate'].sum() == 1 and in_step(p)
 
@@ -183,7 +183,7 @@ def test_photos_under_names_that_are_no_text(tmp_path):
     (tmp_path/'own'/'tennis'/'001.png').rename(tmp_path/'own'/'tennis'/os.fsdecode(b'\xff #1?%41.png'))
     p = project(tmp_path, MINE)
     assert list(gather(p).total) == [3, 2] and 'usable' not in gather(p)
-    with Catalog(p.folder) as catalog: assert set(catalog.frame().thing.dropna()) == {r'caf\udce9'}
+    with Catalog(p.folder) as catalog: assert set(catalog.frame().object_id.dropna()) == {r'caf\udce9'}
 
 
 def test_nothing_at_all_is_told(tmp_path):
@@ -192,7 +192,7 @@ def test_nothing_at_all_is_told(tmp_path):
     p = project(tmp_path, MINE.replace('"folder"', '"csv"'))
     assert gathered_sentence(p, gather(p)).startswith('Gathered 0 photos (0 squash, 0 tennis); 2 candidates were of no use (2 No such file or directory); squash has none; tennis has none')
     assert 'nothing was offered' in funnel(project(tmp_path, MINE.replace('"mine"', '"other"'))).axes[0].get_title(loc='left')
-    assert funnel(p) and credits(p).exists() and contact_sheet([]).width
+    assert funnel(p) and write_credits(p).exists() and contact_sheet([]).width
     with pytest.raises(TellapartError, match="There is no photo of 'squash'; run 01_gather"): check(p)
 
 

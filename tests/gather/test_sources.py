@@ -14,8 +14,8 @@ from tellapart.gather.sources import base, demo
 from tellapart.credits import COLUMNS
 from tellapart.demo.web import DemoWeb
 from tellapart.project import Project
-from tellapart.gather.sources import Candidate, SOURCES, Unsearched
-from tellapart.paths import file_at
+from tellapart.gather.sources import Candidate, SOURCES, SearchError
+from tellapart.paths import url_to_path
 from proxy import Proxy
 
 Asked = namedtuple('Asked', 'path query headers')
@@ -211,7 +211,7 @@ def test_the_fallback_is_asked_and_told(engine, proxy, capsys):
 def test_odd_answers_of_duckduckgo_are_no_traceback(engine, answer):
     engine('duckduckgo', duckduckgo(lambda asked: answer))
     try: assert numbers(found('duckduckgo')) in ([], [1])
-    except Unsearched as e: assert "DuckDuckGo can't be searched for 'tennis racket' (unreadable answer)" in str(e)
+    except SearchError as e: assert "DuckDuckGo can't be searched for 'tennis racket' (unreadable answer)" in str(e)
 
 
 @pytest.mark.parametrize('source', ['duckduckgo', 'openverse', 'wikimedia'])
@@ -231,9 +231,11 @@ def work(i, **kw):
 def openverse(asked, works=range(45)):
     "Openverse for those without a key"
     page,size = int(asked.query['page']), int(asked.query['page_size'])
-    if size > 20: return 401, dict(detail='page_size may not exceed 20 for anonymous requests'), {}
+    if size > 20:
+        return 401, dict(detail='page_size may not exceed 20 for anonymous requests'), {}
     pages = -(-len(works)//size)
-    if page > pages: return 400, dict(detail=dict(page=['Ensure this value is less'])), {}
+    if page > pages:
+        return 400, dict(detail=dict(page=['Ensure this value is less'])), {}
     return dict(result_count=len(works), page_count=pages, page_size=size, page=page, results=[work(o) for o in works[(page-1)*size:page*size]])
 
 
@@ -266,7 +268,7 @@ def test_throttled_for_a_moment(engine):
 def test_throttled_for_today(engine, answer):
     web = engine('openverse', lambda asked: answer if asked.query['page'] == '2' else openverse(asked))
     got = []
-    with pytest.raises(Unsearched, match=f'HTTP {answer[0]}'):
+    with pytest.raises(SearchError, match=f'HTTP {answer[0]}'):
         for o in SOURCES['openverse']('tennis racket', project(), 'tennis'): got.append(o)
     assert len(got) == 20 and len(web.asked) == 2
 
@@ -275,7 +277,7 @@ def test_throttled_for_today(engine, answer):
 def test_odd_answers_of_openverse_are_no_traceback(engine, answer):
     engine('openverse', lambda asked: answer)
     try: assert found('openverse') == []
-    except Unsearched as e: assert "Openverse can't be searched for 'tennis racket' (unreadable answer)" in str(e)
+    except SearchError as e: assert "Openverse can't be searched for 'tennis racket' (unreadable answer)" in str(e)
 
 
 def test_hostile_and_missing_words(engine):
@@ -304,8 +306,10 @@ def commons(asked):
     "Three answers: fifty files, but only twenty with all that was asked; then the rest of the thirty others; then the next ten"
     def files(whole, of): return dict(pages=[file(i) if i in whole else {k: v for k,v in file(i).items() if k != 'imageinfo'} for i in reversed(of)])
     def on(**kw): return {'continue': kw}
-    if 'iicontinue' in asked.query: return dict(query=files(range(21, 51), range(1, 51))) | on(gsroffset=50, **{'continue': 'gsroffset||'})
-    if 'gsroffset' in asked.query: return dict(batchcomplete=True, query=files(range(51, 61), range(51, 61)))
+    if 'iicontinue' in asked.query:
+        return dict(query=files(range(21, 51), range(1, 51))) | on(gsroffset=50, **{'continue': 'gsroffset||'})
+    if 'gsroffset' in asked.query:
+        return dict(batchcomplete=True, query=files(range(51, 61), range(51, 61)))
     return dict(query=files(range(1, 21), range(1, 51))) | on(iicontinue='Racket_21.jpg|2020', **{'continue': '||imageinfo'})
 
 
@@ -334,7 +338,7 @@ def test_an_error_in_a_good_answer_is_an_error(engine):
     web = engine('wikimedia', lambda asked: next(answers, None) or dict(query=dict(pages=[file(1)])))
     assert numbers(found('wikimedia')) == [1]
     web.answer = lambda asked: error
-    with pytest.raises(Unsearched, match=r"Wikimedia Commons can't be searched for 'tennis racket' \(ratelimited\)"): found('wikimedia')
+    with pytest.raises(SearchError, match=r"Wikimedia Commons can't be searched for 'tennis racket' \(ratelimited\)"): found('wikimedia')
 
 
 def test_what_commons_leaves_out(engine):
@@ -361,7 +365,8 @@ def taken(found):
     candidates = []
     while True:
         try: candidates.append(next(found))
-        except StopIteration as end: return candidates, end.value or []
+        except StopIteration as end:
+            return candidates, end.value or []
 
 
 def own(folder, split='group'): return SimpleNamespace(own_photos=folder, train=SimpleNamespace(split=split))
@@ -412,7 +417,7 @@ def test_a_table_of_ones_own_files(tmp_path):
     rows = [one, 'mine/1.jpg', 'mine\\1.jpg', './mine/../mine/1.jpg', one.as_uri(), f'file://localhost{one.as_uri()[7:]}', two, 'mine/2 #1?.jpg', two.as_uri(), 'Mine/Caf\u00e9/3.JPG', three.as_uri(), 'mine/4%41.jpg']
     p = table(tmp_path, 'URL,Label\n' + ''.join(f'{o},tennis\n' for o in rows))
     found,said = taken(SOURCES['csv'](None, p, 'tennis'))
-    assert [file_at(o.url).resolve() for o in found] == [one]*6 + [two]*3 + [three]*2 + [four] and not said
+    assert [url_to_path(o.url).resolve() for o in found] == [one]*6 + [two]*3 + [three]*2 + [four] and not said
     assert {o.origin for o in found} == {'own'} and all(o.url.isascii() for o in found)
     p = table(tmp_path, 'URL,Label\nC:\\photos\\a.jpg,tennis\nnone.jpg,tennis\nHTTPS://x/1.jpg,tennis\ndata:image/png;base64,tennis\nfile://[x,tennis\na\0b,tennis\n')
     assert [o.origin for o in SOURCES['csv'](None, p, 'tennis')][:3] == ['own', 'own', 'web']
@@ -446,7 +451,7 @@ def test_a_folder_with_loops_and_pipes(tmp_path):
     (label/'mine'/'back').symlink_to(label)
     (label/'gone.jpg').symlink_to(tmp_path/'nowhere')
     os.mkfifo(label/'pipe.jpg')
-    got = [(o.url.rpartition('/')[2], o.thing, o.origin) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
+    got = [(o.url.rpartition('/')[2], o.object_id, o.origin) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
     assert got == [('a.jpg', '', 'own'), ('b.JPG', 'mine', 'own'), ('photo.jpg%3Fv%3D1', 'mine', 'own')]
     assert taken(SOURCES['folder'](None, own(tmp_path), 'tennis'))[1] == [f'left alone in {label}: 2 linked folder(s) (loop, back), 1 link(s) to nothing (gone.jpg)']
 
@@ -455,7 +460,7 @@ def test_small_copies_of_photo_servers_are_no_photos(tmp_path):
     for o in '@eaDir', '.thumbnails', '.picasaoriginals', '#recycle', '__MACOSX', 'album':
         (tmp_path/'tennis'/o).mkdir(parents=True)
         (tmp_path/'tennis'/o/'a.jpg').touch()
-    assert [o.thing for o in SOURCES['folder'](None, own(tmp_path), 'tennis')] == ['album']
+    assert [o.object_id for o in SOURCES['folder'](None, own(tmp_path), 'tennis')] == ['album']
 
 
 def test_photos_under_other_names_are_told(tmp_path):
@@ -492,7 +497,7 @@ def test_names_that_are_no_text(tmp_path):
     (tmp_path/'tennis'/name).mkdir(parents=True)
     (file := tmp_path/'tennis'/name/f'{name} #?%.jpg').touch()
     o, = SOURCES['folder'](None, own(tmp_path), 'tennis')
-    assert o.url.isascii() and file_at(o.url) == file and o.thing == r'caf\udce9'
+    assert o.url.isascii() and url_to_path(o.url) == file and o.object_id == r'caf\udce9'
 
 
 def test_a_label_may_be_a_link_to_a_folder(tmp_path):

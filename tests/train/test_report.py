@@ -43,7 +43,8 @@ def p(tmp_path):
 
 
 def photos(p):
-    with Catalog(p.folder) as catalog: return catalog.frame()
+    with Catalog(p.folder) as catalog:
+        return catalog.frame()
 
 
 def learner(p, by='folder'):
@@ -128,7 +129,7 @@ def test_runs_are_compared_by_the_labels_of_now(p, capsys):
     report(learner(p), p)
     df = photos(p)
     blue = df.file[(df.split == 'valid') & (df.label == LABELS[0])].tolist()
-    with Catalog(p.folder) as catalog: catalog.decide(labels=dict.fromkeys(blue[:2], 'green'), aside={blue[2]: 'blurred'})
+    with Catalog(p.folder) as catalog: catalog.apply(labels=dict.fromkeys(blue[:2], 'green'), aside={blue[2]: 'blurred'})
     second = report(learner(p), p)
     old,new = runs(p).itertuples()
     assert (old.error, new.error) == (6/18, 3/17)

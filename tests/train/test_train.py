@@ -11,10 +11,10 @@ import pandas as pd, psutil, torch
 from fastai.vision.all import (Callback, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, MixUp, Normalize, aug_transforms, error_rate, get_image_files,
                                imagenet_stats, load_learner, parent_label, Resize, set_seed, vision_learner, RandomSplitter)
 from tellapart.errors import TellapartError
-from tellapart.clean.label_errors import Notes
+from tellapart.clean.label_errors import TrainingDynamics
 from tellapart.export.export import export
-from tellapart.train.resize import square
-from tellapart.train.train import _workers, Fast, KeepBest, behind, forecast, loaders, start
+from tellapart.train.resize import resize_transform
+from tellapart.train.train import _workers, AutoMixedPrecision, KeepBest, batch_items, estimate_time, dataloaders, model_kwargs
 from exports import draw_photos, quick_learner
 
 MODEL = 'mobilenetv3_small_050' # the quickest of timm's
@@ -30,12 +30,12 @@ def photos(tmp_path_factory):
 
 def data(photos, bs=8, size=48):
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=RandomSplitter(.25, seed=1),
-                      item_tfms=square('random crop', size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    return loaders(block, photos, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=size, batch_size=bs)))
+                      item_tfms=resize_transform('random crop', size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    return dataloaders(block, photos, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=size, batch_size=bs)))
 
 
 def learner(dls, arch=MODEL, cbs=()):
-    learn = vision_learner(dls, **start(arch, 'none'), metrics=error_rate, cbs=[Fast(), KeepBest(), *cbs])
+    learn = vision_learner(dls, **model_kwargs(arch, 'none'), metrics=error_rate, cbs=[AutoMixedPrecision(), KeepBest(), *cbs])
     learn.remove_cb(learn.progress)
     return learn
 
@@ -45,7 +45,7 @@ def test_the_same_seed_gives_the_same_twice(photos, capsys):
     def train(told):
         set_seed(3, reproducible=True)
         learn = learner(data(photos), 'resnet18')
-        if told: forecast(learn, 1)
+        if told: estimate_time(learn, 1)
         learn.fine_tune(1, 3e-3, cbs=MixUp())
         return learn
     a,b = train(False),train(True)
@@ -56,7 +56,7 @@ def test_the_same_seed_gives_the_same_twice(photos, capsys):
 
 def test_forecast_tells_when_other_programs_are_busy(photos, capsys):
     other = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
-    try: forecast(learner(data(photos)), 1)
+    try: estimate_time(learner(data(photos)), 1)
     finally: other.kill()
     assert 'Other programs keep this computer busy' in capsys.readouterr().out
 
@@ -82,7 +82,7 @@ def test_fast_for_all_that_fastai_does(photos, tmp_path):
 def test_nothing_of_ours_is_in_the_export(photos, tmp_path):
     "Callbacks for training stay at home, and the learner has them afterwards"
     learn = quick_learner(photos, Resize(48))
-    learn.add_cbs([Fast(), KeepBest(), Notes()])
+    learn.add_cbs([AutoMixedPrecision(), KeepBest(), TrainingDynamics()])
     learn.fit(1)
     loaded = load_learner(export(learn, tmp_path/'export.pkl'))
     assert [type(o).__name__ for o in learn.cbs if o not in loaded.cbs][-3:] == ['Fast', 'KeepBest', 'Notes']
@@ -103,7 +103,7 @@ def test_the_best_epoch_is_kept(photos, capsys):
     set_seed(1, reproducible=True)
     learn = quick_learner(photos, Resize(48))
     learn.metrics = error_rate
-    learn.add_cbs([Fast(), KeepBest(), At(2, spoil)])
+    learn.add_cbs([AutoMixedPrecision(), KeepBest(), At(2, spoil)])
     learn.fit(3, 1e-2)
     by_epoch = [(o[1], o[2]) for o in learn.recorder.values]
     best = by_epoch.index(min(by_epoch))
@@ -132,7 +132,7 @@ def test_a_photo_that_has_gone_is_named(photos, tmp_path):
     for workers in 0, 1:
         for dl in learn.dls.loaders: dl.fake_l.num_workers = workers
         with pytest.raises(TellapartError, match=f'^{re.escape(str(gone))} has gone since the check: run 02_check again'): learn.fit(1)
-        with pytest.raises(TellapartError, match='has gone since the check'): forecast(learn, 1)
+        with pytest.raises(TellapartError, match='has gone since the check'): estimate_time(learn, 1)
     learn.dls = data(tmp_path/'photos')
     learn.fit(1)
 
@@ -150,7 +150,8 @@ def forked(f):
     process = fork.Process(target=lambda: theirs.send(f()))
     process.start()
     theirs.close()
-    try: return ours.recv()
+    try:
+        return ours.recv()
     finally: process.join()
 
 
@@ -171,10 +172,12 @@ def test_workers_have_room(photos):
     dls,batch = data(photos, bs=12, size=512),12*3*512**2
     def through():
         libc = ctypes.CDLL(None)
-        if libc.unshare(0x20000) or libc.mount(None, b'/', None, 0x44000, None): return # a namespace of our own, whose mounts nobody else sees
+        if libc.unshare(0x20000) or libc.mount(None, b'/', None, 0x44000, None):
+            return # a namespace of our own, whose mounts nobody else sees
         came = []
         for size in '1m', '64m', '4g':
-            if libc.mount(b'tmpfs', b'/dev/shm', b'tmpfs', 0, f'size={size}'.encode()): return
+            if libc.mount(b'tmpfs', b'/dev/shm', b'tmpfs', 0, f'size={size}'.encode()):
+                return
             workers = _workers(batch)
             for dl in dls.loaders: dl.fake_l.num_workers = workers
             came.append((workers, sum(len(y) for dl in dls.loaders for x,y in dl)))
@@ -205,14 +208,14 @@ def test_the_files_behind_a_batch(photos):
     "In any order, for each of the batches, from folders and from tables"
     dls = data(photos)
     random.seed(4)
-    for i,(x,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in behind(dls.train, i)]
+    for i,(x,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
     dls.show_batch(max_n=2, unique=True)
-    assert set(behind(dls.train)) == {dls.train_ds.items[0]}
+    assert set(batch_items(dls.train)) == {dls.train_ds.items[0]}
     files = get_image_files(photos)
     table = pd.DataFrame(dict(file=files.map(str), label=files.map(parent_label), valid=[i % 4 == 0 for i in range(len(files))]))
     block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('valid'), item_tfms=Resize(32))
-    dls = loaders(block, table, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=32, batch_size=8)))
-    assert [dls.vocab[o] for o in dls.train.one_batch()[1]] == [o.label for o in behind(dls.train)]
+    dls = dataloaders(block, table, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=32, batch_size=8)))
+    assert [dls.vocab[o] for o in dls.train.one_batch()[1]] == [o.label for o in batch_items(dls.train)]
 
 
 def test_a_network_for_one_size_says_so(photos):
@@ -225,9 +228,9 @@ def test_networks_of_timm(photos, tmp_path, capsys):
     import timm
     torch.save(timm.create_model(MODEL).state_dict(), tmp_path/'weights.pth')
     dls = data(photos)
-    given = start(MODEL, str(tmp_path/'weights.pth'))
+    given = model_kwargs(MODEL, str(tmp_path/'weights.pth'))
     assert 'starts from the weights in weights.pth' in capsys.readouterr().out
-    learn = vision_learner(dls, **given, metrics=error_rate, cbs=Fast())
+    learn = vision_learner(dls, **given, metrics=error_rate, cbs=AutoMixedPrecision())
     assert torch.equal(learn.model[0].model.conv_stem.weight.cpu(), torch.load(tmp_path/'weights.pth')['conv_stem.weight'])
     with learn.no_bar(): learn.fine_tune(1)
     assert export(learn, tmp_path/'export.pkl').exists()
@@ -248,7 +251,7 @@ def hostile(canary, file):
 @pytest.mark.parametrize('arch', ['resnet18', MODEL])
 def test_weights_in_a_file_run_no_code(tmp_path, arch):
     file = hostile(tmp_path/'canary', tmp_path/'weights.pth')
-    with pytest.raises(TellapartError, match=f"weights.pth doesn't hold weights of {arch}, or more than weights, and no code in it was run; take the file"): start(arch, str(file))
+    with pytest.raises(TellapartError, match=f"weights.pth doesn't hold weights of {arch}, or more than weights, and no code in it was run; take the file"): model_kwargs(arch, str(file))
     assert not (tmp_path/'canary').exists()
     torch.load(file, weights_only=False)
     assert (tmp_path/'canary').exists() # it would have run
@@ -298,5 +301,5 @@ def test_hubs_that_cannot_be_reached(monkeypatch, tmp_path, capsys):
     for o in 'NO_PROXY', 'no_proxy': monkeypatch.delenv(o, raising=False)
     monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
     for arch in 'resnet34', 'convnext_tiny':
-        assert start(arch)['pretrained'] is False
+        assert model_kwargs(arch)['pretrained'] is False
         assert f"{arch} starts from random weights: pretrained ones can't be downloaded here" in capsys.readouterr().out

@@ -45,7 +45,7 @@ def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
     for card,photo in (first, photos[0]), (third, photos[-1]):
         answer = Classifier(export_pkl)(photo)
         assert card[0] == photo.name
-        assert card[1] == (f'{answer.label} {answer.probability:.0%}' if answer.sure else 'Not sure')
+        assert card[1] == (f'{answer.label} {answer.probability:.0%}' if answer.confident else 'Not sure')
         assert card[-6:] == [o for label,p in answer.ranked for o in (label, f'{p:.0%}')]
     assert second == ['?', 'notes.txt', 'No answer', 'This file is no photo that we can read; save it as JPEG or PNG.']
     page.reload()
@@ -109,8 +109,10 @@ def test_visitors_leave_nothing_running(browser, export_pkl, free_port):
     psutil = pytest.importorskip('psutil')
     with served(command(export_pkl, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=export_pkl.parent) as server:
         def kernel(o):
-            try: return 'ipykernel_launcher' in ' '.join(o.cmdline())
-            except psutil.NoSuchProcess: return False # It has just ended
+            try:
+                return 'ipykernel_launcher' in ' '.join(o.cmdline())
+            except psutil.NoSuchProcess:
+                return False # It has just ended
         kernels = lambda: list(filter(kernel, psutil.Process(server.pid).children()))
         for _ in range(3):
             page = browser.new_page()

@@ -9,7 +9,7 @@ from tellapart.use.classifier import Classifier
 ray = pytest.importorskip('ray', reason="the extra `ray` isn't installed")
 import fsspec, pyarrow.parquet as pq
 from fsspec.implementations.memory import MemoryFileSystem
-from tellapart.use.batch_inference import Answering, answer_all, missing, plan
+from tellapart.use.batch_inference import ShardClassifier, classify_all, missing_shards, plan_shards
 
 
 @pytest.fixture
@@ -36,7 +36,7 @@ def store(folder):
 def answers(fs, to):
     "All answers, by the end of the path"
     rows = [o for file in fs.ls(f'{to}/answers', detail=False) for o in pq.read_table(file, filesystem=fs).to_pylist()]
-    found = {o['path'].partition('photos/')[2]: (o['label'], o['sure'], round(o['probability'] or 0, 4), bool(o['reason'])) for o in rows}
+    found = {o['path'].partition('photos/')[2]: (o['label'], o['confident'], round(o['probability'] or 0, 4), bool(o['reason'])) for o in rows}
     assert len(found) == len(rows)
     return found
 
@@ -45,33 +45,33 @@ def expected(export_pkl, folder):
     "What one process says"
     files = sorted(o for o in folder.rglob('*.*') if o.suffix != '.txt' and o.name[0] != '.')
     said = zip(files, Classifier(export_pkl, threads=1).many(files))
-    return {o.relative_to(folder).as_posix(): (a.label, a.sure, round(a.probability, 4), bool(a.reason)) for o,a in said}
+    return {o.relative_to(folder).as_posix(): (a.label, a.confident, round(a.probability, 4), bool(a.reason)) for o,a in said}
 
 
 def test_from_a_store_shard_by_shard(export_pkl, folder, store):
     "What is missing is done, what is there isn't done again, and a plan that was broken off is made again"
     export,to = export_pkl.read_bytes(),'memory://sorted'
     store.pipe_file('/sorted/plan/000000.parquet', b'half of a pl')
-    made = plan('memory://photos', to, export, 3)
+    made = plan_shards('memory://photos', to, export, 3)
     assert (made['photos'], made['shards'], made['met']) == (13, 5, {'of another kind': 1, 'hidden': 1})
-    todo = missing(to, made['shards'])
+    todo = missing_shards(to, made['shards'])
     assert len(todo) == 5
-    Answering(to)(dict(shard=todo[:2]))
+    ShardClassifier(to)(dict(shard=todo[:2]))
     store.pipe_file('/sorted/answers/000002.parquet.part', b'half of a sh')
-    assert missing(to, made['shards']) == todo[2:]
+    assert missing_shards(to, made['shards']) == todo[2:]
     gone = pq.read_table('/sorted/plan/000004.parquet', filesystem=store).to_pylist()[0]['path']
     store.rm_file(gone)
-    found = Answering(to)(dict(shard=todo[2:]))['found']
+    found = ShardClassifier(to)(dict(shard=todo[2:]))['found']
     assert sum(sum(json.loads(o).values()) for o in found) == 7
-    assert missing(to, made['shards']) == []
+    assert missing_shards(to, made['shards']) == []
     there,all_of_it = answers(store, '/sorted'),expected(export_pkl, folder)
     name = gone.partition('photos/')[2]
     assert there.pop(name) == (None, False, 0, True)
     assert there == {k: v for k,v in all_of_it.items() if k != name}
 
-    with pytest.raises(TellapartError, match='has the answers for memory://photos'): plan('memory://others', to, export)
-    with pytest.raises(TellapartError, match='has the answers of another export.pkl'): plan('memory://photos', to, b'another')
-    with pytest.raises(TellapartError, match='There is no photo in memory://nothing'): plan('memory://nothing', 'memory://elsewhere', export)
+    with pytest.raises(TellapartError, match='has the answers for memory://photos'): plan_shards('memory://others', to, export)
+    with pytest.raises(TellapartError, match='has the answers of another export.pkl'): plan_shards('memory://photos', to, b'another')
+    with pytest.raises(TellapartError, match='There is no photo in memory://nothing'): plan_shards('memory://nothing', 'memory://elsewhere', export)
 
 
 class Guarded(MemoryFileSystem):
@@ -94,7 +94,7 @@ fsspec.register_implementation('guarded', Guarded, clobber=True)
 @pytest.fixture
 def here(monkeypatch):
     "No other machines: a store of ours is known in this process alone"
-    monkeypatch.setattr(cluster, '_spread', lambda to, shards: map(json.loads, Answering(to)(dict(shard=shards))['found']))
+    monkeypatch.setattr(cluster, '_spread', lambda to, shards: map(json.loads, ShardClassifier(to)(dict(shard=shards))['found']))
 
 
 def test_what_a_store_refuses_does_not_stop_a_run(export_pkl, store, here, monkeypatch, capsys):
@@ -155,7 +155,7 @@ def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):
             killed.append(there())
         killed = []
         (killer := threading.Thread(target=kill, daemon=True)).start()
-        answer_all(folder, to, export_pkl, shard=1)
+        classify_all(folder, to, export_pkl, shard=1)
         killer.join(30)
         assert 3 <= killed[0] < 13 and not second.live_processes()
     finally:

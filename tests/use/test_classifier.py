@@ -105,7 +105,7 @@ def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
     hostile = rewrite(export_pkl, tmp_path/'hostile.pkl', lambda name, content: pickle.dumps(Canary(canary)) if name.endswith('data.pkl') else content)
     photo = next(export_pkl.parent.glob('photos/*/*'))
     assert Classifier(hostile)(photo) == Classifier(export_pkl)(photo)
-    Classifier(hostile).why(photo)
+    Classifier(hostile).explain(photo)
     assert not canary.exists()
     with zipfile.ZipFile(hostile) as z: pickle.loads(z.read('export/data.pkl')).close()
     assert canary.exists() # It would have run
@@ -137,7 +137,7 @@ def test_many_answer_as_one_does(export_pkl):
     assert len({o.label for o in alone}) > 1
     for batch in None, 1, 5:
         many = list(classify.many(photos, batch))
-        assert [(o.label, o.sure) for o in many] == [(o.label, o.sure) for o in alone]
+        assert [(o.label, o.confident) for o in many] == [(o.label, o.confident) for o in alone]
         assert np.allclose([o.probability for o in many], [o.probability for o in alone], atol=1e-5)
 
 
@@ -162,7 +162,7 @@ def test_threads_share_a_classifier(export_pkl):
     classify,photos = Classifier(export_pkl),sorted(export_pkl.parent.glob('photos/*/*'))*4
     alone = [classify(o) for o in photos]
     with ThreadPoolExecutor(8) as pool: together = list(pool.map(classify, photos))
-    assert [(o.label, o.sure) for o in together] == [(o.label, o.sure) for o in alone]
+    assert [(o.label, o.confident) for o in together] == [(o.label, o.confident) for o in alone]
     assert np.allclose([o.probability for o in together], [o.probability for o in alone], atol=1e-5)
 
 
@@ -180,7 +180,7 @@ def test_what_is_no_photo_has_a_reason(export_pkl, tmp_path):
     good = next(export_pkl.parent.glob('photos/*/*'))
     *bad,last = Classifier(export_pkl).many(['https://example.com/racket.jpg?size=large', np.zeros((3, 90, 90), 'float32'), tmp_path/'vast.png', good])
     for answer,why in zip(bad, ('download the photo first', 'give one of uint8', 'has 200 megapixels, more than')):
-        assert answer.label is None and not answer.sure and why in answer.reason and answer.reason.endswith('.')
+        assert answer.label is None and not answer.confident and why in answer.reason and answer.reason.endswith('.')
     assert last.label
 
 
@@ -190,7 +190,7 @@ def test_classify_prints_a_table(export_pkl, tmp_path, capsys):
     (bad := tmp_path/'no\tphoto.txt').write_text('hello')
     assert main(['classify', '--export', str(export_pkl), str(bad), str(good)]) == 0
     head,first,second = capsys.readouterr().out.splitlines()
-    assert head.split() == ['photo', 'label', 'second', 'sure']
+    assert head.split() == ['photo', 'label', 'second', 'confident']
     assert r'no\tphoto.txt' in first and first.endswith('is no photo that we can read; save it as JPEG or PNG.')
     assert second.split()[:2] == [str(good), 'tennis']
 

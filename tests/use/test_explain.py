@@ -49,7 +49,7 @@ def classify(tmp_path_factory):
     return Classifier(export(learn, folder/'export.pkl'))
 
 
-def light(classify, im, label=None): return np.kron(classify.heat(im, label), np.ones((SIDE//8, SIDE//8)))
+def light(classify, im, label=None): return np.kron(classify.occlusion_map(im, label), np.ones((SIDE//8, SIDE//8)))
 
 
 @pytest.mark.parametrize('thing', THINGS)
@@ -59,7 +59,7 @@ def test_light_falls_on_the_thing(classify, thing):
     for i in range(100, 110):
         there = place(thing, i, im := ground(rng), rng)
         if classify(im).label != thing: continue
-        heat,shown = light(classify, im),np.asarray(classify.why(im)).sum(2)/np.asarray(im, dtype=float).sum(2)
+        heat,shown = light(classify, im),np.asarray(classify.explain(im)).sum(2)/np.asarray(im, dtype=float).sum(2)
         assert heat.min() >= 0 and heat.sum() == pytest.approx((SIDE//8)**2)
         assert heat[there].mean() > 2*heat[~there].mean()
         assert shown[there].mean() > shown[~there].mean()

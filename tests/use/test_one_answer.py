@@ -12,7 +12,7 @@ from tellapart.use import classifier as model
 from tellapart.use.app import _look
 from tellapart.use.sort.journal import Row
 from tellapart.use.classifier import Classifier
-from tellapart.use.sort.sort import answered
+from tellapart.use.sort.sort import classify_rows
 
 pytest.importorskip('fastai')
 from tellapart.export.export import _photos, export
@@ -45,7 +45,7 @@ def jpegs(tmp_path_factory):
 
 def same(ours, theirs, atol=1e-5):
     ours = list(ours)
-    assert [(o.label, o.sure, bool(o.reason)) for o in ours] == [(o.label, o.sure, bool(o.reason)) for o in theirs]
+    assert [(o.label, o.confident, bool(o.reason)) for o in ours] == [(o.label, o.confident, bool(o.reason)) for o in theirs]
     assert np.allclose([o.probability for o in ours], [o.probability for o in theirs], atol=atol)
 
 
@@ -54,31 +54,32 @@ def test_every_way_gives_the_same_answer(told, jpegs, int8, tmp_path, capsys):
     "By path or content, alone or among many, on one thread or several; in the app, on the command line, sorted, and on a cluster"
     classify = Classifier(told, int8)
     alone = [classify(o) for o in jpegs]
-    assert len({o.label for o in alone}) > 1 and len({o.sure for o in alone}) > 1
+    assert len({o.label for o in alone}) > 1 and len({o.confident for o in alone}) > 1
     assert [classify(o.read_bytes()) for o in jpegs] == alone
     for batch in None, 1, 3: same(classify.many(jpegs, batch), alone)
     same(Classifier(told, int8, threads=1).many(o.read_bytes() for o in jpegs), alone)
     for file,answer in zip(jpegs, alone):
         card = _look(classify, file.name, file.read_bytes(), 0)
-        assert ('ta-sure' in card) == answer.sure and f'<span>{answer.label}</span>' in card and f'<b>{answer.probability:.0%}</b>' in card
-    rows = list(answered(classify, ((Row(str(o)), o) for o in jpegs)))
-    assert [(o.label, o.sure == 'yes', o.probability) for o in rows] == [(o.label, o.sure, f'{o.probability:.4f}') for o in alone]
-    if not int8: return # the commands answer as the export chooses
+        assert ('ta-sure' in card) == answer.confident and f'<span>{answer.label}</span>' in card and f'<b>{answer.probability:.0%}</b>' in card
+    rows = list(classify_rows(classify, ((Row(str(o)), o) for o in jpegs)))
+    assert [(o.label, o.confident == 'yes', o.probability) for o in rows] == [(o.label, o.confident, f'{o.probability:.4f}') for o in alone]
+    if not int8:
+        return # the commands answer as the export chooses
     main(['classify', '--json', '--export', str(told), *map(str, jpegs)])
     said = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
-    assert [(o['label'], o['sure'], o['probability']) for o in said] == [(o.label, o.sure, pytest.approx(o.probability, abs=1e-4)) for o in alone]
+    assert [(o['label'], o['confident'], o['probability']) for o in said] == [(o.label, o.confident, pytest.approx(o.probability, abs=1e-4)) for o in alone]
     pytest.importorskip('pyarrow'); pytest.importorskip('fsspec')
-    from tellapart.use.batch_inference import Answering, _rows, _store, plan
+    from tellapart.use.batch_inference import ShardClassifier, _rows, _store, plan_shards
     for folder in str(jpegs[0].parent), 'memory://photos':
         to = str(tmp_path/'to') if '://' not in folder else 'memory://to'
         if '://' in folder:
             fs = _store(folder)[0]
             for o in jpegs: fs.pipe_file(f'/photos/{o.name}', o.read_bytes())
-        plan(folder, to, told.read_bytes())
-        Answering(to).answer('000000.parquet')
+        plan_shards(folder, to, told.read_bytes())
+        ShardClassifier(to).answer('000000.parquet')
         fs,root = _store(to)
         table = {o['path'].rpartition('/')[2]: o for o in _rows(fs, f'{root}/answers/000000.parquet')}
-        assert [(table[o.name]['label'], table[o.name]['sure']) for o in jpegs] == [(o.label, o.sure) for o in alone]
+        assert [(table[o.name]['label'], table[o.name]['confident']) for o in jpegs] == [(o.label, o.confident) for o in alone]
 
 
 @pytest.mark.parametrize('int8', [True, False])
@@ -86,7 +87,7 @@ def test_thresholds_come_from_the_same_numbers(told, learn, int8):
     "What is read off validation photos is what the classifier computes for them, each graph with what was read off itself"
     classify = Classifier(told, int8)
     ours = [classify(o) for o in learn.dls.valid_ds.items]
-    right = [o.sure for o,file in zip(ours, learn.dls.valid_ds.items) if o.label == file.parent.name]
+    right = [o.confident for o,file in zip(ours, learn.dls.valid_ds.items) if o.label == file.parent.name]
     assert np.mean(right) >= .95
     prepared = [o for o,_ in _photos(learn.dls.train_ds, classify.meta, '')]
     described, = classify.session.run(['described'], {'photos': np.stack(prepared)})
@@ -102,20 +103,23 @@ def test_each_graph_has_its_own_thresholds(told):
 def test_an_export_of_format_3_is_read(told, jpegs, tmp_path):
     "It has one set of thresholds, those of the graph that answers unasked; with these it answers as ever"
     def older(name, content):
-        if not name.endswith('meta.json'): return content
+        if not name.endswith('meta.json'):
+            return content
         meta = json.loads(content)
         thresholds = meta.pop('thresholds')
         return json.dumps(meta | dict(format=3) | thresholds['int8']).encode()
     old = rewrite(told, tmp_path/'old.pkl', older)
     assert [Classifier(old)(o) for o in jpegs] == [Classifier(told)(o) for o in jpegs]
     full = [Classifier(old, int8=False)(o) for o in jpegs]
-    assert [o.probability for o in full] == [Classifier(told, int8=False)(o).probability for o in jpegs] and any(o.sure for o in full)
+    assert [o.probability for o in full] == [Classifier(told, int8=False)(o).probability for o in jpegs] and any(o.confident for o in full)
 
 
 def test_opened_or_shrunk_before(told, jpegs):
     "A picture, its pixels, a PNG of it, and the working copy that training reads have the label of the file"
     classify = Classifier(told, int8=False)
-    def png(o): open_photo(o).save(f := io.BytesIO(), 'PNG'); return f.getvalue()
+    def png(o):
+        open_photo(o).save(f := io.BytesIO(), 'PNG')
+        return f.getvalue()
     kinds = dict(lazy=Image.open, picture=open_photo, pixels=lambda o: np.asarray(open_photo(o)), png=png, small=lambda o: working_copy(open_photo(o, 640), 640))
     theirs = [classify(o) for o in jpegs]
     for kind in kinds.values():

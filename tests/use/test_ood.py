@@ -16,11 +16,11 @@ from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, I
 from tellapart.check.check import check
 from tellapart.demo.draw import draw
 from tellapart.export.export import export, upgrade
-from tellapart.check.inspection import examine
+from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter
-from tellapart.train.train import loaders
+from tellapart.train.train import dataloaders
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -72,12 +72,12 @@ def test_the_card_says_what_the_classifier_does(told, learn, strangers):
     classify,card = Classifier(told),read_meta(told)['card']
     ours = list(classify.many(learn.dls.valid_ds.items))
     theirs = list(classify.many(sorted(strangers.glob('*.jpg'))))
-    right = [o.sure for o,file in zip(ours, learn.dls.valid_ds.items) if o.label == file.parent.name]
+    right = [o.confident for o,file in zip(ours, learn.dls.valid_ds.items) if o.label == file.parent.name]
     assert (len(right), sum(right)) == (card['right'], card['right_sure']) and np.mean(right) >= .95
-    assert (60 - len(right), sum(o.sure for o in ours) - sum(right)) == (card['wrong'], card['wrong_sure'])
-    assert len(theirs) == card['strangers'] == 20 and np.mean([not o.sure for o in theirs]) == card['strangers_turned_away'] > .8
+    assert (60 - len(right), sum(o.confident for o in ours) - sum(right)) == (card['wrong'], card['wrong_sure'])
+    assert len(theirs) == card['strangers'] == 20 and np.mean([not o.confident for o in theirs]) == card['strangers_turned_away'] > .8
     assert card['strangers_auroc'] > .9
-    assert all(bool(o.reason) != o.sure for o in ours + theirs)
+    assert all(bool(o.reason) != o.confident for o in ours + theirs)
     assert any(o.reason.startswith('It may be none of these') for o in theirs)
 
 
@@ -89,8 +89,8 @@ def test_without_strangers_to_choose_by(learn, strangers, tmp_path):
     for file in new: shrink(open_photo(file), 64).save(file)
     classify = Classifier(path)
     assert read_meta(path)['thresholds']['graph']['none']['score'] == 'nearness'
-    assert np.mean([not o.sure for o in classify.many(sorted(strangers.glob('*.jpg')))]) > .8
-    assert np.mean([o.sure for o in classify.many(new)]) > .85
+    assert np.mean([not o.confident for o in classify.many(sorted(strangers.glob('*.jpg')))]) > .8
+    assert np.mean([o.confident for o in classify.many(new)]) > .85
 
 
 def test_too_few_photos_to_be_near_to(photos, learn, tmp_path):
@@ -171,7 +171,7 @@ def test_a_network_without_maps(photos, tmp_path):
     "It answers, tells strangers by its outputs alone, and says that it can't say why"
     path = export(learner(photos, nn.Sequential(nn.Flatten(), nn.Linear(3*64*64, 3))), tmp_path/'export.pkl')
     assert read_meta(path)['thresholds']['graph']['none']['score'] == 'energy'
-    with pytest.raises(ExportError, match="can't say what an answer rests on"): Classifier(path).why(Image.new('RGB', (90, 90)))
+    with pytest.raises(ExportError, match="can't say what an answer rests on"): Classifier(path).explain(Image.new('RGB', (90, 90)))
 
 
 def test_exporting_a_project(photos, strangers, tmp_path, capsys):
@@ -182,10 +182,10 @@ def test_exporting_a_project(photos, strangers, tmp_path, capsys):
     assert main(command) == 1 and 'stripes has not been trained yet' in capsys.readouterr().err
     with Catalog(p.folder) as catalog:
         for label in p.labels:
-            for file in sorted((photos/label).iterdir())[:12]: catalog.add(label, file.read_bytes(), **examine(file.read_bytes())[0])
+            for file in sorted((photos/label).iterdir())[:12]: catalog.add(label, file.read_bytes(), **inspect_image(file.read_bytes())[0])
     check(p)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=Resize(64))
-    learn = Learner(loaders(block, p.working, p), nn.Sequential(conv(3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
+    learn = Learner(dataloaders(block, p.working, p), nn.Sequential(conv(3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
     learn.photos = block
     learn.export(p.folder/'trained.pkl')
     capsys.readouterr()

@@ -11,7 +11,7 @@ from collections import Counter, deque
 from collections.abc import Iterator
 from functools import cache
 from ...errors import listed, os_reason, TellapartError
-from ...paths import alike, file_at, names_in, sought
+from ...paths import canonical_name, url_to_path, list_names, find_path
 from ...spreadsheets import unescape_formula
 from .base import announced_size, Candidate, shown, source
 
@@ -28,9 +28,9 @@ def _rows(file, lost):
     try:
         with open(file, newline='', encoding='utf-8-sig') as f:
             table = _csv.DictReader(noted(f))
-            table.fieldnames = [alike(o.strip()) for o in table.fieldnames or []]
+            table.fieldnames = [canonical_name(o.strip()) for o in table.fieldnames or []]
             for o in 'URL','Label':
-                if alike(o) not in table.fieldnames:
+                if canonical_name(o) not in table.fieldnames:
                     raise TellapartError(f"{file} has no column {o}; its first line should name the columns URL and Label, with a comma between.")
             at += len(lines)
             lines.clear()
@@ -47,16 +47,19 @@ def _rows(file, lost):
 def _closed(lines):
     "Whether each quote is closed in the lines of one row"
     try: deque(_csv.reader(lines, strict=True), 0)
-    except _csv.Error as e: return len(lines) == 1 and 'end of data' not in str(e) # one line can be read all the same
+    except _csv.Error as e:
+        return len(lines) == 1 and 'end of data' not in str(e) # one line can be read all the same
     return True
 
 def _place(text, folder, names):
     "The address that a row means, and its origin; paths count from `folder`"
-    if re.match(r'[a-z][a-z0-9+.-]+://|data:', text, re.I) and not re.match('file:', text, re.I): return text, 'web'
-    try: file = folder/(file_at(text) if re.match('file:', text, re.I) else text)
-    except ValueError: return text, 'web' # an address that nothing can be made of is told by who fetches it
-    if not os.path.exists(file) and os.path.exists(slashed := sought(folder/text.replace('\\', '/'), names)): file = slashed
-    return sought(file, names).absolute().as_uri(), 'own'
+    if re.match(r'[a-z][a-z0-9+.-]+://|data:', text, re.I) and not re.match('file:', text, re.I):
+        return text, 'web'
+    try: file = folder/(url_to_path(text) if re.match('file:', text, re.I) else text)
+    except ValueError:
+        return text, 'web' # an address that nothing can be made of is told by who fetches it
+    if not os.path.exists(file) and os.path.exists(slashed := find_path(folder/text.replace('\\', '/'), names)): file = slashed
+    return find_path(file, names).absolute().as_uri(), 'own'
 
 @source(by_term=False)
 def csv(
@@ -65,18 +68,19 @@ def csv(
     label:str, # The label whose rows count
 )->Iterator[Candidate]: # Raises `TellapartError` if there is no such table
     "Photos whose addresses stand in a table, with the columns URL and Label"
-    file,known,names = p.csv_file,{alike(o) for o in p.labels},cache(names_in)
+    file,known,names = p.csv_file,{canonical_name(o) for o in p.labels},cache(list_names)
     labels,strange,empty,lost = {},Counter(),0,{}
     for row in _rows(file, lost):
         called = row.get('label', '')
-        labels.setdefault(alike(called), called)
+        labels.setdefault(canonical_name(called), called)
         if 'url' not in row: empty += 1
-        elif alike(called) not in known: strange[called] += 1
-        elif alike(called) == alike(label):
+        elif canonical_name(called) not in known: strange[called] += 1
+        elif canonical_name(called) == canonical_name(label):
             url,origin = _place(row['url'], file.parent, names)
-            yield Candidate(url, origin=origin, **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'thing') if k in row}, **announced_size(row))
+            yield Candidate(url, origin=origin, **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'object_id') if k in row}, **announced_size(row))
     out = [f"{n:,} of other labels ({listed(shown(o) or 'none' for o in strange)})" for n in [strange.total()] if n] + [f"{empty:,} without an address"]*bool(empty)
     out += [f"{n:,} from line {at:,} on, where a quote isn't closed" for at,n in lost.items()]
     said = [f"rows of {file.name} that were left out: {listed(out, 4)}"] if out else []
-    if alike(label) in labels: return said
+    if canonical_name(label) in labels:
+        return said
     return [f"{file} has no row for {label!r}; its labels are {listed(shown(o) for o in sorted(labels.values()) if o) or 'none'}", *said]

@@ -42,7 +42,9 @@ def demo(
     import httpx
     web = demo_web(p)
     names = {port: name for (name,_),(_,port) in demo_hosts(web).items() if name.endswith('.demo')}
-    def named(url): url = httpx.URL(url); return str(url.copy_with(host=names[url.port], port=None))
+    def named(url):
+        url = httpx.URL(url)
+        return str(url.copy_with(host=names[url.port], port=None))
     def pages(search):
         token = search.get('/', params=dict(q=term)).text.partition('vqd="')[2].partition('"')[0]
         link = httpx.URL('/i.js', params=dict(o='json', q=term, l='wt-wt', vqd=token, p='1'))

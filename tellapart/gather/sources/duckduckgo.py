@@ -10,7 +10,7 @@ import math, os, re
 from collections.abc import Iterator
 from itertools import count, islice
 from urllib.request import getproxies
-from .base import announced_size, Candidate, dicts_in, distinct, query_for, retry, source, text_of, Unsearched
+from .base import announced_size, Candidate, dicts_in, distinct, query_for, retry, source, text_of, SearchError
 
 # %% ../../../notebooks/library/gather/sources/01_duckduckgo.ipynb #00000016
 _ENGINES = dict(duckduckgo='DuckDuckGo', bing='Bing')
@@ -19,8 +19,10 @@ _DDG_LICENCES = dict(any='any', open='Share', commercial='ShareCommercially', mo
 def _why(e):
     "What went wrong in ddgs, in a word or two"
     told = str(e)
-    if 'No results' in told: return 'no results'
-    if 'timed out' in told: return 'timeout'
+    if 'No results' in told:
+        return 'no results'
+    if 'timed out' in told:
+        return 'timeout'
     return 'no connection' if re.match(r'\w+Error: ', told) else 'unreadable answer'
 
 def _ddgs(engine, term, p):
@@ -30,13 +32,15 @@ def _ddgs(engine, term, p):
     filters = dict(type_image=p.search.kind, size=p.search.size.title(), license_image=_DDG_LICENCES[p.search.licence])
     filters = {k: v for k,v in filters.items() if v.lower() != 'any'}
     def ask(page):
-        try: return search.images(query_for(term, p), safesearch='moderate', page=page, max_results=None, backend=engine, **filters)
+        try:
+            return search.images(query_for(term, p), safesearch='moderate', page=page, max_results=None, backend=engine, **filters)
         except Exception as e: # ddgs' own, and whatever it stumbles over in an answer
-            raise Unsearched(_ENGINES[engine], term, _why(e), math.inf if _why(e) == 'no results' and page > 1 else 0) from None
+            raise SearchError(_ENGINES[engine], term, _why(e), math.inf if _why(e) == 'no results' and page > 1 else 0) from None
     for page in count(1):
         try: results = retry(ask, page)
-        except Unsearched as e:
-            if e.reason == 'no results': return
+        except SearchError as e:
+            if e.reason == 'no results':
+                return
             raise
         yield [Candidate(text_of(o.get('image')), text_of(o.get('url')), text_of(o.get('title')), **announced_size(o)) for o in dicts_in(results)]
 
@@ -46,12 +50,12 @@ def duckduckgo(
     term:str, # What to search for
     p, # The project, for its `timeout` and `search`
     label:str, # The label that the photos will get
-)->Iterator[Candidate]: # Raises `Unsearched` if the search engine can't be reached
+)->Iterator[Candidate]: # Raises `SearchError` if the search engine can't be reached
     "Photos that DuckDuckGo finds, or if there are none, those of the engine named as fallback"
     fallback = p.search.fallback if p.search.licence == 'any' else 'none'
     found = distinct(term, p, _ddgs('duckduckgo', term, p))
     try: first,why = list(islice(found, 1)),'no results'
-    except Unsearched as e:
+    except SearchError as e:
         if fallback == 'none': raise
         first,why = [],e.reason
     yield from first

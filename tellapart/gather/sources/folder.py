@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from pathlib import Path
 from ...errors import listed, TellapartError
-from ...paths import alike, as_text, hidden, names_in
-from ...images import begins_as_photo, maybe_photo
+from ...paths import canonical_name, escape_unencodable, is_hidden, list_names
+from ...images import has_image_signature, has_image_name
 from .base import Candidate, shown, source
 
 # %% ../../../notebooks/library/gather/sources/06_folder.ipynb #00000027
@@ -21,20 +21,20 @@ def _files(place, passed):
     "All files in a folder that may be photos, in order; `passed` gets those that were passed over, by kind"
     shut = lambda e: passed["folder(s) that can't be opened"].append(Path(e.filename))
     for folder,folders,files in os.walk(place, onerror=shut):
-        folders[:] = sorted(o for o in folders if not hidden(o))
+        folders[:] = sorted(o for o in folders if not is_hidden(o))
         passed['linked folder(s)'] += [o for o in (Path(folder, o) for o in folders) if o.is_symlink()]
-        for file in (Path(folder, o) for o in sorted(files) if not hidden(o)):
+        for file in (Path(folder, o) for o in sorted(files) if not is_hidden(o)):
             if not os.path.isfile(file): passed['link(s) to nothing'] += [file]*file.is_symlink()
-            elif maybe_photo(file.name): yield file
-            elif begins_as_photo(file): passed['photo(s) called something else'].append(file)
+            elif has_image_name(file.name): yield file
+            elif has_image_signature(file): passed['photo(s) called something else'].append(file)
 
 def _named(folder, name):
     "The folders in `folder` that some system takes for one called `name`"
-    return [o for o in (folder/o for o in names_in(folder).get(alike(name), [])) if os.path.isdir(o)]
+    return [o for o in (folder/o for o in list_names(folder).get(canonical_name(name), [])) if os.path.isdir(o)]
 
 def _no_folder(p, label, sides):
     "The error that says which folder is missing, and which ones there are"
-    there = [shown(o) for names in names_in(p.own_photos).values() for o in names if not hidden(o) and os.path.isdir(p.own_photos/o)]
+    there = [shown(o) for names in list_names(p.own_photos).values() for o in names if not is_hidden(o) and os.path.isdir(p.own_photos/o)]
     near = get_close_matches(label, there, 3) or there
     return TellapartError(f"There is no folder {' or '.join(str(p.own_photos/o/label) for o in sides)}; make it and put photos of {label!r} into it"
                           + (f", or give its name to one of those there: {listed(near)}." if near else '.'))
@@ -54,7 +54,7 @@ def folder(
         passed = defaultdict(list)
         for file in _files(place, passed):
             within = file.relative_to(place).parts[:-1]
-            yield Candidate(file.absolute().as_uri(), thing=as_text(within[0]) if within else '', origin='own')
+            yield Candidate(file.absolute().as_uri(), object_id=escape_unencodable(within[0]) if within else '', origin='own')
         left = [f"{len(files):,} {kind} ({listed((shown(o.name) for o in files), 3)})" for kind,files in passed.items() if files]
         if left: said.append(f"left alone in {place}: {listed(left)}")
     return said

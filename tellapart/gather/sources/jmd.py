@@ -25,7 +25,7 @@ def jmd(
     filters = dict(img_size=ImgSize['Medium' if p.search.size == 'any' else p.search.size.title()], img_layout=ImgLayout.All,
                    img_type=ImgType['All' if p.search.kind == 'any' else p.search.kind.title()])
     def search():
-        try: found.extend(duckduckgo_scrape_urls(query_for(term, p), 3*max(p.wanted(label).values()), **filters)); why.clear()
+        try: found.extend(duckduckgo_scrape_urls(query_for(term, p), 3*max(p.photos_per_term(label).values()), **filters)); why.clear()
         except Exception as e: why[:] = [str(e) or type(e).__name__]
     if p.search.licence == 'any':
         why[:] = ['it took too long']

@@ -28,7 +28,7 @@ def openverse(
     term:str, # What to search for
     p, # The project, for its `timeout` and `search`
     label:str, # The label that the photos will get
-)->Iterator[Candidate]: # Raises `Unsearched` if Openverse can't be reached, or has been asked too much
+)->Iterator[Candidate]: # Raises `SearchError` if Openverse can't be reached, or has been asked too much
     "Photos with an open licence that Openverse finds"
     params = dict(q=query_for(term, p), page_size=20) | _OPENVERSE_LICENCES[p.search.licence]
     if p.search.kind != 'any': params['category'] = _OPENVERSE_KINDS[p.search.kind]
@@ -38,5 +38,6 @@ def openverse(
             for page in count(1):
                 answer = retry(api_json, 'Openverse', term, client, 'https://api.openverse.org/v1/images/', params | dict(page=page))
                 yield [_of_openverse(o) for o in dicts_in(answer.get('results'))]
-                if page >= pixels(answer.get('page_count')): return
+                if page >= pixels(answer.get('page_count')):
+                    return
         yield from distinct(term, p, pages())

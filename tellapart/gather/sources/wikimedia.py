@@ -26,7 +26,7 @@ def wikimedia(
     term:str, # What to search for
     p, # The project, for its `timeout` and `search`
     label:str, # The label that the photos will get
-)->Iterator[Candidate]: # Raises `Unsearched` if Wikimedia can't be reached
+)->Iterator[Candidate]: # Raises `SearchError` if Wikimedia can't be reached
     "Photos with an open licence from Wikimedia Commons"
     query = (query_for(term, p) + f" filetype:{'drawing' if p.search.kind == 'clipart' else 'bitmap'}" + _COMMONS_SIZES.get(p.search.size, '')
              + ' haslicense:unrestricted'*(p.search.licence == 'public'))

@@ -9,12 +9,13 @@ import pytest
 from hypothesis import assume, given, strategies as st
 from PIL import Image
 from fuzzing import fuzz
-from tellapart.images import maybe_photo
+from tellapart.images import has_image_name
 from tellapart.use.sort import sort as module
 from tellapart.spreadsheets import escape_formula, unescape_formula
-from tellapart.use.sort.journal import _line, CSV, HEAD, Row, rows
+from tellapart.use.sort.journal import _line, CSV, HEADER, Row, read_rows
 from tellapart.use.classifier import Classifier
-from tellapart.use.sort.layout import SHAPES, UNSURE, alike, folder_for, label_folders, label_in, safe_name
+from tellapart.paths import canonical_name, safe_name
+from tellapart.use.sort.layout import LAYOUTS, UNSURE_FOLDER, folder_for, label_folders, label_in
 
 DEVICES = ['CON', 'con.txt', 'aux.jpg', 'COM1', 'lpt9.tar.gz', 'nul .x', 'CONIN$', 'com¹', 'CONOUT$.png', 'prn']
 ODD = [*DEVICES, '', '.', '..', '...', ' ', 'a.', 'a ', 'C:', r'..\x', r'\\srv\share', '<>:"|?*', 'ﬀ', 'ſ', 'İ', 'ß', 'é', 'e\u0301', 'Å', '\u212b', '가', '\u1100\u1161', '\ufeff', '\u200f', '=1+1', "'=1", '-x', '@',
@@ -49,19 +50,19 @@ def test_fuzz_a_safe_name(name, mark):
     safe = safe_name(name, mark)
     assert safe == safe_name(safe) and mark in safe and len(safe.encode()) <= 255 and not reserved(safe)
     assert safe not in ('', '.', '..') and not set(safe) & {*map(chr, range(32)), *'\x7f<>:"/\\|?*'}
-    for shape in SHAPES:
-        place = PureWindowsPath('D:/sorted')/folder_for([name], safe, shape)/safe
-        assert place.is_relative_to('D:/sorted') and '..' not in place.parts and len(place.parts) == (4 if shape == 'label' else 5)
+    for layout in LAYOUTS:
+        place = PureWindowsPath('D:/sorted')/folder_for([name], safe, layout)/safe
+        assert place.is_relative_to('D:/sorted') and '..' not in place.parts and len(place.parts) == (4 if layout == 'label' else 5)
 
 
 @fuzz
 @given(texts, st.sampled_from(['NFC', 'NFD', 'NFKC']), st.sampled_from([str, str.upper, str.lower, str.casefold, str.swapcase]))
 def test_fuzz_names_that_are_alike(name, form, case):
     "A name is like itself in another form or case, whichever of the two a system keeps"
-    assert alike(alike(name)) == alike(name)
-    if form != 'NFKC': assert alike(unicodedata.normalize(form, name)) == alike(name)
+    assert canonical_name(canonical_name(name)) == canonical_name(name)
+    if form != 'NFKC': assert canonical_name(unicodedata.normalize(form, name)) == canonical_name(name)
     name = unicodedata.normalize('NFD', name) # elsewhere, an accent that becomes a letter changes places with others (U+0345 U+0300)
-    if case(name).casefold() == name.casefold(): assert alike(case(name)) == alike(name)
+    if case(name).casefold() == name.casefold(): assert canonical_name(case(name)) == canonical_name(name)
 
 
 @fuzz
@@ -69,10 +70,10 @@ def test_fuzz_names_that_are_alike(name, form, case):
 def test_fuzz_folders_of_labels(labels):
     "Each label has one of its own, that is never the one of photos that the model isn't sure of"
     folders = label_folders(labels)
-    assert list(folders) == labels and len({alike(o) for o in folders.values()}) == len(labels)
-    assert all(safe_name(o) == o and alike(o) not in (UNSURE, 'sheets', "can't be opened") for o in folders.values())
+    assert list(folders) == labels and len({canonical_name(o) for o in folders.values()}) == len(labels)
+    assert all(safe_name(o) == o and canonical_name(o) not in (UNSURE_FOLDER, 'sheets', "can't be opened") for o in folders.values())
     for o in folders.values():
-        for shape in SHAPES: assert label_in(f'{folder_for(["x"], o, shape)}/a.jpg', shape) == o
+        for layout in LAYOUTS: assert label_in(f'{folder_for(["x"], o, layout)}/a.jpg', layout) == o
 
 
 @fuzz
@@ -83,8 +84,8 @@ def test_fuzz_rows_of_the_table(cells):
     assert all(unescape_formula(escape_formula(o)) == o and not escape_formula(o).startswith(('=', '+', '-', '@')) for o in cells)
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder)/CSV
-        file.write_bytes(HEAD + _line(Row(*cells)) + _line(Row('/a.jpg')))
-        assert [o for o,_ in rows(file)] == [Row(*cells), Row('/a.jpg')]
+        file.write_bytes(HEADER + _line(Row(*cells)) + _line(Row('/a.jpg')))
+        assert [o for o,_ in read_rows(file)] == [Row(*cells), Row('/a.jpg')]
 
 
 def content(folder):
@@ -97,8 +98,8 @@ def content(folder):
 
 
 @fuzz
-@given(st.lists(st.tuples(files, files), min_size=1, max_size=5), st.sampled_from(['copy', 'move', 'link']), st.sampled_from(SHAPES))
-def test_fuzz_sort_and_undo(places, how, shape):
+@given(st.lists(st.tuples(files, files), min_size=1, max_size=5), st.sampled_from(['copy', 'move', 'link']), st.sampled_from(LAYOUTS))
+def test_fuzz_sort_and_undo(places, how, layout):
     "Every photo that isn't hidden goes to a place with a good name, or its row says why not; a second run finds nothing to do; undone, all is as it was"
     with tempfile.TemporaryDirectory() as tmp:
         source,to = os.path.join(tmp, 'photos'),os.path.join(tmp, 'sorted')
@@ -109,17 +110,17 @@ def test_fuzz_sort_and_undo(places, how, shape):
                 with open(os.path.join(place, name), 'xb') as f: f.write(PHOTO + bytes([i]))
             except OSError: pass # this system has no room for such a name
         before = content(source)
-        seen = [o for o in before if not any(part.startswith(b'.') for part in o.split(b'/')) and maybe_photo(os.fsdecode(o.rpartition(b'/')[2]))]
+        seen = [o for o in before if not any(part.startswith(b'.') for part in o.split(b'/')) and has_image_name(os.fsdecode(o.rpartition(b'/')[2]))]
         assume(seen)
-        module.sort(source, to, 'export.pkl', how, shape)
-        table = [o for o,_ in rows(os.path.join(to, CSV))]
+        module.sort(source, to, 'export.pkl', how, layout)
+        table = [o for o,_ in read_rows(os.path.join(to, CSV))]
         went = {os.fsencode(o.to): o.sha256 for o in table if o.to}
         assert Counter(os.fsencode(os.path.relpath(o.path, source)) for o in table) == Counter(seen) and len(went) == len(seen)
         there = {k: v for k,v in content(to).items() if not k.startswith((b'sheets/', b'.sorted')) and k != CSV.encode()}
         assert there == went and sorted(went.values()) == sorted(before[o] for o in seen)
-        assert all(safe_name(part) == part for o in table for part in o.to.split('/') if o.to) and len({alike(o.to) for o in table}) == len(seen)
+        assert all(safe_name(part) == part for o in table for part in o.to.split('/') if o.to) and len({canonical_name(o.to) for o in table}) == len(seen)
         now = content(tmp)
-        module.sort(source, to, 'export.pkl', how, shape)
+        module.sort(source, to, 'export.pkl', how, layout)
         assert content(tmp) == now
         module.undo(to)
         assert content(source) == before and [o for o in content(to) if b'/' in o] == []

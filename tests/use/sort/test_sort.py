@@ -7,10 +7,10 @@ from PIL import Image
 from exports import change_meta, rewrite
 from tellapart.cli import main
 from tellapart.use.sort import sort as module
-from tellapart.use.sort.journal import CSV, Journal, rows
+from tellapart.use.sort.journal import CSV, Journal, read_rows
 from tellapart.use.classifier import Classifier
-from tellapart.paths import alike, safe_name
-from tellapart.use.sort.layout import SHAPES, folder_for, label_folders
+from tellapart.paths import canonical_name, safe_name
+from tellapart.use.sort.layout import LAYOUTS, folder_for, label_folders
 
 posix = pytest.mark.skipif(os.name == 'nt', reason="Windows has no such thing")
 SHM = Path('/dev/shm')
@@ -23,7 +23,7 @@ def folder(export_pkl, tmp_path):
     folder = tmp_path/'projects'
     for o in 'smith/hall', 'jones', 'Übung', '.cache': (folder/o).mkdir(parents=True)
     classify = Classifier(export_pkl)
-    photos = [o for o in sorted(export_pkl.parent.glob('photos/*/*')) if classify(o).sure][:9]
+    photos = [o for o in sorted(export_pkl.parent.glob('photos/*/*')) if classify(o).confident][:9]
     for i,o in enumerate(photos): shutil.copy2(o, folder/['smith/hall', 'jones', 'Übung'][i % 3]/f'{"AB"[i % 2]}{i//3}{o.suffix}')
     for i,o in enumerate(sorted(folder.rglob('*.*g'))): os.utime(o, ns=(10**18 + i, 10**18 + 10**10*i))
     shutil.copy(photos[0], folder/'smith/the same again.png')
@@ -39,7 +39,8 @@ def sort(export_pkl, folder, to, *more): return main(['sort', str(folder), '--to
 
 def table(to):
     "The rows of a table, each a dict"
-    with open(to/CSV, newline='', encoding='utf-8-sig', errors='surrogateescape') as f: return list(csv.DictReader(f))
+    with open(to/CSV, newline='', encoding='utf-8-sig', errors='surrogateescape') as f:
+        return list(csv.DictReader(f))
 
 
 def content(folder):
@@ -71,7 +72,7 @@ def test_copies_go_by_label(export_pkl, folder, tmp_path, capsys):
     assert len(rows) == 11 and len(went) == len(placed(to)) == 9
     for o in went:
         answer,copy = classify(o['path']),to/o['to']
-        assert (o['label'], o['sure'], o['second']) == (answer.label, 'yes', answer.ranked[1][0])
+        assert (o['label'], o['confident'], o['second']) == (answer.label, 'yes', answer.ranked[1][0])
         assert abs(float(o['probability']) - answer.probability) < 1e-3 and o['to'].startswith(f'{answer.label}/')
         assert copy.read_bytes() == Path(o['path']).read_bytes() and copy.stat().st_mtime_ns == os.stat(o['path']).st_mtime_ns
     same, = [o for o in rows if o['sha256'] and not o['to']]
@@ -84,7 +85,7 @@ def test_small_copies_of_photo_servers_are_left_alone(tmp_path):
     for o in '@eaDir', '.thumbnails', '#recycle', '__MACOSX', 'album': (tmp_path/o).mkdir()
     for o in tmp_path.iterdir(): (o/'a.jpg').touch()
     met = Counter()
-    assert [Path(o.path).parent.name for o in module.photos(str(tmp_path), '', met)] == ['album'] and met == dict(hidden=4)
+    assert [Path(o.path).parent.name for o in module.scan_photos(str(tmp_path), '', met)] == ['album'] and met == dict(hidden=4)
 
 
 def test_one_name_in_many_folders(export_pkl, folder, tmp_path):
@@ -97,18 +98,18 @@ def test_one_name_in_many_folders(export_pkl, folder, tmp_path):
         (to/o/'IMG.jpg').write_text('mine')
     sort(export_pkl, folder, to)
     went = [o['to'] for o in table(to) if o['to']]
-    assert len(placed(to)) == 9 + 3 and len({alike(o) for o in went}) == 9
+    assert len(placed(to)) == 9 + 3 and len({canonical_name(o) for o in went}) == 9
     assert all((to/o/'IMG.jpg').read_text() == 'mine' for o in Classifier(export_pkl).labels)
 
 
-@pytest.mark.parametrize('shape', SHAPES[1:])
-def test_the_tree_is_kept(export_pkl, folder, tmp_path, shape):
+@pytest.mark.parametrize('layout', LAYOUTS[1:])
+def test_the_tree_is_kept(export_pkl, folder, tmp_path, layout):
     to = tmp_path/'sorted'
-    sort(export_pkl, folder, to, '--keep-tree', shape)
+    sort(export_pkl, folder, to, '--keep-tree', layout)
     for o in table(to):
         if not o['to']: continue
         tree = Path(o['path']).parent.relative_to(folder).parts
-        assert tuple(o['to'].split('/')[:-1]) == ((o['label'], *tree) if shape == 'label/tree' else (*tree, o['label']))
+        assert tuple(o['to'].split('/')[:-1]) == ((o['label'], *tree) if layout == 'label/tree' else (*tree, o['label']))
     assert len(placed(to)) == 10 # the same content once in each folder
 
 
@@ -116,7 +117,7 @@ def test_photos_that_it_is_not_sure_of(export_pkl, folder, tmp_path, capsys):
     wary = rewrite(export_pkl, tmp_path/'wary.pkl', change_meta(thresholds=dict(graph=dict(threshold=1.1, none=None, known=None))))
     sort(wary, folder, tmp_path/'sorted')
     assert {o.split('/')[0] for o in placed(tmp_path/'sorted')} == {'unsure'}
-    assert all(o['sure'] == 'no' and 'It is most like' in o['reason'] for o in table(tmp_path/'sorted') if o['to'])
+    assert all(o['confident'] == 'no' and 'It is most like' in o['reason'] for o in table(tmp_path/'sorted') if o['to'])
     assert '9 unsure' in capsys.readouterr().out
 
 
@@ -214,7 +215,7 @@ def test_what_a_spreadsheet_would_compute(export_pkl, folder, tmp_path):
     sort(odd, folder, to)
     cells = [o for row in table(to) for o in row.values()]
     assert any(o.startswith("'=HYPERLINK") or o.startswith("'-x") for o in cells) and not any(o.startswith(tuple('=+-@')) for o in cells)
-    assert {o.label for o,_ in rows(to/CSV)} <= {*labels, ''} and all((to/o.to).exists() for o,_ in rows(to/CSV) if o.to)
+    assert {o.label for o,_ in read_rows(to/CSV)} <= {*labels, ''} and all((to/o.to).exists() for o,_ in read_rows(to/CSV) if o.to)
     main(['undo', str(to)])
     assert not placed(to) and content(folder) == before
 
@@ -444,9 +445,9 @@ def test_one_program_at_a_time(export_pkl, folder, tmp_path, capsys):
 def test_a_folder_of_many_files_takes_no_memory(tmp_path):
     import tracemalloc
     for i in range(4000): (tmp_path/f'{i:0200}.jpg').touch()
-    list(module.photos(str(tmp_path), '', Counter()))
+    list(module.scan_photos(str(tmp_path), '', Counter()))
     tracemalloc.start()
-    assert sum(1 for _ in module.photos(str(tmp_path), '', Counter())) == 4000
+    assert sum(1 for _ in module.scan_photos(str(tmp_path), '', Counter())) == 4000
     assert tracemalloc.get_traced_memory()[1] < 100_000
     tracemalloc.stop()
 
@@ -484,11 +485,11 @@ def test_names_are_good_on_every_system(name):
         safe = safe_name(name, mark)
         assert safe and safe == safe_name(safe) and mark in safe and len(safe.encode()) <= 255
         assert not reserved(safe) and not set(safe) & set('\0\t\n<>:"/\\|?*')
-        for shape in SHAPES:
-            place = PureWindowsPath('D:/sorted')/folder_for([name, 'hall'], safe, shape)/safe
-            assert place.is_relative_to('D:/sorted') and len(place.parts) == {'label': 4}.get(shape, 6) and '..' not in place.parts
+        for layout in LAYOUTS:
+            place = PureWindowsPath('D:/sorted')/folder_for([name, 'hall'], safe, layout)/safe
+            assert place.is_relative_to('D:/sorted') and len(place.parts) == {'label': 4}.get(layout, 6) and '..' not in place.parts
 
 
 def test_labels_have_folders_of_their_own():
     folders = label_folders(HOSTILE + ['Cat', 'cat', 'CAT', 'Unsure', 'unsure', 'Sheets'])
-    assert len({alike(o) for o in folders.values()}) == len(folders) and all(safe_name(o) == o and alike(o) not in ('unsure', 'sheets') for o in folders.values())
+    assert len({canonical_name(o) for o in folders.values()}) == len(folders) and all(safe_name(o) == o and canonical_name(o) not in ('unsure', 'sheets') for o in folders.values())

@@ -7,23 +7,23 @@ import pytest
 from PIL import Image
 from exports import change_meta, rewrite
 from tellapart.cli import main
-from tellapart.use.sort.journal import CSV, rows
+from tellapart.use.sort.journal import CSV, read_rows
 from tellapart.use.classifier import Classifier
 
 pytest.importorskip('fastai')
 from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, error_rate, get_image_files, imagenet_stats, parent_label, resnet18, set_seed, vision_learner
 from tellapart.check.check import check
 from tellapart.clean.cleaner import ALL, PhotoCleaner
-from tellapart.clean.label_errors import Notes, doubts
+from tellapart.clean.label_errors import TrainingDynamics, find_label_errors
 from tellapart.export.export import export
 from tellapart.gather.funnel import funnel, reasons
-from tellapart.gather.gather import gather, gathered
+from tellapart.gather.gather import gather, gather_summary
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.train.report import report
-from tellapart.check.splits import CatalogSplitter, photos_of
-from tellapart.train.resize import square
-from tellapart.train.train import loaders
+from tellapart.check.splits import CatalogSplitter, training_photos
+from tellapart.train.resize import resize_transform
+from tellapart.train.train import dataloaders
 
 LABELS = sorted(['unsure', 'train', 'valid', 'none', 'all', 'total', 'aside', 'photos', 'incoming', 'true', 'nan', '0', '-x', 'sheets', "can't be opened",
                  'found', 'usable', 'label', 'file', 'all photos', '1e5', 'items', 'yes', 'marked'])
@@ -61,9 +61,9 @@ def met(p):
 def learn(p, met, one_thread):
     "A learner, as the course makes it"
     set_seed(1)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=square('squish', 32),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform('squish', 32),
                       batch_tfms=[Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(loaders(block, p.working, p), resnet18, metrics=error_rate, pretrained=False, cbs=Notes())
+    learn = vision_learner(dataloaders(block, p.working, p), resnet18, metrics=error_rate, pretrained=False, cbs=TrainingDynamics())
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
     return learn
 
@@ -79,12 +79,12 @@ def test_from_photos_to_a_trained_model(p, met, learn):
     n,all_of = sum(SIDES.values()),len(LABELS)*sum(SIDES.values())
     assert list(p.labels) == LABELS == sorted(learn.dls.vocab)
     assert dict(met.total) == dict.fromkeys(LABELS, n) == dict(met.usable)
-    said = gathered(p, met)
+    said = gather_summary(p, met)
     assert f'Gathered {all_of} photos ({n} {LABELS[0]}, ' in said and f'{len(LABELS)} candidates were of no use ({len(LABELS)} no photo)' in said
     table = reasons(p)
     assert list(table.columns) == LABELS and (table.sum() == 1).all()
     assert [o.get_text() for o in funnel(p).axes[1].get_yticklabels()] == LABELS
-    df = photos_of(p)
+    df = training_photos(p)
     assert df.groupby(['label', 'valid']).size().to_dict() == {(o, side == 'valid'): SIDES[side] for o in LABELS for side in SIDES}
     assert {o.name for o in p.photos.iterdir()} == set(LABELS) and all(len([*o.iterdir()]) == n for o in p.photos.iterdir())
     names = (p.folder/'CREDITS.csv').read_text('utf-8-sig')
@@ -93,7 +93,7 @@ def test_from_photos_to_a_trained_model(p, met, learn):
 
 
 def test_report_and_cleaner(p, learn):
-    doubt = doubts(learn, p)
+    doubt = find_label_errors(learn, p)
     run = report(learn, p, doubt).run
     assert run.labels == LABELS and {k: v.n for k,v in run.by_label.items()} == dict.fromkeys(LABELS, SIDES['valid'])
     assert set(doubt.label) == set(LABELS) and set(doubt.predicted) <= set(LABELS)
@@ -140,8 +140,8 @@ def test_answers(answering, capsys):
     answers = [*Classifier(export).many(files)]
     assert main(['classify', '--json', '--export', str(export), *map(str, files)]) == 0
     told = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
-    assert [(o['photo'], o['label'], o['sure']) for o in told] == [(str(file), o.label, o.sure) for file,o in zip(files, answers)]
-    assert {label for o in told for label,_ in o['ranked']} == set(LABELS) and any(o['label'] == 'unsure' and o['sure'] for o in told)
+    assert [(o['photo'], o['label'], o['confident']) for o in told] == [(str(file), o.label, o.confident) for file,o in zip(files, answers)]
+    assert {label for o in told for label,_ in o['ranked']} == set(LABELS) and any(o['label'] == 'unsure' and o['confident'] for o in told)
 
 
 def test_sorting(answering, p, tmp_path, capsys):
@@ -150,7 +150,7 @@ def test_sorting(answering, p, tmp_path, capsys):
     files,to = sorted(folder.iterdir()),tmp_path/'sorted'
     answers = [*Classifier(export).many(files)]
     place = {o: f'{o}_' if o in ('unsure', 'sheets', "can't be opened") else o for o in LABELS}
-    expected = Counter("can't be opened" if o.label is None else place[o.label] if o.sure else 'unsure' for o in answers)
+    expected = Counter("can't be opened" if o.label is None else place[o.label] if o.confident else 'unsure' for o in answers)
     assert {'unsure_', 'unsure', "can't be opened"} <= set(expected)
     sort = ['sort', str(folder), '--to', str(to), '--export', str(export)]
     assert main([*sort, '--dry-run']) == 0
@@ -161,11 +161,11 @@ def test_sorting(answering, p, tmp_path, capsys):
     assert main(sort) == 0
     said = capsys.readouterr().out
     went = Counter({k: v for k,v in expected.items() if k != "can't be opened"})
-    assert Counter(o.to.split('/')[0] for o,_ in rows(to/CSV) if o.to) == went
+    assert Counter(o.to.split('/')[0] for o,_ in read_rows(to/CSV) if o.to) == went
     assert {o.name for o in to.iterdir() if o.is_dir()} == {*went, 'sheets'} and {o.stem for o in (to/'sheets').iterdir()} == set(went)
     assert all(f'{n} {o}' in said for o,n in went.items()) and "2 that can't be opened" in said
 
-    moved = [o for o,_ in rows(to/CSV) if o.to and o.label == 'unsure' and o.sure == 'yes'][:2]
+    moved = [o for o,_ in read_rows(to/CSV) if o.to and o.label == 'unsure' and o.confident == 'yes'][:2]
     for o,target in zip(moved, ('sheets', 'unsure')):
         (to/(name := place[target] if target == 'sheets' else 'unsure')).mkdir(exist_ok=True)
         (to/o.to).rename(to/name/Path(o.to).name)

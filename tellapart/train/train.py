@@ -26,6 +26,7 @@ from torchvision.models import WeightsEnum, get_model_weights
 from ..errors import TellapartError
 from ..machine import cpu_count
 from ..project import Project
+from .threads import FreeCores
 
 # %% ../../notebooks/library/train/01_train.ipynb #00000005
 _TORCHVISION = {o.__name__: o for o in model_meta if o.__module__.startswith('torchvision.')}
@@ -179,8 +180,8 @@ def _short(device):
 _fused = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(.9, .99), eps=1e-5)
 
 class AutoMixedPrecision(MixedPrecision):
-    "Trains with channels last and a fused Adam, and in mixed precision where the device is faster with it"
-    run_valid,_stateattrs = False,('casting', 'autocast', 'scales') # not saved with the learner
+    "Trains with channels last and a fused Adam, on free cores, and in mixed precision where the device is faster with it"
+    run_valid,_stateattrs = False,('casting', 'autocast', 'scales', 'cores') # not saved with the learner
 
     def after_create(self):
         if self.learn.opt_func is Adam: self.learn.opt_func = _fused
@@ -192,6 +193,8 @@ class AutoMixedPrecision(MixedPrecision):
         self.scales,self.learn.scaler = L(),GradScaler(device.type, enabled=short == torch.float16)
         self.model.to(memory_format=torch.channels_last)
         self.learn._do_one_batch = self._batch
+        self.cores = FreeCores()
+        self.cores.start()
 
     def _batch(self):
         with ExitStack() as self.casting: # which ends with the loss, or with an error
@@ -200,10 +203,12 @@ class AutoMixedPrecision(MixedPrecision):
 
     def before_batch(self): pass # where MixedPrecision begins, and goes on for ever if an error comes before the loss
     def after_loss(self): self.casting.close()
+    def after_batch(self): self.cores.look()
 
     def after_fit(self):
         self.learn.__dict__.pop('_do_one_batch', None)
         self.model.to(memory_format=torch.contiguous_format)
+        self.cores.stop()
         super().after_fit()
 
 # %% ../../notebooks/library/train/01_train.ipynb #0000001d
@@ -276,7 +281,7 @@ def estimate_time(
     others = _busy()
     with _in_a_sentence(learn): seconds = (epochs + freeze_epochs)*_epoch_seconds(learn)
     print(f'Training on {_device(learn)}: {epochs + freeze_epochs} epochs of {len(learn.dls.train_ds)} photos will take {_about(seconds)}.', flush=True)
-    if learn.dls.device.type == 'cpu' and others > .5: print('Other programs keep this computer busy: without them, training may be many times as fast.', flush=True)
+    if learn.dls.device.type == 'cpu' and others > .5: print('Other programs keep this computer busy, so training takes longer, and the same seed may give another result.', flush=True)
 
 # %% ../../notebooks/library/train/01_train.ipynb #00000025
 def _fine_tuning():

@@ -6,7 +6,7 @@ from pathlib import Path
 from . import __version__
 from .course import PACKED, course, nearest, write_course
 from .errors import MissingExtra, need, NoProject, os_reason, TellapartError
-from .dev.install import EXTRAS, checkout, find_programs, install
+from .dev.install import EXTRAS, checkout, install, prepare_kernels
 from .paths import quote_path
 
 
@@ -127,7 +127,7 @@ def _lab(args):
     root = course(file.parent, here)
     if root == PACKED: raise TellapartError("The course isn't in this folder or above it: write it into one by tellapart course DIR, and open it there.")
     os.environ['TELLAPART_PROJECT'] = str(file) # Kernels inherit it, and start in another folder.
-    find_programs()
+    prepare_kernels()
     main([f'--ServerApp.root_dir={root}', '--LabApp.default_url=/lab/tree/notebooks/01_gather.ipynb', '--allow-root']) # containers have no other user
 
 

@@ -14,13 +14,14 @@ MAY = { # folder → the other folders that its modules may import; all may impo
     'export': {'use', 'check', 'train'},
     'demo': {'clean'},
     'dev': set(),
+    'share': {'use'},
 }
 EXCEPT = { # single modules that may do more
     'project': {'gather.sources'}, # which sources there are
     'gather.sources': {'demo.web'}, # one of them is the demo
 }
 HEAVY = {'torch', 'torchvision', 'fastai', 'fastcore', 'pandas', 'sklearn', 'scipy'}
-LIGHT = {'use'} | TOP - {'catalog', 'credits'} # what a plain install has the libraries for
+LIGHT = {'use', 'share'} | TOP - {'catalog', 'credits'} # what a plain install has the libraries for
 
 
 def name(file): return '.'.join(file.relative_to(PACKAGE).with_suffix('').parts).removesuffix('__init__').strip('.')

@@ -140,7 +140,7 @@ def _test(args):
     cores = cpu_count()
     workers = min(cores, 4) # each takes about 3 GB of memory
     os.environ.setdefault('OMP_NUM_THREADS', str(cores//workers)) # trainings beside each other are slow with more threads than cores
-    return pytest.main(['-rs', '-n', str(workers), '--dist', 'loadgroup', '--no-loadscope-reorder', '-m', args.which, *args.pytest_args])
+    return pytest.main(['-rs', '-n', str(workers), '-m', args.which, *args.pytest_args])
 
 
 def _bench(args):

@@ -18,18 +18,28 @@ def pytest_addoption(parser):
 
 MARKED_BY_FIXTURE = dict(browser='browser', export_pkl='training') # what a test asks for says what it takes
 LONGEST = ['dev/test_course.py', 'dev/test_rehearsal.py', 'dev/test_library.py'] # begin first, so that no worker is left with one at the end
+APART = 'dev/test_library.py::test_notebook', # share nothing
+
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    "Mark tests by their fixtures, keep a file's tests in one worker, where they share what they have made, and let the longest begin"
+    "Mark tests by their fixtures, and let the longest begin"
     for item in items:
         for fixture,mark in MARKED_BY_FIXTURE.items():
             if fixture in item.fixturenames: item.add_marker(mark)
-        if not item.get_closest_marker('xdist_group'): item.add_marker(pytest.mark.xdist_group(_file(item)))
-    items.sort(key=lambda o: LONGEST.index(_file(o)) if _file(o) in LONGEST else len(LONGEST)) # which keeps the order of the others
+    files = [o.path.relative_to(ROOT/'tests').as_posix() for o in items]
+    rank = {id(item): LONGEST.index(o) if o in LONGEST else len(LONGEST) for item,o in zip(items, files)}
+    items.sort(key=lambda o: rank[id(o)]) # which keeps the order of the others
 
 
-def _file(item): return item.path.relative_to(ROOT/'tests').as_posix()
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "Keep a file's tests in one worker, where they share what they have made"
+    from xdist.scheduler import LoadScopeScheduling
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid): return nodeid if nodeid.startswith(tuple(f'tests/{o}' for o in APART)) else nodeid.partition('::')[0]
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
 
 
 @pytest.fixture(scope='session')

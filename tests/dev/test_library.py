@@ -20,7 +20,7 @@ def _test(notebook, log):
     nbdev_test(notebook)
 
 
-@pytest.mark.parametrize('notebook', [pytest.param(o, marks=[pytest.mark.xdist_group(o), *[pytest.mark.training]*(o in TRAINING)]) for o in NOTEBOOKS])
+@pytest.mark.parametrize('notebook', [pytest.param(o, marks=[pytest.mark.training] if o in TRAINING else []) for o in NOTEBOOKS])
 def test_notebook(notebook, tmp_path):
     log = tmp_path/'log'
     run = context.Process(target=_test, args=(str(LIBRARY/f'{notebook}.ipynb'), str(log)))

@@ -16,7 +16,7 @@ def pytest_addoption(parser):
     parser.addoption('--renew-pictures', action='store_true', help="write the README's pictures anew instead of comparing with them")
 
 
-MARKED_BY_FIXTURE = dict(browser='browser', export_pkl='training') # what a test asks for says what it takes
+FIXTURES = dict(browser={'browser'}, training={'course', 'export_pkl', 'exported', 'one_thread', 'trained'}) # what a test asks for says what it takes
 LONGEST = ['dev/test_course.py', 'dev/test_rehearsal.py', 'dev/test_library.py'] # begin first, so that no worker is left with one at the end
 APART = 'dev/test_library.py::test_notebook', # share nothing
 
@@ -25,8 +25,8 @@ APART = 'dev/test_library.py::test_notebook', # share nothing
 def pytest_collection_modifyitems(items):
     "Mark tests by their fixtures, and let the longest begin"
     for item in items:
-        for fixture,mark in MARKED_BY_FIXTURE.items():
-            if fixture in item.fixturenames: item.add_marker(mark)
+        for mark,fixtures in FIXTURES.items():
+            if fixtures & {*item.fixturenames}: item.add_marker(mark)
     files = [o.path.relative_to(ROOT/'tests').as_posix() for o in items]
     rank = {id(item): LONGEST.index(o) if o in LONGEST else len(LONGEST) for item,o in zip(items, files)}
     items.sort(key=lambda o: rank[id(o)]) # which keeps the order of the others

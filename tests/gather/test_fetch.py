@@ -224,17 +224,22 @@ def test_tried_again():
 
 
 def test_a_busy_host_is_left_alone_by_all():
-    host,results = ask(in_turn(whole(b'', '429 Too Many', Retry_After='1'), whole()), '/a', '/b', '/c', per_host=1, timeout=5)
-    first,*later = [o for _,o in host.asked]
-    assert results == [b'photo']*3 and min(later) - first > .9
+    "Nobody asks it before it may be asked again: it has no photo for who does"
+    again = []
+    async def answer(path, writer):
+        if again:
+            return whole() if time.monotonic() > again[0] else whole(b'', '403 Too Soon')
+        again.append(time.monotonic() + .9)
+        return whole(b'', '429 Too Many', Retry_After='1')
+    host,results = ask(answer, '/a', '/b', '/c', per_host=1, timeout=5)
+    assert results == [b'photo']*3 and len(host.asked) == 4
 
 
-def test_who_cant_wait_gives_up_at_once():
+def test_who_cant_wait_gives_up_without_waiting():
     date = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
     for wait in ('3600', date, '9'*5000):
-        began = time.monotonic()
         host,results = ask(in_turn(whole(b'', '429 Too Many', Retry_After=wait), whole()), '/a', '/b', '/c', per_host=1, timeout=30)
-        assert {(o.reason, o.transient) for o in results} == {('HTTP 429', True)} and len(host.asked) == 1 and time.monotonic() - began < 10
+        assert {(o.reason, o.transient) for o in results} == {('HTTP 429', True)} and len(host.asked) == 1 # the reason would be another one when its time is up
 
 
 def test_few_at_a_time_over_few_connections():

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1]/'tellapart'
-TOP = {'', 'errors', 'paths', 'machine', 'images', 'spreadsheets', 'project', 'catalog', 'credits', 'course'}
+TOP = {'', 'errors', 'paths', 'machine', 'images', 'spreadsheets', 'pages', 'project', 'catalog', 'credits', 'course'}
 MAY = { # folder → the other folders that its modules may import; all may import TOP
     'use': set(),
     'check': {'use'},
@@ -18,6 +18,7 @@ MAY = { # folder → the other folders that its modules may import; all may impo
 }
 EXCEPT = { # single modules that may do more
     'project': {'gather.sources'}, # which sources there are
+    'credits': {'gather.sources'}, # their terms of use
     'gather.sources': {'demo.web'}, # one of them is the demo
 }
 HEAVY = {'torch', 'torchvision', 'fastai', 'fastcore', 'pandas', 'sklearn', 'scipy'}

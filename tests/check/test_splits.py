@@ -284,8 +284,8 @@ def test_a_fixed_camera(tmp_path, dated):
         for i,(photo,exif) in enumerate(views(48, size=(480, 360))):
             if i % 2 == side: photo.save(tmp_path/'own'/label/f'{97*i % 48 if dated else i}.jpg', quality=90, **dict(exif=exif) if dated else {})
     p = project(tmp_path)
-    met = gather(p)
-    assert met['total'].tolist() == [24, 24] and 'near duplicate' not in met
+    counts = gather(p).counts
+    assert counts['total'].tolist() == [24, 24] and 'near duplicate' not in counts
     conflicts = check(p)
     assert len(conflicts) == 0 and checked_sentence(p, conflicts) == ('Set aside: 0 of 48 photos; pairs that look alike under two labels: 0; '
                                                                       '48 photos are of 1 series that look alike, and stay.')
@@ -298,7 +298,7 @@ def test_a_fixed_camera(tmp_path, dated):
 
     for side,label in enumerate(LABELS): # the same again, smaller
         for photo in list((tmp_path/'own'/label).iterdir())[:6]: Image.open(photo).resize((240, 180)).save(photo.with_suffix('.webp'), quality=70)
-    assert gather(p)['total'].tolist() == [24, 24]
+    assert gather(p).counts['total'].tolist() == [24, 24]
     again = check(p)
     with Catalog(p.folder) as catalog: assert len(catalog.frame('aside')) == 12 and catalog.frame().set_index('file').split.equals(df.set_index('file').split)
     assert len(again) == 0
@@ -314,7 +314,7 @@ def test_duplicates_says_which_photos_count_as_one(tmp_path):
         file = tmp_path/limit/'tellapart.toml'
         file.parent.mkdir()
         file.write_text(PROJECT.replace('[labels]', f'own = "../own"\nduplicates = "{limit}"\n[labels]'))
-        kept[limit] = gather(read_project(file))['total'][LABELS[0]]
+        kept[limit] = gather(read_project(file)).counts['total'][LABELS[0]]
     assert kept == dict(exact=7, copies=6, near=1)
 
 

@@ -61,7 +61,7 @@ def test_nearly_everything_planted_is_found(course):
     by_gather = ['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop']
     assert found.loc[by_gather, 'gather'].tolist() == found.loc[by_gather, 'met'].tolist()
     assert found.loc[['near duplicate', 'exact duplicate'], 'left'].sum() == 0
-    wrong = found.loc[['wrong label', 'stranger']].sum()
+    wrong = found.loc[['wrong label', 'out of distribution']].sum()
     assert wrong.clean > .7 * wrong.met, found
 
 

@@ -174,4 +174,4 @@ def test_a_worker_for_each_gpu(monkeypatch):
 
 def test_what_is_brought_nowhere(export_pkl, folder, tmp_path, capsys):
     assert main(['sort', str(folder), '--to', str(tmp_path/'sorted'), '--ray', '--move', '--export', str(export_pkl)]) == 1
-    assert 'With --ray nothing is brought anywhere' in capsys.readouterr().err
+    assert 'With --ray no photo is copied or moved' in capsys.readouterr().err

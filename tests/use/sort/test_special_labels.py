@@ -50,15 +50,15 @@ def p(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def met(p):
-    "What gathering met; the photos are checked, too"
-    met = gather(p)
+def gathered(p):
+    "What `gather` returns; the photos are checked, too"
+    result = gather(p)
     check(p)
-    return met
+    return result
 
 
 @pytest.fixture(scope='module')
-def learn(p, met, one_thread):
+def learn(p, gathered, one_thread):
     "A learner, as the course makes it"
     set_seed(1)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform('squish', 32),
@@ -74,13 +74,13 @@ def export_pkl(learn, p):
     return p.export
 
 
-def test_from_photos_to_a_trained_model(p, met, learn):
+def test_from_photos_to_a_trained_model(p, gathered, learn):
     "Each label has its photos, on their sides, in every table"
     n,all_of = sum(SIDES.values()),len(LABELS)*sum(SIDES.values())
     assert list(p.labels) == LABELS == sorted(learn.dls.vocab)
-    assert dict(met.total) == dict.fromkeys(LABELS, n) == dict(met.usable)
-    said = gather_summary(p, met)
-    assert f'Gathered {all_of} photos ({n} {LABELS[0]}, ' in said and f'{len(LABELS)} candidates were of no use ({len(LABELS)} no photo)' in said
+    assert dict(gathered.counts.total) == dict.fromkeys(LABELS, n) == dict(gathered.counts.usable)
+    said = gather_summary(p, gathered)
+    assert f'Gathered {all_of} photos ({n} {LABELS[0]}, ' in said and f'{len(LABELS)} candidates were rejected ({len(LABELS)} no photo)' in said
     table = reasons(p)
     assert list(table.columns) == LABELS and (table.sum() == 1).all()
     assert [o.get_text() for o in funnel(p).axes[1].get_yticklabels()] == LABELS

@@ -27,6 +27,7 @@ from torchvision.models import get_model_weights
 from ..errors import TellapartError, writing
 from ..machine import cpu_count
 from ..project import Project, require_file
+from .threads import FreeCores
 
 # %% ../../notebooks/library/train/01_train.ipynb #00000005
 _TORCHVISION = {o.__name__: o for o in model_meta if o.__module__.startswith('torchvision.')}
@@ -187,8 +188,8 @@ def _fast_dtype(device):
 _fused_adam = partial(OptimWrapper, opt=torch.optim.AdamW, fused=True, betas=(.9, .99), eps=1e-5) # fastai's defaults for Adam
 
 class AutoMixedPrecision(MixedPrecision):
-    "Train in mixed precision where the device is faster with it, with channels last and a fused Adam"
-    run_valid,_stateattrs = False,('scales',)
+    "Train in mixed precision where the device is faster with it, with channels last, a fused Adam, and a thread for each free core"
+    run_valid,_stateattrs = False,('scales', 'cores') # not saved with the learner
 
     def after_create(self):
         if self.learn.opt_func is Adam: self.learn.opt_func = _fused_adam
@@ -201,14 +202,18 @@ class AutoMixedPrecision(MixedPrecision):
                 return type(model).forward(model, *args)
         model.to(memory_format=torch.channels_last).forward = MethodType(forward, model)
         self.scales,self.learn.scaler = L(),GradScaler(device.type, enabled=dtype == torch.float16)
+        self.cores = FreeCores()
+        self.cores.start()
 
     def before_batch(self): pass # `forward` turns autocast on and off, not these
     def after_loss(self): pass
+    def after_batch(self): self.cores.look()
 
     def after_fit(self):
         model = get_model(self.model)
         vars(model).pop('forward', None)
         model.to(memory_format=torch.contiguous_format)
+        self.cores.stop()
         super().after_fit()
 
 def find_callback(
@@ -296,7 +301,7 @@ def estimate_time(
     photos = len(learn.dls.train_ds)
     print(f'Training on {_describe_device(learn)}: {epochs} epochs of {photos} photos will take {_format_seconds(seconds)}.', flush=True)
     if learn.dls.device.type == 'cpu' and busy > .5:
-        print('Other programs keep this computer busy: without them, training may be many times as fast.', flush=True)
+        print('Other programs keep this computer busy: training takes longer, and the same seed may give other last digits.', flush=True)
 
 # %% ../../notebooks/library/train/01_train.ipynb #00000025
 class BestEpoch(TrackerCallback):

@@ -24,8 +24,7 @@ from tellapart.project import read_project
 from tellapart.train.resize import FixedResize, resize_transform
 from tellapart.train.train import (AutoMixedPrecision, _num_workers, batch_items, dataloaders, estimate_time, find_callback, keep_best,
                                    load_trained, model_kwargs)
-from conftest import draw_photos
-from exports import quick_learner
+from exports import draw_photos, quick_learner
 
 MODEL = 'mobilenetv3_small_050' # the quickest of timm's
 pytestmark = pytest.mark.usefixtures('one_thread')

@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from exports import rewrite
-from conftest import draw_photos
+from exports import draw_photos, rewrite
 from tellapart.cli import main
 from tellapart.images import open_photo, shrink
 from tellapart.use import classifier as model

@@ -32,12 +32,11 @@ def recall(p):
     planted = fault_recall(p)
     unreadable,near = planted.loc[list(UNREADABLE)].sum(),planted.loc['near duplicate']
     truth = load_ground_truth(p.ground_truth)
-    with Catalog(p.folder) as catalog: df = catalog.frame('all').set_index('file')
+    with Catalog(p.folder) as catalog: df = catalog.frame('all').set_index('id')
     origin = df.url.map(lambda o: (t := ground_truth_of(truth, o)).of or t.id)
-    dups = df[df.reason.fillna('').str.contains('duplicate of ')]
-    wrong = sum(origin[file] != origin[of] for file,of in dups.reason.str.partition(' of ')[2].items())
-    return dict(unreadable=unreadable.met, unreadable_found=unreadable.met - unreadable.left,
-                near=near.met, near_found=near.met - near.left, distinct=origin.nunique(), distinct_lost=wrong)
+    wrong = sum(origin[id] != origin[of] for id,of in df.duplicate_of.dropna().items())
+    return dict(unreadable=unreadable.met, unreadable_found=unreadable.met - unreadable.left, near=near.met, near_found=near.met - near.left,
+                distinct=origin.nunique(), distinct_lost=wrong)
 
 
 def tellapart(url, folder, each, *labels):

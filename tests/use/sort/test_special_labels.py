@@ -93,11 +93,11 @@ def test_from_photos_to_a_trained_model(p, gathered, learn):
 
 
 def test_report_and_cleaner(p, learn):
-    doubt = find_label_errors(learn, p)
-    run = report(learn, p, doubt).run
+    label_errors = find_label_errors(learn, p)
+    run = report(learn, p, label_errors).run
     assert run.labels == LABELS and {k: v.n for k,v in run.by_label.items()} == dict.fromkeys(LABELS, SPLITS['valid'])
-    assert set(doubt.label) == set(LABELS) and set(doubt.predicted) <= set(LABELS)
-    cleaner = PhotoCleaner(learn, p, doubt)
+    assert set(label_errors.label) == set(LABELS) and set(label_errors.predicted) <= set(LABELS)
+    cleaner = PhotoCleaner(learn, p, label_errors)
     for label in LABELS:
         cleaner.show(f'labelled {label}')
         assert set(cleaner.shown.label) == {label} and len(cleaner.shown) == sum(SPLITS.values())

@@ -2,11 +2,12 @@
 import argparse, errno, os, subprocess, sys
 from contextlib import suppress
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from . import __version__
 from .course import PACKED, course, nearest, write_course
 from .errors import MissingExtra, need, NoProject, os_reason, TellapartError
-from .dev.install import EXTRAS, checkout, find_programs, install
+from .dev.install import EXTRAS, checkout, install, prepare_kernels
 from .paths import quote_path
 
 
@@ -128,7 +129,7 @@ def _lab(args):
     if root == PACKED:
         raise TellapartError("The course isn't in this folder or above it: write it into one by tellapart course DIR, and open it there.")
     os.environ['TELLAPART_PROJECT'] = str(file) # for kernels, which start in another folder
-    find_programs()
+    prepare_kernels()
     page = '/lab/tree/notebooks/01_gather.ipynb'
     main([f'--ServerApp.root_dir={root}', f'--LabApp.default_url={page}', '--allow-root']) # containers have no other user
 
@@ -144,11 +145,15 @@ def _docs(args):
 
 
 def _test(args):
-    "run all tests, including the library's notebooks"
-    need('pytest', 'nbdev', extra='test')
+    "run the tests, including the library's notebooks"
+    need('pytest', 'xdist', 'nbdev', extra='test')
     import pytest
+    from .machine import cpu_count
     os.chdir(checkout())
-    return pytest.main(['-rs', *args.pytest_args])
+    cores = cpu_count()
+    workers = min(cores, 4) # each takes about 3 GB of memory
+    os.environ.setdefault('OMP_NUM_THREADS', str(cores//workers)) # trainings beside each other are slow with more threads than cores
+    return pytest.main(['-rs', '-n', str(workers), '-m', args.which, *args.pytest_args])
 
 
 def _bench(args):
@@ -237,6 +242,10 @@ def _parser():
     arg('--project', metavar='FILE', type=Path, help="the project's file; default: the nearest tellapart.toml")
     command(_docs)
     arg = command(_test)
+    which = commands.choices['test'].add_mutually_exclusive_group().add_argument
+    which('--quick', dest='which', action='store_const', const='not browser and not training and not slow', default='not slow',
+        help="only what needs neither a browser nor a trained model, in a minute")
+    which('--all', dest='which', action='store_const', const='', help="also what takes long, in up to an hour")
     arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest; after --, as in: tellapart test -- -k photo")
     arg = command(_bench)
     arg('name', metavar='NAME', nargs='?', help="such as answer; default: all")
@@ -249,7 +258,7 @@ def main(
 )->int: # The exit status, as in `_STATUS`
     "Run one command; an error that the user can fix is one sentence on stderr"
     for o in sys.stdout, sys.stderr:
-        if hasattr(o, 'reconfigure'): o.reconfigure(errors='backslashreplace') # an encoding without 犬 gets \u72ac
+        if isinstance(o, TextIOWrapper): o.reconfigure(errors='backslashreplace') # an encoding without 犬 gets \u72ac
     try:
         try:
             return _do(_parser().parse_args(argv))

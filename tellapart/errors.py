@@ -7,7 +7,7 @@ __all__ = ['TellapartError', 'MissingExtra', 'need', 'NoProject', 'os_reason', '
 
 # %% ../notebooks/library/00_errors.ipynb #00000002
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from importlib.util import find_spec
 
@@ -45,7 +45,7 @@ def os_reason(
 @contextmanager
 def writing(
     what:object, # The file or folder that is written, for the message
-)->Iterator[None]: # Raises `TellapartError` instead of the system's error
+)->Generator[None, None, None]: # Raises `TellapartError` instead of the system's error
     "Report in one sentence that something can't be written"
     try: yield
     except BrokenPipeError: raise # about our output, not about a file
@@ -71,7 +71,7 @@ def listed(
 @contextmanager
 def reading(
     what:object, # The file that is read, for the message
-)->Iterator[None]: # Raises `TellapartError` instead of the system's error, except for `FileNotFoundError`
+)->Generator[None, None, None]: # Raises `TellapartError` instead of the system's error, except for `FileNotFoundError`
     "Report in one sentence that something can't be read"
     try: yield
     except FileNotFoundError: raise

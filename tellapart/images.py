@@ -94,7 +94,7 @@ def _resource_errors(
         if code in (errno.ENOMEM, errno.EMFILE, errno.ENFILE):
             raise OutOfResources(f"{name} can't be opened now ({os.strerror(code)}); "
                                  "close other programs, or work on fewer photos at once, and run this again.") from None
-        if isinstance(source, (str, Path)) and not e.filename: e.filename = str(source) # an error while reading has none
+        if isinstance(e, OSError) and isinstance(source, (str, Path)) and not e.filename: e.filename = str(source) # a failed read has none
         raise
 
 # %% ../notebooks/library/03_images.ipynb #5d0c1e7c
@@ -179,12 +179,13 @@ _SWAPPED = dict(B='L', L='B', N='B' if sys.byteorder == 'little' else 'L') # byt
 
 def _open_low_bytes(im):
     "If `im`, not decoded yet, is 16-bit RGB: the same file, not decoded yet either, that will decode to the low bytes"
-    args = im.tile[0].args if im.tile else None
-    raw = args if isinstance(args, str) else args[0] if args else ''
-    if not re.match('RGB.?;16', raw := str(raw)):
+    args = (im.tile[0].args if im.tile else None) or ''
+    raw = str(args if isinstance(args, str) else args[0])
+    if not re.match('RGB.?;16', raw):
         return
-    low,raw = Image.open(io.BytesIO(im.fp.getvalue()), formats=[im.format]),raw[:-1] + _SWAPPED[raw[-1]]
-    low.tile = [o._replace(args=raw if isinstance(args, str) else (raw, *o.args[1:])) for o in low.tile]
+    swapped = raw[:-1] + _SWAPPED[raw[-1]]
+    low = Image.open(io.BytesIO(im.fp.getvalue()), formats=[im.format])
+    low.tile = [o._replace(args=swapped if isinstance(args, str) else (swapped, *tuple(o.args or ())[1:])) for o in low.tile]
     return low
 
 def _merge_bytes(high, low):

@@ -111,8 +111,12 @@ class Train(_Strict):
 @dataclass(config=ConfigDict(extra='forbid'), frozen=True)
 class _StrictLimits(Limits): "`Limits` that refuse unknown keys"
 
-Source = Literal[tuple(SOURCES)]
+def _check_source(name):
+    if name in SOURCES:
+        return name
+    raise ValueError(f"use one of {', '.join(map(repr, SOURCES))}")
 
+Source = Annotated[str, AfterValidator(_check_source)]
 class Project(_Strict):
     "A project's settings, and the paths of its files"
     name:str # Also the name of its data folder

@@ -1,9 +1,11 @@
-"What the tests share: a browser, free ports, and the README's pictures"
-import io, signal, socket
+"What the tests share: a browser, free ports, a trained model, and the README's pictures; and which tests run where"
+import io, os, shutil, signal, socket
 from pathlib import Path
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
+from exports import draw_photos
 from tellapart.dev.install import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -12,6 +14,48 @@ FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--
 
 def pytest_addoption(parser):
     parser.addoption('--renew-pictures', action='store_true', help="write the README's pictures anew instead of comparing with them")
+
+
+FIXTURES = dict(browser={'browser'}, training={'course', 'export_pkl', 'exported', 'one_thread', 'trained'}) # what a test asks for says what it takes
+LONGEST = ['dev/test_course.py', 'dev/test_rehearsal.py', 'dev/test_library.py'] # begin first, so that no worker is left with one at the end
+APART = 'dev/test_library.py::test_notebook', # share nothing
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    "Mark tests by their fixtures, and let the longest begin"
+    for item in items:
+        for mark,fixtures in FIXTURES.items():
+            if fixtures & {*item.fixturenames}: item.add_marker(mark)
+    files = [o.path.relative_to(ROOT/'tests').as_posix() for o in items]
+    rank = {id(item): LONGEST.index(o) if o in LONGEST else len(LONGEST) for item,o in zip(items, files)}
+    items.sort(key=lambda o: rank[id(o)]) # which keeps the order of the others
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "Keep a file's tests in one worker, where they share what they have made"
+    from xdist.scheduler import LoadScopeScheduling
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid): return nodeid if nodeid.startswith(tuple(f'tests/{o}' for o in APART)) else nodeid.partition('::')[0]
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+@pytest.fixture(scope='session')
+def shared_folder(tmp_path_factory):
+    "Have a folder filled once in a run of the tests, by whichever worker comes first: `shared_folder(name, make)`"
+    def folder(name, make):
+        base = tmp_path_factory.getbasetemp()
+        folder = (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base)/name
+        with FileLock(f'{folder}.lock'):
+            if not folder.exists():
+                shutil.rmtree(part := folder.with_name(f'{name}.part'), ignore_errors=True) # another worker's that failed
+                part.mkdir()
+                make(part)
+                part.rename(folder)
+        return folder
+    return folder
 
 
 @pytest.fixture(scope='module') # Playwright holds the thread's event loop: other modules' asyncio.run would fail beside it
@@ -64,13 +108,16 @@ def likeness(a, b):
 
 
 @pytest.fixture(scope='session')
-def export_pkl(tmp_path_factory):
+def export_pkl(shared_folder):
     "An export.pkl of a small model, trained for a moment as the course does it; its validation photos lie in `photos` beside it"
+    return shared_folder('model', _train)/'export.pkl'
+
+
+def _train(folder):
     from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, Pipeline, RandomResizedCrop, RandomSplitter, aug_transforms, error_rate, get_image_files,
                                    imagenet_stats, parent_label, resnet18, set_seed, vision_learner)
     from tellapart.export.export import export
     from tellapart.use.classify import printable
-    folder = tmp_path_factory.mktemp('model')
     photos = folder/'photos'
     for label in 'badminton', 'squash', 'tennis': draw_photos(photos/label)
     set_seed(1, reproducible=True)
@@ -79,22 +126,8 @@ def export_pkl(tmp_path_factory):
                       item_tfms=RandomResizedCrop(128, min_scale=.5), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(block.dataloaders(photos, bs=8, num_workers=0), resnet18, metrics=error_rate, pretrained=False)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(4, 1e-3)
-    path = export(learn, folder/'export.pkl', error_rate=.125)
+    export(learn, folder/'export.pkl', error_rate=.125)
     for file in learn.dls.train_ds.items: file.unlink()
-    return path
-
-
-def draw_photos(folder, n=10):
-    "Draw photos that are easy to tell apart: stripes in a direction and colour of the label, in many sizes"
-    folder.mkdir(parents=True)
-    kind = {'badminton': 0, 'squash': 1, 'tennis': 2}[folder.name]
-    rng = np.random.default_rng(kind)
-    for i in range(n):
-        w,h = rng.integers(90, 700, 2)
-        x,y = np.meshgrid(np.arange(w), np.arange(h))
-        stripes = np.sin((x, y, x + y)[kind]*rng.uniform(.1, .4))[...,None]*90 + 120
-        pixels = stripes*np.eye(3)[kind]*.6 + stripes*.4 + rng.normal(0, 12, (h, w, 3))
-        Image.fromarray(pixels.clip(0, 255).astype('uint8')).save(folder/f'{folder.name}-{i}.{"png" if i % 3 else "jpg"}')
 
 
 @pytest.fixture(scope='module')

@@ -1,5 +1,20 @@
-"What the tests of exports share: a learner of one layer, and exports with other content"
+"What the tests of exports share: photos that are easy to tell apart, a learner of one layer, and exports with other content"
 import json, zipfile
+import numpy as np
+from PIL import Image
+
+
+def draw_photos(folder, n=10):
+    "Draw photos that are easy to tell apart: stripes in a direction and colour of the label, in many sizes"
+    folder.mkdir(parents=True)
+    kind = {'badminton': 0, 'squash': 1, 'tennis': 2}[folder.name]
+    rng = np.random.default_rng(kind)
+    for i in range(n):
+        w,h = rng.integers(90, 700, 2)
+        x,y = np.meshgrid(np.arange(w), np.arange(h))
+        stripes = np.sin((x, y, x + y)[kind]*rng.uniform(.1, .4))[...,None]*90 + 120
+        pixels = stripes*np.eye(3)[kind]*.6 + stripes*.4 + rng.normal(0, 12, (h, w, 3))
+        Image.fromarray(pixels.clip(0, 255).astype('uint8')).save(folder/f'{folder.name}-{i}.{"png" if i % 3 else "jpg"}')
 
 
 def rewrite(export_pkl, path, change):

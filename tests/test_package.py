@@ -7,6 +7,7 @@ from fresh import environment, programs, tracked
 from webapp import served
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow # share/test_hosting.py has a plain install of the checkout
 
 
 def build(kind, source, out, python):

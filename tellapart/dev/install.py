@@ -48,8 +48,9 @@ def _state():
     return hashlib.sha256(f'{sys.version} {ROOT} {_needs()} {_constraints()}'.encode()).hexdigest()
 
 
-def find_programs():
-    "Let notebooks find the environment's programs, such as `tellapart`, also where it isn't activated"
+def prepare_kernels():
+    "Set what notebooks inherit: the environment's programs, such as `tellapart`, also where it isn't activated; and threads that sleep while they wait"
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE') # else PyTorch is many times slower beside a busy program
     os.environ['PATH'] = os.pathsep.join([get_path('scripts'), os.environ.get('PATH', '')])
 
 

@@ -17,7 +17,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbdev.clean import nbdev_clean
 from tqdm import tqdm
 from ..course import PACKED, course
-from .install import find_programs
+from .install import prepare_kernels
 from ..images import open_photo
 from ..project import read_project, summary, clear_summary
 
@@ -212,7 +212,7 @@ def run(
     if save and any(o.is_relative_to(PACKED) for o in files):
         raise TellapartError("--save writes into the course's notebooks, and those inside the package stay as they are: copy them by tellapart course DIR, and run it there.")
     sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
-    find_programs()
+    prepare_kernels()
     os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
     clear_summary(p)
     for file in files:

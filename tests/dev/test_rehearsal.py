@@ -2,6 +2,7 @@
 import json, os, shutil, subprocess, sys
 from pathlib import Path
 import pandas as pd
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -12,6 +13,7 @@ def tellapart(*args, cwd):
     return done.stdout
 
 
+@pytest.mark.training
 def test_rehearsal_of_bears(tmp_path):
     (tmp_path/'projects').mkdir()
     shutil.copy(ROOT/'projects/bears.toml', tmp_path/'projects')

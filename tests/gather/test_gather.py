@@ -224,7 +224,8 @@ tennis = {"tennis racket" = 20, "tennis racket on court" = 10}
     assert "squash has all it can get for 'a term that finds nothing'" in gather_summary(p, result)
 
 
-def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
+@pytest.mark.parametrize('kills', [7, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
     "Own photos by the hundred, and some from the web: nothing is lost or doubled, and files and rows agree after each kill"
     for label in 'squash', 'tennis':
         (tmp_path/'own'/label).mkdir(parents=True)
@@ -233,7 +234,7 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
     context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
     context.set_forkserver_preload(['tellapart.gather.gather'])
     seen,longest = [],.2
-    for _ in range(20):
+    for _ in range(kills):
         run = context.Process(target=gather, args=(p,))
         run.start()
         while run.is_alive() and not any(p.folder.glob('incoming/*')): time.sleep(.002)
@@ -253,7 +254,7 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
 
 def test_two_steps_at_once_are_refused(tmp_path):
     p = project(tmp_path)
-    with Catalog(p.folder, step=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
+    with Catalog(p.folder, exclusive=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
 
 
 def test_no_network(tmp_path, free_port, monkeypatch):

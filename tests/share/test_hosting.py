@@ -27,12 +27,12 @@ def venv(copy):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")
-def test_the_procfile_serves_an_app_that_answers(browser, copy, venv, free_port):
+def test_the_procfile_serves_an_app_that_answers(browser, copy, venv, export_pkl, free_port):
     "With nothing but requirements.txt installed, Voilà serves the app and a photo gets its answer"
     kind,_,line = (copy/'Procfile').read_text().strip().partition(': ')
     assert kind == 'web'
     env = dict(PORT=str(free_port), PATH=f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}', VIRTUAL_ENV=str(venv), TELLAPART_EXPORT='export.pkl')
-    photo = next((copy.parent.parent).glob('model*/photos/tennis/*'))
+    photo = next(export_pkl.parent.glob('photos/tennis/*'))
     with served(['sh', '-c', f'exec {line}'], f'http://localhost:{free_port}/voila/static/favicon.ico', copy, env):
         page = browser.new_page()
         page.goto(f'http://localhost:{free_port}/')
@@ -42,16 +42,22 @@ def test_the_procfile_serves_an_app_that_answers(browser, copy, venv, free_port)
     assert card[0] == photo.name and card[1] != 'No answer' and card[-6] == 'tennis'
 
 
-def test_a_plain_install_answers_without_torch(copy, venv, export_pkl):
-    "`pip install tellapart` is the half that answers: no torch, no fastai, the same answers"
+def test_a_plain_install_answers_without_torch(copy, venv, export_pkl, tmp_path):
+    "`pip install tellapart` is the half that answers: no torch, no fastai, the same answers; it classifies and sorts"
     install(venv, copy)
     code = "import importlib.util as u; assert not any(u.find_spec(o) for o in ('torch', 'fastai', 'fastcore'))"
     subprocess.run([programs(venv)/'python', '-c', code], check=True, cwd=copy.parent)
+    env = {k: v for k,v in os.environ.items() if k != 'PYTHONPATH'} # which may lead to a checkout
+    def tellapart(*args): return subprocess.run([programs(venv)/'tellapart', *args], capture_output=True, text=True, check=True, cwd=tmp_path, env=env).stdout
+    assert 'classify' in tellapart('--help')
     photos = sorted(map(str, export_pkl.parent.glob('photos/*/*')))
-    done = subprocess.run([programs(venv)/'tellapart', 'classify', '--json', '--export', export_pkl, *photos], capture_output=True, text=True, check=True, cwd=copy.parent)
     from tellapart.use.classifier import Classifier
-    for row,answer in zip(map(json.loads, done.stdout.splitlines()), Classifier(export_pkl).many(photos), strict=True):
+    answers = list(Classifier(export_pkl).many(photos))
+    for row,answer in zip(map(json.loads, tellapart('classify', '--json', '--export', export_pkl, *photos).splitlines()), answers, strict=True):
         assert row['label'] == answer.label and abs(row['probability'] - answer.probability) < 1e-3
+    tellapart('sort', export_pkl.parent/'photos', '--to', 'sorted', '--export', export_pkl)
+    went = {o.name: o.parent.name for o in (tmp_path/'sorted').rglob('*.*g')}
+    assert went == {Path(o).name: answer.label if answer.confident else 'unsure' for o,answer in zip(photos, answers)}
 
 
 def test_pins_are_what_the_package_allows():

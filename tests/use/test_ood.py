@@ -4,8 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from exports import rewrite
-from conftest import draw_photos
+from exports import draw_photos, rewrite
 from tellapart.cli import main
 from tellapart.images import open_photo, shrink
 from tellapart.use import classifier as model
@@ -21,7 +20,7 @@ from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter
-from tellapart.train.train import dataloaders
+from tellapart.train.train import dataloaders, save_trained
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -187,8 +186,7 @@ def test_exporting_a_project(photos, strangers, tmp_path, capsys):
     check(p)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=Resize(64))
     learn = Learner(dataloaders(block, p.working, p), nn.Sequential(conv(3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    save_trained(learn, block, p)
     capsys.readouterr()
     assert main(command) == 0
     said,meta = capsys.readouterr().out,read_meta(p.export)

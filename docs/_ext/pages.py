@@ -22,7 +22,7 @@ def _contents(rows):
     "A table of pages, with what each is for, and the same for the sidebar: rows of (page, name, name in the sidebar, summary)"
     table = ''.join(f'   * - :doc:`{name} <{page}>`\n     - {as_rst(summary)}\n' for page,name,_,summary in rows)
     tree = ''.join(f'   {short} <{page}>\n' for page,_,short,_ in rows)
-    return f'.. list-table::\n   :widths: auto\n   :align: left\n\n{table}\n.. toctree::\n   :hidden:\n\n{tree}'
+    return f'.. list-table::\n   :widths: auto\n\n{table}\n.. toctree::\n   :hidden:\n\n{tree}'
 
 
 def _constant(module, name, node):

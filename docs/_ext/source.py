@@ -84,8 +84,8 @@ class Source:
         node = next((o for o in self.tree.body if isinstance(o, ast.ClassDef) and o.name == cls), None)
         if not node or any(isinstance(o, ast.FunctionDef) and o.name == '__init__' for o in node.body):
             return []
-        fields = [self._field(o) for o in node.body if isinstance(o, ast.AnnAssign) and not o.target.id.startswith('_')]
-        return list({o.name: o for o in fields}.values())
+        fields = [self._field(o) for o in node.body if isinstance(o, ast.AnnAssign) and o.target.id[0] != '_']
+        return list({o.name: o for o in fields if not o.type.startswith('ClassVar')}.values())
 
     def patches(self)->dict[str, tuple]:
         "Where patched methods stand: 'Class.method' → ('def', first line, last line), as Sphinx has it of other definitions"

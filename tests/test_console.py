@@ -116,4 +116,4 @@ def test_status(odd, tmp_path, capsys):
         for more in [], ['--json']:
             assert main(['classify', *map(str, photos), '--export', str(export), *more]) == status
             out,err = capsys.readouterr()
-            assert len(out.splitlines()) == len(photos) + (not more) and err.startswith('tellapart: There is no answer for any of') == status
+            assert len(out.splitlines()) == len(photos) + (not more) and err.startswith('tellapart: None of') == status

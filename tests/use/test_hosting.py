@@ -25,8 +25,8 @@ def venv(copy):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")
-def test_the_procfile_serves_an_app_that_answers(browser, copy, venv, free_port):
-    "With nothing but requirements.txt installed, Voilà serves the app and a photo gets its answer"
+def test_the_procfile_serves_the_app(browser, copy, venv, free_port):
+    "With nothing but requirements.txt installed, Voilà serves the app, and it classifies a photo"
     kind,_,line = (copy/'Procfile').read_text().strip().partition(': ')
     assert kind == 'web'
     env = dict(PORT=str(free_port), PATH=f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}', VIRTUAL_ENV=str(venv), TELLAPART_EXPORT='export.pkl')
@@ -37,19 +37,19 @@ def test_the_procfile_serves_an_app_that_answers(browser, copy, venv, free_port)
         page.wait_for_selector('.ta-upload', timeout=60_000)
         card, = ask(page, [photo])
         page.close()
-    assert card[0] == photo.name and card[1] != 'No answer' and card[-6] == 'tennis'
+    assert card[0] == photo.name and card[1] != 'Not classified' and card[-6] == 'tennis'
 
 
-def test_a_plain_install_answers_without_torch(copy, venv, export_pkl):
-    "`pip install tellapart` is the half that answers: no torch, no fastai, the same answers"
+def test_a_plain_install_classifies_without_torch(copy, venv, export_pkl):
+    "`pip install tellapart` is the half that classifies: no torch, no fastai, the same predictions"
     install(venv, copy)
     code = "import importlib.util as u; assert not any(u.find_spec(o) for o in ('torch', 'fastai', 'fastcore'))"
     subprocess.run([programs(venv)/'python', '-c', code], check=True, cwd=copy.parent)
     photos = sorted(map(str, export_pkl.parent.glob('photos/*/*')))
     done = subprocess.run([programs(venv)/'tellapart', 'classify', '--json', '--export', export_pkl, *photos], capture_output=True, text=True, check=True, cwd=copy.parent)
     from tellapart.use.classifier import Classifier
-    for row,answer in zip(map(json.loads, done.stdout.splitlines()), Classifier(export_pkl).many(photos), strict=True):
-        assert row['label'] == answer.label and abs(row['probability'] - answer.probability) < 1e-3
+    for row,prediction in zip(map(json.loads, done.stdout.splitlines()), Classifier(export_pkl).many(photos), strict=True):
+        assert row['label'] == prediction.label and abs(row['probability'] - prediction.probability) < 1e-3
 
 
 def test_pins_are_what_the_package_allows():

@@ -1,10 +1,10 @@
 "What the tests of exports share: photos that are easy to tell apart, a learner of one layer, and exports with other content"
 import json, zipfile
 from pathlib import Path
-
-FORMAT_4 = Path(__file__).with_name('fixtures')/'export-format-4.pkl' # made by tellapart 0.1.0, without its pickle, which is never read
 import numpy as np
 from PIL import Image
+
+FORMAT_4 = Path(__file__).with_name('fixtures')/'export-format-4.pkl' # made by tellapart 0.1.0, without its pickle, which is never read
 
 
 def draw_photos(folder, n=10):

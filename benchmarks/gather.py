@@ -42,7 +42,6 @@ def found(p):
 
 def tellapart(url, folder, each, *labels):
     "Gather and check with tellapart"
-    os.environ['TELLAPART_DEMO_WEB'] = url
     file = Path(folder)/'tellapart.toml'
     file.write_text(f'name = "bench"\nsource = "demo"\nper_label = {each}\n[labels]\n' + ''.join(f'{json.dumps(o)} = {json.dumps(o)}\n' for o in labels)
                     + '[train]\nsize = 224\n')
@@ -55,7 +54,7 @@ def tellapart(url, folder, each, *labels):
         # `stage` writes the photo itself, as any tool must, and does so in other threads.
         if callable(f) and name != 'put': setattr(Catalog, name, catalog.around(f))
     start = time.perf_counter()
-    p = read_project(file)
+    p = read_project(file, demo_web=url)
     gather(p)
     check(p)
     return dict(working=time.perf_counter() - start, catalog=catalog.seconds, photos=len(list(p.photos.rglob('*.*'))))

@@ -44,7 +44,7 @@ def learning(wheel):
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     "No checkout and no project that the environment names"
-    for o in 'PYTHONPATH', 'TELLAPART_PROJECT', 'TELLAPART_EXPORT', 'TELLAPART_REHEARSE': monkeypatch.delenv(o, raising=False)
+    for o in 'PYTHONPATH', 'TELLAPART_PROJECT', 'TELLAPART_EXPORT': monkeypatch.delenv(o, raising=False)
 
 
 def tellapart(venv, *args, cwd):
@@ -103,11 +103,11 @@ def test_the_course_runs_where_it_was_written(learning, tmp_path):
     works(learning, 'course', '.', cwd=tmp_path)
     notebook = tmp_path/'notebooks/01_gather.ipynb'
     cells = json.loads(notebook.read_text('utf-8'))
-    cells['cells'][4]['source'].append('\nprint("This is mine.")')
+    cells['cells'][5]['source'].append('\nprint("This is mine.")')
     notebook.write_text(json.dumps(cells), 'utf-8')
     told = works(learning, 'run', '--rehearse', '--save', '01_gather', '02_check', cwd=tmp_path)
     assert 'This is mine.' in told and 'Set aside' in told and (tmp_path/'data/rackets-rehearsal/ledger.db').exists()
-    assert 'This is mine.' in str(json.loads(notebook.read_text('utf-8'))['cells'][4]['outputs'])
+    assert 'This is mine.' in str(json.loads(notebook.read_text('utf-8'))['cells'][5]['outputs'])
 
 
 def test_without_the_course_its_notebooks_run_from_the_package_and_stay_as_they_are(learning, tmp_path):

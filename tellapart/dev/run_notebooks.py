@@ -145,10 +145,24 @@ def _failure(client):
     return f"{where}: " + (error.evalue if len(error.traceback) == 1 else f"{error.ename}: {error.evalue}")
 
 
-def _run_one(file, copy):
+_SET = '\n\n# set by tellapart run\n'
+
+def _set_parameters(nb, values):
+    "Set those of `values` that a notebook's cell with the tag `parameters` assigns; papermill knows such cells, too"
+    for cell in nb.cells:
+        if 'parameters' in cell.metadata.get('tags', []):
+            names = re.findall(r'^(\w+) *=', cell.source, re.M)
+            cell.source += _SET + '\n'.join(f'{k} = {v!r}' for k,v in values.items() if k in names)
+
+
+def _unset(cell): cell.source = cell.source.partition(_SET)[0]
+
+
+def _run_one(file, copy, parameters):
     "Run one notebook in a fresh kernel, leaving a copy with its outputs at `copy`"
     try: nb = nbformat.read(file, 4)
     except (OSError, nbformat.ValidationError, nbformat.reader.NotJSONError) as e: raise TellapartError(f"{file} can't be read as a notebook: {e}") from None
+    _set_parameters(nb, parameters)
     client = _Client(nb, file.stem)
     try: asyncio.run(_execute(client, file.parent))
     except (CellExecutionError, RuntimeError): raise TellapartError(f"{_failure(client)}\nAll that it printed is in {copy}") from None
@@ -182,6 +196,7 @@ def _save(nb, file, root):
     nb.metadata.pop('widgets', None)
     for o in nb.cells:
         if o.cell_type == 'code':
+            _unset(o)
             o.outputs = [out for out in o.outputs if out.get('name') != 'stderr' and not _only_widget(out)]
             for out in o.outputs:
                 if 'data' in out: out.data = _lighter({k: v for k,v in out.data.items() if k != _WIDGET})
@@ -205,17 +220,17 @@ def run(
     save:bool=False, # Whether to write the outputs into the notebooks
 )->None: # Raises `TellapartError` at the first cell that fails
     "Run notebooks top to bottom, a fresh kernel each, and tell what was found"
-    if rehearse: os.environ['TELLAPART_REHEARSE'] = '1'
-    p = read_project(project)
+    p = read_project(project, rehearse)
     root = course(p.file.parent, Path.cwd())
     files = [_find(o, root/'notebooks') for o in notebooks] or sorted((root/'notebooks').glob('0[1-5]_*.ipynb'))
     if save and any(o.is_relative_to(PACKED) for o in files):
         raise TellapartError("--save writes into the course's notebooks, and those inside the package stay as they are: copy them by tellapart course DIR, and run it there.")
     sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
     prepare_kernels()
-    os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
+    os.environ['TELLAPART_PROJECT'] = str(p.file) # for notebooks without parameters, and commands in them
+    parameters = dict(project=str(p.file), rehearse=rehearse, unattended=True)
     clear_summary(p)
     for file in files:
-        nb = _run_one(file, p.runs/'notebooks'/file.name)
+        nb = _run_one(file, p.runs/'notebooks'/file.name, parameters)
         if save: _save(nb, file, root)
     if told := summary(p): print('', *told.values(), sep='\n')

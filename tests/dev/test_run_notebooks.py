@@ -29,14 +29,14 @@ def run(folder, *args, **env):
 
 def test_tells_what_happens_and_leaves_the_notebook_alone(folder):
     before = notebook(folder/'a.ipynb', '# Gather photos', 'import os, sys\nprint("Python:", sys.executable)', '# Count them', 'print("one\\ntw", end="")\nprint("o")',
-        '"There were 42 photos."', 'import pandas; pandas.DataFrame({"a column": [1]})', 'print(*[os.environ.get("TELLAPART_" + o) for o in ("PROJECT", "UNATTENDED", "REHEARSE")])')
+        '"There were 42 photos."', 'import pandas; pandas.DataFrame({"a column": [1]})', 'print(os.environ["TELLAPART_PROJECT"])')
     kernels = folder/'share/kernels/python3' # another Python that calls itself python3
     kernels.mkdir(parents=True)
     (kernels/'kernel.json').write_text(json.dumps(dict(argv=['false', '{connection_file}'], display_name='mine', language='python')))
     code,out,err = run(folder, 'a.ipynb', JUPYTER_PATH=str(folder/'share'), JUPYTER_PREFER_ENV_PATH='0')
     assert (code, err) == (0, '')
     assert out.splitlines()[:7] == ['a: Gather photos', f'  Python: {sys.executable}', 'a: Count them', '  one', '  two', '  There were 42 photos.',
-                                    f'  {folder/"tellapart.toml"} 1 None']
+                                    f'  {folder/"tellapart.toml"}']
     assert (folder/'a.ipynb').read_bytes() == before
     assert '42' in (folder/'data/pets/runs/notebooks/a.ipynb').read_text()
 
@@ -48,12 +48,25 @@ def test_notebooks_find_the_command(folder):
     assert (code, err) == (0, '') and f"It is {shutil.which('tellapart', path=get_path('scripts'))}" in out
 
 
+def test_parameters(folder):
+    "Those that a notebook has are set, in the run alone"
+    before = notebook(folder/'a.ipynb', 'print("It is", project, rehearse)', '"other" in globals()', parameters='project = None # a file\nrehearse = False')
+    for args,rehearse in ([], False), (['--rehearse'], True):
+        code,out,err = run(folder, 'a.ipynb', *args)
+        assert (code, err) == (0, '') and f"It is {folder/'tellapart.toml'} {rehearse}" in out
+    assert run(folder, 'a.ipynb', '--save')[0] == 0
+    old,new = (nbformat.reads(o.decode(), 4) for o in (before, (folder/'a.ipynb').read_bytes()))
+    assert [o.source for o in old.cells] == [o.source for o in new.cells] and new.cells[1].outputs
+
+
 def test_rehearsal_and_summary(folder):
-    notebook(folder/'a.ipynb', 'from tellapart.project import read_project, tell\np = read_project()\ntell(p, gather="Found 7 photos.")\ntell(p, train="Wrong on 3 % of them.")')
+    parameters = 'project = None\nrehearse = False'
+    read = 'from tellapart.project import add_summary, read_project\np = read_project(project, rehearse)'
+    notebook(folder/'a.ipynb', read, 'add_summary(p, gather="Found 7 photos.")\nadd_summary(p, train="Wrong on 3 % of them.")', parameters=parameters)
     code,out,err = run(folder, 'a.ipynb', '--rehearse')
     assert (code, err) == (0, '') and out.endswith('\nFound 7 photos.\nWrong on 3 % of them.\n')
     assert (folder/'data/pets-rehearsal/summary.json').exists() and not (folder/'data/pets').exists()
-    notebook(folder/'b.ipynb', 'from tellapart.project import read_project, tell\ntell(read_project(), clean="Nothing to do.")')
+    notebook(folder/'b.ipynb', read, 'add_summary(p, clean="Nothing to do.")', parameters=parameters)
     code,out,err = run(folder, 'b.ipynb', '--rehearse')
     assert (code, err) == (0, '') and out.count('Nothing to do.') == 2 and 'Found 7' not in out # which an older run has found
 

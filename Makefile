@@ -2,7 +2,7 @@
 PYTHON ?= python3
 TELLAPART = .venv/bin/python -m tellapart
 
-.PHONY: help demo course test check test-all lab app fuzz bench
+.PHONY: help demo course test check test-all lab app docs fuzz bench
 
 help: ## What can be made (this list)
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,10 @@ app: .venv/pyvenv.cfg ## Serve the app with the model that is there
 lab: .venv/pyvenv.cfg ## Open the course in JupyterLab
 	@$(TELLAPART) install learn
 	@$(TELLAPART) lab
+
+docs: .venv/pyvenv.cfg ## Build the site, API reference included,
+	@$(TELLAPART) install docs
+	@$(TELLAPART) docs
 
 test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow ones, in about 10 minutes
 	@$(TELLAPART) install test

@@ -134,6 +134,16 @@ def _lab(args):
     main([f'--ServerApp.root_dir={root}', f'--LabApp.default_url={page}', '--allow-root']) # containers have no other user
 
 
+def _docs(args):
+    "build the site: course, library notebooks, documents and API reference"
+    root = checkout()
+    need('sphinx', 'myst_nb', 'furo', extra='docs')
+    site = root/'docs/_build/html'
+    code = subprocess.call([sys.executable, '-m', 'sphinx', '--quiet', '--fail-on-warning', '--conf-dir', root/'docs', root, site])
+    if not code: print(f"Open {site/'index.html'}")
+    return code
+
+
 def _test(args):
     "run the tests, including the library's notebooks"
     need('pytest', 'xdist', 'nbdev', extra='test')
@@ -181,7 +191,7 @@ def _parser():
 
     arg = command(_install)
     arg('extra', nargs='?', default='use', choices=EXTRAS,
-        help="'use' for inference (the default), 'learn' to train as well; 'test' and 'bench' for work on tellapart itself")
+        help="'use' for inference (the default), 'learn' to train as well; 'docs', 'test' and 'bench' for work on tellapart itself")
     arg = command(_course)
     arg('folder', metavar='DIR', type=Path, help="created if it is missing; files in it are never replaced")
     arg = command(_new)
@@ -230,6 +240,7 @@ def _parser():
         help="an 8-bit or a 32-bit model; default: as the project says, else 8-bit if hardly any label changes")
     arg = command(_lab)
     arg('--project', metavar='FILE', type=Path, help="the project's file; default: the nearest tellapart.toml")
+    command(_docs)
     arg = command(_test)
     which = commands.choices['test'].add_mutually_exclusive_group().add_argument
     which('--quick', dest='which', action='store_const', const='not browser and not training and not slow', default='not slow',

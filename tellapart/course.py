@@ -5,7 +5,7 @@ from . import __version__
 from .errors import writing
 
 # The course's files, relative to the root of a checkout; build_course.py puts them into the wheel.
-FILES = ('notebooks/*.ipynb', 'notebooks/library/**/*.ipynb', 'projects/*.toml', 'tellapart.toml', 'benchmarks/README.md',
+FILES = ('notebooks/*.ipynb', 'notebooks/library/**/*.ipynb', 'projects/*.toml', 'tellapart.toml', 'benchmarks/*.md',
          'app.ipynb', 'voila.json', 'requirements.txt', 'Procfile', 'runtime.txt', '.gitignore')
 PACKED = Path(__file__).with_name('course_files') # where the wheel has them
 

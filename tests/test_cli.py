@@ -27,7 +27,7 @@ def test_importing_the_command_line_loads_only_the_standard_library():
 
 def test_help_names_every_command(tmp_path):
     done = tellapart('--help', cwd=tmp_path)
-    commands = 'install course new run serve classify sort undo review export lab test bench'
+    commands = 'install course new run serve classify sort undo review export lab docs test bench'
     assert re.findall(r'^    (\w+)', done.stdout, re.M) == commands.split()
 
 
@@ -90,7 +90,7 @@ def test_says_which_export_is_used_and_what_is_newer(export_pkl, tmp_path):
     copy_export(export_pkl, tmp_path/'export.pkl', '2026-01-01T12:00:00+00:00', 'pets')
     assert messages() == ['Using export.pkl.'] and messages('--export', 'export.pkl') == []
     copy_export(export_pkl, tmp_path/own, '2026-01-02T12:00:00+00:00', 'pets')
-    assert messages() == ['Using export.pkl.', f'{own} is newer: --export {own} answers by that one.'] and messages('--export', own) == []
+    assert messages() == ['Using export.pkl.', f'{own} is newer: to use it, add --export {own}.'] and messages('--export', own) == []
     (tmp_path/'data/pets/trained.pkl').touch()
     command = f"tellapart export --project {Path('projects', 'pets.toml')}"
     assert messages('--export', own) == [f"{own.with_name('trained.pkl')} was trained since: to export it, {command}."]
@@ -129,9 +129,8 @@ def test_make_help_lists_every_target():
 @needs_make
 @pytest.mark.parametrize('target, commands', [
     ('course', ['install learn', 'run']), ('demo', ['install learn', 'run', 'serve']), ('app', ['install', 'serve']),
-    ('lab', ['install learn', 'lab']), ('test', ['install test', 'test']), ('check', ['install test', 'test --quick']),
-    ('test-all', ['install test', 'test --all']), ('bench', ['install bench', 'bench']),
-    ('bench-answer', ['install bench', 'bench answer'])])
+    ('lab', ['install learn', 'lab']), ('docs', ['install docs', 'docs']), ('test', ['install test', 'test']),
+    ('check', ['install test', 'test --quick']), ('test-all', ['install test', 'test --all']), ('bench', ['install bench', 'bench']), ('bench-answer', ['install bench', 'bench answer'])])
 def test_make_targets_are_commands(target, commands, tmp_path):
     shutil.copy(ROOT/'Makefile', tmp_path)
     plan = subprocess.run(['make', '-n', target], cwd=tmp_path, capture_output=True, text=True).stdout

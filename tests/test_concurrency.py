@@ -3,7 +3,7 @@ import json, multiprocessing, os, random, re, shutil, sqlite3, time
 import pytest
 from tellapart.errors import TellapartError
 from tellapart import catalog as module
-from tellapart.catalog import Catalog
+from tellapart.catalog import Catalog, Reason
 
 context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
 context.set_forkserver_preload(['tellapart.clean.cleaner', 'tellapart.export.export', 'tellapart.clean.review', 'onnxscript'])
@@ -42,19 +42,19 @@ def test_new_project_opened_by_many(tmp_path):
 
 
 def _change(folder, seed):
-    rng,slow,module._WAIT = random.Random(seed),os.replace,60
-    os.replace = lambda *o: (time.sleep(rng.random()/500), slow(*o)) # so that others come between
+    rng,slow,module._WAIT = random.Random(seed),os.rename,60
+    os.rename = lambda *o: (time.sleep(rng.random()/500), slow(*o)) # so that others come between
     for i in range(12):
         with Catalog(folder) as catalog:
             catalog.add(rng.choice('ab'), os.urandom(20), '.jpg')
             some = rng.sample(sorted(catalog.frame('all').file), 2)
             try:
                 match rng.randrange(4):
-                    case 0: catalog.apply(aside=dict.fromkeys(some, f'by {seed}, {i}'))
+                    case 0: catalog.apply(quarantine=dict.fromkeys(some, Reason('other', f'by {seed}, {i}')))
                     case 1: catalog.apply(labels=dict.fromkeys(some, rng.choice('ab')))
                     case 2: catalog.undo()
                     case 3: catalog.mark(some[0], 'b')
-            except TellapartError as e: assert 'knows no photo' in str(e) # another one has renamed it
+            except TellapartError as e: assert 'has no photo called' in str(e) # another one has renamed it
 
 
 def test_writers_come_between_each_other(tmp_path):
@@ -66,7 +66,7 @@ def test_writers_come_between_each_other(tmp_path):
         assert not catalog.db.execute('select * from moves').fetchall()
         df = catalog.db.execute("select decision, new from history where what='set aside'").fetchall()
     for decision in {o['decision'] for o in df}: # each was one writer's
-        assert len({json.loads(o['new'])['reason'] for o in df if o['decision'] == decision}) == 1
+        assert len({json.loads(o['new'])['reason_note'] for o in df if o['decision'] == decision}) == 1
 
 
 def test_moves_are_struck_off_by_whoever_does_them(tmp_path):
@@ -77,14 +77,14 @@ def test_moves_are_struck_off_by_whoever_does_them(tmp_path):
 
 
 def _slowly_open(folder):
-    replace = os.replace
-    os.replace = lambda *o: (time.sleep(.1), replace(*o))
+    rename = os.rename
+    os.rename = lambda *o: (time.sleep(.1), rename(*o))
     for _ in range(20): Catalog(folder).close()
 
 
 def _set_aside(folder, files):
     for o in files:
-        with Catalog(folder) as catalog: catalog.apply(aside={o: 'a shoe'})
+        with Catalog(folder) as catalog: catalog.apply(quarantine={o: Reason('other', 'a shoe')})
 
 
 def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
@@ -124,7 +124,7 @@ def test_half_a_character_of_a_search_engine(tmp_path):
 
 
 LABELS = 'squash','tennis'
-REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The catalog knows no photo called') # it has another name, of its new label
+REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The catalog has no photo called') # it has another name, of its new label
 STEPS = 'gather','check','review','clean','undo','export'
 
 
@@ -140,7 +140,7 @@ def trained(tmp_path_factory):
     from tellapart.project import read_project
     from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import resize_transform
-    from tellapart.train.train import dataloaders
+    from tellapart.train.train import dataloaders, save_trained
     from tellapart.use.sort.sort import sort
     folder = tmp_path_factory.mktemp('together')/'project'
     def draw_some(place, numbers):
@@ -155,8 +155,7 @@ def trained(tmp_path_factory):
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform('squish', 32))
     model = nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, len(LABELS))) # quickly exported
     learn = Learner(dataloaders(block, p.working, p), model, loss_func=CrossEntropyLossFlat(), metrics=error_rate)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    save_trained(learn, block, p)
     export_project(p)
     draw_some('heap', range(12, 16))
     sort(folder/'heap', folder/'sorted', p.export)
@@ -164,7 +163,7 @@ def trained(tmp_path_factory):
         (there := folder/'sorted'/LABELS[o.parent.name == LABELS[0]]).mkdir(exist_ok=True)
         o.rename(there/f'{i}.png')
     draw_some('own', range(16, 20)) # to be gathered
-    with Catalog(p.folder) as catalog: catalog.apply(aside={catalog.frame().file[0]: 'to be undone'})
+    with Catalog(p.folder) as catalog: catalog.apply(quarantine={catalog.frame().file[0]: Reason('other', 'to be undone')})
     return folder
 
 
@@ -185,7 +184,7 @@ def step(name, folder):
     if name == 'undo':
         with Catalog(p.folder) as catalog: catalog.undo()
     if name == 'clean':
-        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
+        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given_probability', 'label_error_score'], dtype=float))
         for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, LABELS[label == LABELS[0]])
         cleaner.apply()
 

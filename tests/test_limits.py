@@ -15,7 +15,7 @@ from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter
 from tellapart.train.resize import resize_transform, show_resize_methods
-from tellapart.train.train import dataloaders
+from tellapart.train.train import dataloaders, save_trained
 from tellapart.images import Limits, NOTES, OutOfResources
 from tellapart.use.app import _look
 from tellapart.use.classifier import Classifier, read_meta
@@ -54,8 +54,7 @@ def exported(p):
                       item_tfms=resize_transform(p.train.resize_method, p.train.size))
     learn = vision_learner(dataloaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
     with learn.no_bar(), learn.no_logging(): learn.fit(p.train.epochs)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    save_trained(learn, block, p)
     return export_project(p, int8=False)
 
 

@@ -8,7 +8,8 @@ from urllib.request import urlopen
 from .. import __version__
 from ..errors import TellapartError, need
 
-EXTRAS = {'use': '', 'learn': '[learn]', 'test': '[learn,ray,test]', 'bench': '[learn,ray,bench]'} # Each part's extras in pyproject.toml
+# Each part's extras in pyproject.toml
+EXTRAS = {'use': '', 'learn': '[learn]', 'docs': '[learn,docs]', 'test': '[learn,ray,docs,test]', 'bench': '[learn,ray,bench]'}
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu' # PyTorch's own, an eighth of the size of a build with CUDA
 STAMP = Path(sys.prefix)/'tellapart.json' # What has been installed, and for which list of needs
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,10 +21,11 @@ def is_checkout()->bool:
 
 
 def checkout()->Path: # Raises `TellapartError` where there is none
-    "The folder with the tests and benchmarks, which an installed package doesn't carry"
+    "The folder with the tests, benchmarks and documents, which an installed package doesn't carry"
     if is_checkout():
         return ROOT
-    raise TellapartError("The tests and benchmarks come with a checkout of tellapart, which this isn't: clone its repository, and run this there.")
+    raise TellapartError("The tests, benchmarks and documents come with a checkout of tellapart, which this isn't: "
+                         "clone its repository, and run this there.")
 
 
 def _needs():
@@ -94,7 +96,7 @@ def install(
     part:str='use', # One of `EXTRAS`
 )->None: # Raises `TellapartError` if it can't be done
     "Install what `part` needs; at once where that has been done already"
-    if part in ('test', 'bench'): checkout()
+    if part in ('docs', 'test', 'bench'): checkout()
     state = _state()
     parts = _installed(state)
     if part not in parts:

@@ -22,7 +22,7 @@ from ..credits import write_credits
 from ..check.inspection import inspect_image
 from .fetch import Fetcher, FetchError
 from ..catalog import Catalog
-from ..check.duplicates import connected_components_of, candidate_pairs, MAX_HASH_DISTANCE, same_photo
+from ..check.duplicates import group_pairs, candidate_pairs, MAX_HASH_DISTANCE, same_photo
 from ..project import Project
 from ..check.reconcile import keep_to_labels, reconcile
 from .sources import SOURCES
@@ -37,7 +37,7 @@ class DuplicateIndex:
         hashes:list[str], # The perceptual hash of each photo, hexadecimal, 256 bits
         pairs:np.ndarray, # Duplicates among them: positions in the first two columns
     ):
-        self.photos,self.group = len(hashes),connected_components_of(len(hashes), pairs)
+        self.photos,self.group = len(hashes),group_pairs(len(hashes), pairs)
         self.words = np.array([_words(o) for o in hashes], 'uint64').reshape(-1, 4).T.copy()
         self.groups = len(np.unique(self.group))
 
@@ -217,7 +217,7 @@ class _LabelGatherer:
     async def add(self, stream, candidate, photo):
         "Add a staged photo, unless the label has it or is done"
         if photo['sha256'] in self.hashes:
-            return self.reject(stream, candidate, 'exact duplicate', 'duplicate')
+            return self.reject(stream, candidate, 'exact duplicate', 'duplicate', sha256=photo['sha256'])
         if self.count >= self.target and not stream.take_all:
             return
         self.hashes.add(photo['sha256'])
@@ -244,9 +244,9 @@ class _LabelGatherer:
         paths = [preview_path(self.label, o[0]) for o in (a, b)]
         return same_photo(self.p.duplicate_level(a[1], b[1]), bits, *paths, (a[2], b[2]))
 
-    def reject(self, stream, candidate, reason, step, transient=False):
+    def reject(self, stream, candidate, reason, step, transient=False, sha256=None):
         "Record a candidate that isn't taken, and why"
-        row = dict(url=candidate.url, label=self.label, query=stream.term, reason=reason, step=step, transient=transient)
+        row = dict(url=candidate.url, label=self.label, query=stream.term, reason=reason, step=step, transient=transient, sha256=sha256)
         self.buffer.rejected.append(row)
         self.counts[reason] += 1
 
@@ -289,7 +289,7 @@ async def _gather_labels(p, catalog, fetch, pool):
 
 async def _gather(p):
     "Gather all labels, between housekeeping before and after; return their gatherers"
-    with Catalog(p.folder, step=True) as catalog:
+    with Catalog(p.folder, exclusive=True) as catalog:
         keep_to_labels(p, catalog)
         if by_hand := reconcile(p, catalog): print(by_hand)
         host_map = {k: v for o in p.source if SOURCES[o].host_map for k,v in SOURCES[o].host_map(p).items()}

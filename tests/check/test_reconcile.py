@@ -6,7 +6,7 @@ from tellapart.check.check import check
 from tellapart.clean.cleaner import PhotoCleaner
 from tellapart.demo.draw import draw
 from tellapart.gather.gather import gather
-from tellapart.catalog import Catalog
+from tellapart.catalog import Catalog, Reason
 from tellapart.project import read_project
 from tellapart.check.splits import training_photos
 
@@ -82,12 +82,12 @@ def test_moved_renamed_deleted_and_new(p, capsys, step):
     assert set(frame(p).path) == {o for o in p.photos.rglob('*.png') if o.name != 'notes.png'}
 
 
-def test_back_from_aside(p):
+def test_restored_by_hand(p):
     file = of(p, 'squash')[0]
-    with Catalog(p.folder) as catalog: catalog.apply(aside={file.name: 'a shoe'})
+    with Catalog(p.folder) as catalog: catalog.apply(quarantine={file.name: Reason('other', 'a shoe')})
     (p.quarantine/'squash'/file.name).rename(p.photos/'tennis/no shoe.png')
     check(p)
-    back = frame(p).set_index('reason').loc['brought back']
+    back = frame(p).set_index('reason').loc['restored']
     assert back.label == 'tennis' and back.path.exists() and in_step(p) and len(training_photos(p)) == 40
 
 
@@ -106,7 +106,7 @@ def test_own_photos_deleted_moved_and_back_again(p, capsys):
     assert 'By hand' not in capsys.readouterr().out
     (own/'squash/2.png').write_bytes(deleted)
     check(p)
-    assert 'By hand: 1 brought back.' in capsys.readouterr().out and len(frame(p)) == 40 and in_step(p)
+    assert 'By hand: 1 restored.' in capsys.readouterr().out and len(frame(p)) == 40 and in_step(p)
 
 
 def test_what_was_relabelled_in_the_project_stays_so(p):
@@ -140,7 +140,7 @@ def test_a_fifth_or_more_deleted_on_purpose(p):
 
 def test_marks_meet_files_that_were_moved(p):
     import pandas as pd
-    cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
+    cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given_probability', 'label_error_score'], dtype=float))
     a,b = of(p, 'squash')[:2]
     for o in a,b: cleaner.mark(o.name, 'tennis')
     a.rename(p.photos/'tennis/a.png')

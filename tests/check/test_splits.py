@@ -216,7 +216,7 @@ def test_photos_that_no_check_has_seen(tmp_path, drawn):
     checked(p)
     own(tmp_path, each(drawn, slice(8, 10)))
     gather(p)
-    assert sentence(p) == 'No check has seen 4 of the 20 photos yet; run 02_check.'
+    assert sentence(p) == "4 of the 20 photos haven't been checked yet; run 02_check."
 
 
 def test_a_photo_that_vanished_since_check(tmp_path, drawn):
@@ -225,8 +225,8 @@ def test_a_photo_that_vanished_since_check(tmp_path, drawn):
     checked(p)
     with Catalog(p.folder) as catalog: row = catalog.frame().iloc[0]
     row.working.unlink()
-    assert sentence(p) == f"Of 20 working copies 1 can't be found any more, such as {row.working}; run 02_check."
-    with pytest.raises(TellapartError, match="can't be found any more"): CatalogSplitter(p)(list(p.working.rglob('*.jpg')))
+    assert sentence(p) == f"1 of 20 working copies can't be found, such as {row.working}; run 02_check."
+    with pytest.raises(TellapartError, match="can't be found, such as"): CatalogSplitter(p)(list(p.working.rglob('*.jpg')))
     check(p)
     assert len(training_photos(p)) == 20
     row.working.unlink()
@@ -239,7 +239,7 @@ def test_a_label_with_one_photo(tmp_path, drawn):
     p = project(tmp_path)
     own(tmp_path, each(drawn)[:11]) # a single one of the second label
     checked(p)
-    assert sentence(p) == ("There are too few photos to measure with (0 of 'tennis racket'), and each label needs at least one; "
+    assert sentence(p) == ("There are too few photos to validate with (0 of 'tennis racket'), and each label needs at least one; "
                            'gather more, then run 02_check again.')
     with pytest.raises(TellapartError, match='too few photos'): CatalogSplitter(p)([])
 
@@ -257,7 +257,7 @@ def test_all_photos_of_one_group(tmp_path, drawn):
     own(tmp_path, each(drawn)[:10])
     own(tmp_path, [(f'{LABELS[1]}/my racket', o) for o in drawn[LABELS[1]]])
     checked(p)
-    assert sentence(p).startswith("All 10 photos of 'tennis racket' are of one group, which is never on both sides; gather photos of other ones")
+    assert sentence(p).startswith("All 10 photos of 'tennis racket' are of one group, which is never split; gather photos of other ones")
     p = project(tmp_path, 'split = "photo"')
     checked(p)
     assert training_photos(p).groupby('label').valid.nunique().tolist() == [2, 2]
@@ -294,7 +294,7 @@ def test_a_fixed_camera(tmp_path, dated):
     for _,o in df.groupby('label'): assert list(o.sort_values('moment').split) == ['train']*18 + ['valid']*6
     assert training_photos(p).groupby('label').valid.sum().tolist() == [6, 6]
     found = find_leaks(p)
-    assert len(found) and found.series.all() and 'series that look alike and are on both sides' in leak_summary(found)
+    assert len(found) and found.series.all() and 'series that look alike and are in both sets' in leak_summary(found)
 
     for side,label in enumerate(LABELS): # the same again, smaller
         for photo in list((tmp_path/'own'/label).iterdir())[:6]: Image.open(photo).resize((240, 180)).save(photo.with_suffix('.webp'), quality=70)

@@ -68,7 +68,7 @@ def test_refuses_torch_and_torchvision_that_do_not_fit(checkout):
 
 def test_tests_and_benchmarks_come_with_a_checkout(checkout):
     (checkout/'notebooks').rmdir()
-    for part in 'test', 'bench':
+    for part in 'docs', 'test', 'bench':
         done = install(checkout, part)
         assert done.returncode == 1 and 'clone its repository' in done.stderr and done.stderr.count('\n') == 1
 

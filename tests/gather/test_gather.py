@@ -253,7 +253,7 @@ def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
 
 def test_two_steps_at_once_are_refused(tmp_path):
     p = project(tmp_path)
-    with Catalog(p.folder, step=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
+    with Catalog(p.folder, exclusive=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
 
 
 def test_no_network(tmp_path, free_port, monkeypatch):

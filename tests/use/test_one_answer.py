@@ -76,7 +76,7 @@ def test_every_way_gives_the_same_answer(told, jpegs, int8, tmp_path, capsys):
             fs = _store(folder)[0]
             for o in jpegs: fs.pipe_file(f'/photos/{o.name}', o.read_bytes())
         plan_shards(folder, to, told.read_bytes())
-        ShardClassifier(to).answer('000000.parquet')
+        ShardClassifier(to).classify_shard('000000.parquet')
         fs,root = _store(to)
         table = {o['path'].rpartition('/')[2]: o for o in _rows(fs, f'{root}/answers/000000.parquet')}
         assert [(table[o.name]['label'], table[o.name]['confident']) for o in jpegs] == [(o.label, o.confident) for o in alone]

@@ -20,7 +20,7 @@ from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter
-from tellapart.train.train import dataloaders
+from tellapart.train.train import dataloaders, save_trained
 
 pytestmark = pytest.mark.usefixtures('one_thread')
 
@@ -186,8 +186,7 @@ def test_exporting_a_project(photos, strangers, tmp_path, capsys):
     check(p)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=Resize(64))
     learn = Learner(dataloaders(block, p.working, p), nn.Sequential(conv(3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    save_trained(learn, block, p)
     capsys.readouterr()
     assert main(command) == 0
     said,meta = capsys.readouterr().out,read_meta(p.export)

@@ -36,7 +36,8 @@ def plain(wheel): return environment(wheel.parents[1]/'plain', wheel)
 def learning(wheel):
     "An environment with the wheel in it, and behind it all that is installed here"
     venv = environment(wheel.parents[1]/'learning', '--no-deps', wheel)
-    site = subprocess.check_output([programs(venv)/'python', '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], text=True).strip()
+    code = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+    site = subprocess.check_output([programs(venv)/'python', '-c', code], text=True).strip()
     Path(site, 'behind.pth').write_text(sysconfig.get_path('purelib'))
     return venv
 
@@ -69,7 +70,8 @@ def test_a_plain_install_answers(plain, export_pkl, free_port, tmp_path):
     assert len(sorted_photos) == len(answers)
     works(plain, 'undo', 'sorted', cwd=tmp_path)
     assert not any(o.exists() for o in sorted_photos)
-    with served([programs(plain)/'tellapart', 'serve', '--port', str(free_port)], f'http://localhost:{free_port}/voila/static/favicon.ico', tmp_path):
+    command = [programs(plain)/'tellapart', 'serve', '--port', str(free_port)]
+    with served(command, f'http://localhost:{free_port}/voila/static/favicon.ico', tmp_path):
         page = urlopen(f'http://localhost:{free_port}/', timeout=60)
         assert page.status == 200 and 'tellapart' in page.read().decode()
 

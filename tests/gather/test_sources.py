@@ -549,7 +549,8 @@ def test_a_label_may_be_a_link_to_a_folder(tmp_path):
 
 
 def test_a_demo_web_in_another_process(demo_web, tmp_path):
-    (file := tmp_path/'tellapart.toml').write_text('name = "rackets"\nper_label = 80\n[labels]\nsquash = "squash racket"\ntennis = "tennis racket"\n')
+    (file := tmp_path/'tellapart.toml').write_text('name = "rackets"\nper_label = 80\n'
+                                                   '[labels]\nsquash = "squash racket"\ntennis = "tennis racket"\n')
     p = read_project(file, demo_web=demo_web.url)
     got = list(SOURCES['demo']('tennis racket', p, 'tennis'))
     hosts = demo.demo_hosts(demo.demo_web(p))

@@ -16,7 +16,7 @@ from ..paths import is_hidden
 from ..images import Limits, has_image_name
 from .classify import raise_if_all_failed, printable
 from .sort.journal import Row
-from .classifier import Classifier, GPU
+from .classifier import Classifier, has_cuda
 from .sort.layout import label_folders, UNOPENED
 from .sort.sort import classify_rows, format_counts, scan_photos, bucket, same_folder
 
@@ -212,7 +212,7 @@ class ShardClassifier:
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #00000012
 def _workers(resources):
     "For a cluster's `resources`: the number of workers, threads of each, and what Ray reserves for one"
-    if GPU and (gpus := int(resources.get('GPU', 0))):
+    if has_cuda() and (gpus := int(resources.get('GPU', 0))):
         return gpus, None, dict(num_cpus=1, num_gpus=1)
     return int(resources['CPU']), 1, dict(num_cpus=1)
 

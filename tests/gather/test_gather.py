@@ -253,7 +253,8 @@ def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
 
 def test_two_steps_at_once_are_refused(tmp_path):
     p = project(tmp_path)
-    with Catalog(p.folder, exclusive=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
+    with Catalog(p.folder, exclusive=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'):
+        gather(p)
 
 
 def test_no_network(tmp_path, free_port, monkeypatch):
@@ -276,7 +277,8 @@ def test_a_full_disk_is_reported_and_loses_nothing(gathered):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
-        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match="can't be written: File too large; fix that, then run this step again"):
+        why = "can't be written: File too large; fix that, then run this step again"
+        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match=why):
             catalog.add('squash', os.urandom(2**17), '.jpg')
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     gather(p)

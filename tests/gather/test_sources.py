@@ -286,7 +286,7 @@ def test_throttled_for_long(engine, answer):
     web = engine('openverse', lambda request: answer if request.query['page'] == '2' else openverse(request))
     got = []
     with pytest.raises(SearchError, match=f'HTTP {answer[0]}'):
-        for o in SOURCES['openverse']('tennis racket', project(), 'tennis'): got.append(o)
+        got.extend(SOURCES['openverse']('tennis racket', project(), 'tennis')) # which keeps those before the error
     assert len(got) == 20 and len(web.requests) == 2
 
 

@@ -1,5 +1,6 @@
 "What the tests share: a browser, free ports, a trained model, and the README's pictures; and which tests run where"
-import io, os, shutil, signal, socket
+import io, os, random, shutil, signal, socket
+from contextlib import suppress
 from pathlib import Path
 import numpy as np
 import pytest
@@ -83,9 +84,11 @@ def ctrl_c():
 @pytest.fixture
 def free_port():
     "A port on loopback that nobody uses"
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])
+    for port in random.sample(range(20_000 + 1000*worker, 21_000 + 1000*worker), 1000): # other workers take others, and so does the system
+        with socket.socket() as s, suppress(OSError):
+            s.bind(('127.0.0.1', port))
+            return port
 
 
 @pytest.fixture

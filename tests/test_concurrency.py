@@ -1,12 +1,10 @@
 "Several programs on one project at once: each step runs or is rejected in a sentence, and every row keeps its file"
-import json, multiprocessing, os, random, re, shutil, sqlite3, time
+import json, os, random, re, shutil, sqlite3, time
 import pytest
+from forked import context
 from tellapart.errors import TellapartError
 from tellapart import catalog as module
 from tellapart.catalog import Catalog, Reason
-
-context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-context.set_forkserver_preload(['tellapart.clean.cleaner', 'tellapart.export.export', 'tellapart.clean.review', 'onnxscript'])
 
 
 def run(jobs):

@@ -1,8 +1,9 @@
 "Gathering and checking over real HTTP: the demo web, a kill in the middle, no network, no disk"
-import multiprocessing, os, random, time
+import os, random, time
 from hashlib import sha256
 import pytest
 from PIL import Image
+from forked import context
 from tellapart.errors import TellapartError
 from tellapart.check.check import check, contact_sheet
 from tellapart.credits import write_credits
@@ -230,8 +231,6 @@ def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
         for i in range(150): Image.effect_noise((40, 40), 80).convert('RGB').save(tmp_path/'own'/label/f'{i}.png')
     text = PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190')
     p = project(tmp_path, text, demo_process)
-    context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-    context.set_forkserver_preload(['tellapart.gather.gather'])
     seen,longest = [],.2
     for _ in range(kills):
         run = context.Process(target=gather, args=(p,))

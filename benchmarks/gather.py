@@ -41,7 +41,6 @@ def recall(p):
 
 def tellapart(url, folder, each, *labels):
     "Gather and check with tellapart"
-    os.environ['TELLAPART_DEMO_WEB'] = url
     file = Path(folder)/'tellapart.toml'
     terms = ''.join(f'{json.dumps(o)} = {json.dumps(o)}\n' for o in labels)
     file.write_text(f'name = "bench"\nsource = "demo"\nper_label = {each}\n[labels]\n{terms}[train]\nsize = 224\n')
@@ -54,7 +53,7 @@ def tellapart(url, folder, each, *labels):
         # `stage` writes the photo itself, as any tool must, in other threads
         if callable(f) and name != 'stage': setattr(Catalog, name, catalog.wrap(f))
     start = time.perf_counter()
-    p = read_project(file)
+    p = read_project(file, demo_web=url)
     gather(p)
     check(p)
     return dict(working=time.perf_counter() - start, catalog=catalog.seconds, photos=len(list(p.photos.rglob('*.*'))))

@@ -1066,6 +1066,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                               'tellapart/project.py'),
                                    'tellapart.project.Project.catalog': ('library/project.html#project.catalog', 'tellapart/project.py'),
                                    'tellapart.project.Project.csv_file': ('library/project.html#project.csv_file', 'tellapart/project.py'),
+                                   'tellapart.project.Project.demo_web': ('library/project.html#project.demo_web', 'tellapart/project.py'),
                                    'tellapart.project.Project.duplicate_level': ( 'library/project.html#project.duplicate_level',
                                                                                   'tellapart/project.py'),
                                    'tellapart.project.Project.export': ('library/project.html#project.export', 'tellapart/project.py'),

@@ -34,6 +34,7 @@ def _new(args):
 
 def _run(args):
     "run the course's notebooks from gathering to export, or those that are named"
+    need('fastai', 'nbclient', 'nbdev', extra='learn')
     from .dev.run_notebooks import run
     run(args.notebooks, args.project, rehearse=args.rehearse, save=args.save)
 

@@ -138,6 +138,7 @@ class Project(_Strict):
     int8:bool|None = None # Export an 8-bit model, three times as fast; by default if hardly any label changes
     _file:Path = PrivateAttr(Path('tellapart.toml')) # The file that this was read from
     _rehearse:bool = PrivateAttr(False) # Use the demo web instead of the real one
+    _demo_web:str|None = PrivateAttr(None) # The URL of a demo web that is running already
 
     @field_validator('name')
     def _check_name(cls, name): return check_label(name)
@@ -183,6 +184,10 @@ class Project(_Strict):
         "The folder of everything gathered and made"
         name = f'{self.name}-rehearsal' if self._rehearse else self.name
         return Path(os.path.normpath(self._file.parent/self.data/name))
+    @property
+    def demo_web(self)->str|None:
+        "The URL of a demo web that is running already"
+        return self._demo_web
     @property
     def own_photos(self)->Path:
         "The folder of your own photos, with a subfolder per label"
@@ -353,16 +358,17 @@ def _read_settings(file):
 
 def read_project(
     file:str|Path|None=None, # The project's file; if `None`, `TELLAPART_PROJECT`, else the nearest `tellapart.toml`
+    rehearse:bool=False, # Whether to turn the project into its own rehearsal
+    demo_web:str|None=None, # The URL of a demo web that is running already; if `None`, the source 'demo' starts one
 )->Project: # Raises `TellapartError` if the file is missing or invalid
     "Read a project from its file"
     file = Path(file or os.environ.get('TELLAPART_PROJECT') or _find_project_file(Path.cwd())).absolute()
     settings = _read_settings(file)
-    rehearse = os.environ.get('TELLAPART_REHEARSE') == '1'
     try:
         p = Project(**settings)
         if rehearse: p = Project(**_rehearsal(settings))
     except ValidationError as e: raise TellapartError(f"{file}: {_validation_message(e)}.") from None
-    p._file,p._rehearse = file,rehearse
+    p._file,p._rehearse,p._demo_web = file,rehearse,demo_web
     return p
 
 # %% ../notebooks/library/04_project.ipynb #00000018

@@ -130,7 +130,8 @@ def test_make_help_lists_every_target():
 @pytest.mark.parametrize('target, commands', [
     ('course', ['install learn', 'run']), ('demo', ['install learn', 'run', 'serve']), ('app', ['install', 'serve']),
     ('lab', ['install learn', 'lab']), ('docs', ['install docs', 'docs']), ('test', ['install test', 'test']),
-    ('check', ['install test', 'test --quick']), ('test-all', ['install test', 'test --all']), ('bench', ['install bench', 'bench']), ('bench-answer', ['install bench', 'bench answer'])])
+    ('check', ['install test', 'test --quick']), ('test-all', ['install test', 'test --all']),
+    ('bench', ['install bench', 'bench']), ('bench-answer', ['install bench', 'bench answer'])])
 def test_make_targets_are_commands(target, commands, tmp_path):
     shutil.copy(ROOT/'Makefile', tmp_path)
     plan = subprocess.run(['make', '-n', target], cwd=tmp_path, capture_output=True, text=True).stdout

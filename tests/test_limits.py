@@ -78,7 +78,7 @@ def test_all_are_classified(p, exported, tmp_path, capsys):
     assert main(['sort', str(p.own_photos), '--to', str(tmp_path/'sorted'), '--export', str(exported)]) == 0
     assert "can't be opened" not in capsys.readouterr().out
     figures = sum(o.read_text().count('<figure>') for o in (tmp_path/'sorted').rglob('*.html'))
-    assert figures == len([o for o in (tmp_path/'sorted').rglob('*.png')]) > 0
+    assert figures == len(list((tmp_path/'sorted').rglob('*.png'))) > 0
 
 
 def test_photos_outside_the_limits_are_refused(exported):

@@ -34,7 +34,8 @@ def _needs():
         return (ROOT/'pyproject.toml').read_text('utf-8')
     try:
         return distribution('tellapart').read_text('METADATA')
-    except PackageNotFoundError: raise TellapartError(f"{ROOT} is neither a checkout of tellapart nor where it is installed: run pip install tellapart.") from None
+    except PackageNotFoundError:
+        raise TellapartError(f"{ROOT} is neither a checkout of tellapart nor where it is installed: run pip install tellapart.") from None
 
 
 def _constraints():
@@ -49,7 +50,7 @@ def _state():
 
 
 def prepare_kernels():
-    "Set what notebooks inherit: the environment's programs, such as `tellapart`, also where it isn't activated; and threads that sleep while they wait"
+    "Set what notebooks inherit: the environment's programs, also where it isn't activated, and threads that sleep while they wait"
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE') # else PyTorch is many times slower beside a busy program
     os.environ['PATH'] = os.pathsep.join([get_path('scripts'), os.environ.get('PATH', '')])
 
@@ -88,7 +89,8 @@ def _check_pair():
     done = subprocess.run([sys.executable, '-c', 'import torchvision; torchvision.ops.nms'], capture_output=True, text=True)
     if not done.returncode:
         return
-    cure = f"install into a fresh virtual environment, after removing {sys.prefix}" if sys.prefix != sys.base_prefix else "install into a virtual environment"
+    in_venv = sys.prefix != sys.base_prefix
+    cure = f"install into a fresh virtual environment, after removing {sys.prefix}" if in_venv else "install into a virtual environment"
     raise TellapartError(f"torch and torchvision don't fit each other ({done.stderr.strip().splitlines()[-1]}): {cure}.")
 
 
@@ -106,7 +108,7 @@ def install(
         if part != 'use': _check_pair()
         parts |= {part, 'use'} | ({'learn'} if part != 'use' else set())
         STAMP.write_text(json.dumps(dict(state=state, parts=sorted(parts))))
-    if part == 'test': _install_chromium()
+    if part == 'test': install_chromium()
 
 
 _NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'msedge'
@@ -125,7 +127,7 @@ def chromium()->str|None:
     return own if Path(own).exists() else None
 
 
-def _install_chromium():
+def install_chromium():
     "See to a browser for the tests: as root from the system's packages, else by saying what to type"
     if chromium():
         return
@@ -135,4 +137,5 @@ def _install_chromium():
         if all(subprocess.run([*apt, *o]).returncode == 0 for o in (['update'], ['install', '-y', 'chromium'])) and chromium():
             return
     how = 'sudo apt-get install chromium' if has_apt else "install chromium from the system's packages"
-    print(f"There is no Chromium: the tests in a browser are left out; to run them: {how}, or {sys.executable} -m playwright install chromium")
+    playwright = f'{sys.executable} -m playwright install chromium'
+    print(f"There is no Chromium: the tests in a browser are left out; to run them: {how}, or {playwright}")

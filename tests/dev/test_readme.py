@@ -1,5 +1,5 @@
 "Each command of the README, in a fresh clone: environments are installed, the course runs, and what it serves answers"
-import os, re, shutil, subprocess, sys
+import os, re, shutil, subprocess
 from pathlib import Path
 from urllib.request import urlopen
 import pytest
@@ -30,7 +30,8 @@ def clone(tmp_path_factory):
     return folder
 
 
-ENV = {o: '' for o in ('PYTHONPATH', 'TELLAPART_PROJECT', 'TELLAPART_EXPORT', 'VIRTUAL_ENV')} | dict(BROWSER='true', JUPYTER_TOKEN='known', JUPYTER_PORT='8867')
+ENV = dict.fromkeys(['PYTHONPATH', 'TELLAPART_PROJECT', 'TELLAPART_EXPORT', 'VIRTUAL_ENV', 'OMP_NUM_THREADS'], '')
+ENV |= dict(BROWSER='true', JUPYTER_TOKEN='known', JUPYTER_PORT='8867')
 
 
 @pytest.fixture

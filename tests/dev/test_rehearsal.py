@@ -8,7 +8,8 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 def tellapart(*args, cwd):
-    done = subprocess.run([sys.executable, '-m', 'tellapart', *args], cwd=cwd, env=os.environ | dict(TELLAPART_PROJECT=''), capture_output=True, text=True)
+    env = os.environ | dict(TELLAPART_PROJECT='')
+    done = subprocess.run([sys.executable, '-m', 'tellapart', *args], cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 

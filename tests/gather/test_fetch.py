@@ -1,7 +1,7 @@
 "The fetcher against misbehaving hosts, over real sockets"
 import asyncio, gzip, socket, time, tracemalloc
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 import pytest
 from hypercorn.asyncio import serve
@@ -252,7 +252,7 @@ def test_a_cooldown_holds_for_all_photos_of_a_host():
 
 
 def test_a_cooldown_beyond_the_deadline_fails_at_once():
-    date = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     for wait in ('3600', date, '9'*5000):
         answers = in_turn(response(b'', '429 Too Many', Retry_After=wait), response())
         host,results = fetch_all(answers, '/a', '/b', '/c', per_host=1, timeout=30)

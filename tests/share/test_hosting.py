@@ -22,7 +22,8 @@ def copy(tmp_path_factory, export_pkl):
 def venv(copy):
     "A fresh environment with requirements.txt in it, and nothing else"
     hosted = re.search(r'\d+\.\d+', (ROOT/'runtime.txt').read_text())[0]
-    if sys.version_info < tuple(map(int, hosted.split('.'))): pytest.skip(f"requirements.txt is pinned for Python {hosted}, which hosts run")
+    if sys.version_info < tuple(map(int, hosted.split('.'))):
+        pytest.skip(f"requirements.txt is pinned for Python {hosted}, which hosts run")
     return environment(copy.parent/'venv', '-r', copy/'requirements.txt')
 
 
@@ -31,7 +32,8 @@ def test_the_procfile_serves_the_app(browser, copy, venv, export_pkl, free_port)
     "With nothing but requirements.txt installed, Voilà serves the app, and it classifies a photo"
     kind,_,line = (copy/'Procfile').read_text().strip().partition(': ')
     assert kind == 'web'
-    env = dict(PORT=str(free_port), PATH=f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}', VIRTUAL_ENV=str(venv), TELLAPART_EXPORT='export.pkl')
+    path = f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}'
+    env = dict(PORT=str(free_port), PATH=path, VIRTUAL_ENV=str(venv), TELLAPART_EXPORT='export.pkl')
     photo = next(export_pkl.parent.glob('photos/tennis/*'))
     with served(['sh', '-c', f'exec {line}'], f'http://localhost:{free_port}/voila/static/favicon.ico', copy, env):
         page = browser.new_page()
@@ -48,12 +50,13 @@ def test_a_plain_install_classifies_without_torch(copy, venv, export_pkl, tmp_pa
     code = "import importlib.util as u; assert not any(u.find_spec(o) for o in ('torch', 'fastai', 'fastcore'))"
     subprocess.run([programs(venv)/'python', '-c', code], check=True, cwd=copy.parent)
     env = {k: v for k,v in os.environ.items() if k != 'PYTHONPATH'} # which may lead to a checkout
-    def tellapart(*args): return subprocess.run([programs(venv)/'tellapart', *args], capture_output=True, text=True, check=True, cwd=tmp_path, env=env).stdout
+    def tellapart(*args): return subprocess.check_output([programs(venv)/'tellapart', *args], text=True, cwd=tmp_path, env=env)
     assert 'classify' in tellapart('--help')
     photos = sorted(map(str, export_pkl.parent.glob('photos/*/*')))
     from tellapart.use.classifier import Classifier
     predictions = list(Classifier(export_pkl).many(photos))
-    for row,prediction in zip(map(json.loads, tellapart('classify', '--json', '--export', export_pkl, *photos).splitlines()), predictions, strict=True):
+    rows = map(json.loads, tellapart('classify', '--json', '--export', export_pkl, *photos).splitlines())
+    for row,prediction in zip(rows, predictions, strict=True):
         assert row['label'] == prediction.label and abs(row['probability'] - prediction.probability) < 1e-3
     tellapart('sort', export_pkl.parent/'photos', '--to', 'sorted', '--export', export_pkl)
     went = {o.name: o.parent.name for o in (tmp_path/'sorted').rglob('*.*g')}
@@ -64,7 +67,8 @@ def test_pins_are_what_the_package_allows():
     "requirements.txt pins what the app needs of a plain install, each within pyproject's bounds; the notebooks' needs stay out"
     from packaging.requirements import Requirement
     tomllib = pytest.importorskip('tomllib')
-    allowed = {r.name.replace('_', '-'): r for r in map(Requirement, tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['dependencies'])}
+    needs = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['dependencies']
+    allowed = {r.name.replace('_', '-'): r for r in map(Requirement, needs)}
     pinned = [Requirement(o) for o in (ROOT/'requirements.txt').read_text().splitlines() if not o.startswith('#')]
     for o in pinned:
         version, = o.specifier

@@ -24,7 +24,9 @@ def peak_memory(process):
 def heap(folder, photos, n):
     "Put `n` photos into a folder that differ in their last bytes"
     folder.mkdir()
-    for i in range(n): (folder/f'{i:05}{photos[i % len(photos)].suffix}').write_bytes(photos[i % len(photos)].read_bytes() + i.to_bytes(4, 'big'))
+    for i in range(n):
+        photo = photos[i % len(photos)]
+        (folder/f'{i:05}{photo.suffix}').write_bytes(photo.read_bytes() + i.to_bytes(4, 'big'))
     return folder
 
 

@@ -1,21 +1,24 @@
-"Training beside programs that keep cores busy: tellapart beside the plain course code"
+"Training while other programs keep cores busy: tellapart beside fastai's course code"
 import json, subprocess, sys, time
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 PIXELS,BATCH = 128,16
-EPOCHS = 3 # after one that counts as a warm-up
-PROGRAMS = 0, 1, 2 # that are at work at the same time
+EPOCHS = 3 # after a warm-up epoch
+PROGRAMS = {0: 'alone', 1: 'beside a busy program', 2: 'beside two'}
 
 
 def measure(who, photos):
-    "Train, and print how many seconds an epoch took"
-    from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, RandomSplitter, Resize, aug_transforms, get_image_files, imagenet_stats, parent_label, resnet18, vision_learner
+    "Train, and print the seconds per epoch"
+    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, RandomSplitter, Resize, aug_transforms, get_image_files,
+                                   imagenet_stats, parent_label, resnet18, vision_learner)
     from tellapart.train.train import AutoMixedPrecision
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=RandomSplitter(.1, seed=1), item_tfms=Resize(PIXELS),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label,
+                      splitter=RandomSplitter(.1, seed=1), item_tfms=Resize(PIXELS),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(block.dataloaders(Path(photos), bs=BATCH, num_workers=0), resnet18, pretrained=False, cbs=AutoMixedPrecision() if who == 'tellapart' else None)
+    learn = vision_learner(block.dataloaders(Path(photos), bs=BATCH, num_workers=0), resnet18, pretrained=False,
+                           cbs=AutoMixedPrecision() if who == 'tellapart' else None)
     with learn.no_bar(), learn.no_logging():
         learn.fit(1)
         start = time.perf_counter()
@@ -25,7 +28,7 @@ def measure(who, photos):
 
 @contextmanager
 def programs(n):
-    "Have `n` programs at work, each in a session of its own, as one is that somebody else has started"
+    "Run `n` busy programs, each in a session of its own, like programs that someone else has started"
     running = [subprocess.Popen([sys.executable, '-c', 'while True: pass'], start_new_session=True) for _ in range(n)]
     try: yield
     finally:
@@ -35,20 +38,19 @@ def programs(n):
 
 
 def main():
-    "Train in both ways, alone and beside others, and report"
-    from _bench import apart, draw_photos, report
+    "Train with both, alone and beside busy programs, and report"
+    from _bench import in_process, draw_photos, report
     names = dict(tellapart='tellapart', course='course code')
     epoch = {}
     with TemporaryDirectory() as tmp:
         photos = draw_photos(Path(tmp)/'photos', n=32, size=(300, 200))
         for n in PROGRAMS:
             for who in names:
-                with programs(n): epoch[who, n] = apart(__file__, who, photos)['epoch']
+                with programs(n): epoch[who, n] = in_process(__file__, who, photos)['epoch']
                 print(f'{who} beside {n}: {epoch[who, n]:.1f} s', flush=True)
-    beside = {0: 'alone', 1: 'beside a busy program', 2: 'beside two'}
-    rows = [(f'an epoch {beside[n]}, {names[who]}', o, 's') for (who,n),o in epoch.items()]
-    ratios = {f'{beside[n]} as long as alone, {names[who]}': epoch[who, n]/epoch[who, 0] for n in PROGRAMS[1:] for who in names}
-    report('busy', rows, ratios, ['tellapart', 'fastai', 'torch'])
+    rows = [(f'an epoch {PROGRAMS[n]}, {names[who]}', o, 's') for (who,n),o in epoch.items()]
+    ratios = {f'an epoch {PROGRAMS[n]} / alone, {names[who]}': epoch[who, n]/epoch[who, 0] for n in PROGRAMS if n for who in names}
+    report('busy', rows, ratios, ['tellapart', 'fastai', 'torch'], columns=[[*names.values()]])
 
 
 if __name__ == '__main__':

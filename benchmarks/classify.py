@@ -126,8 +126,8 @@ def measure_one(export, files):
     for bits in 32, 8:
         classify = Classifier(export, bits == 8)
         batch = preprocess(open_photo(files[0]), classify.meta)[None]
-        forward = lambda o: classify.probabilities(batch)
-        decode = lambda o: open_photo(o, decode_size(classify.meta))
+        forward = lambda o, classify=classify, batch=batch: classify.probabilities(batch)
+        decode = lambda o, meta=classify.meta: open_photo(o, decode_size(meta))
         numbers |= {f'{what} {bits}': timed(f, files) for what,f in dict(decode=decode, forward=forward, ours=classify).items()}
         pairs = [(classify(o), classify(open_photo(o))) for o in files]
         for what in 'label', 'confident':

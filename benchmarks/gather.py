@@ -35,8 +35,8 @@ def recall(p):
     with Catalog(p.folder) as catalog: df = catalog.frame('all').set_index('id')
     origin = df.url.map(lambda o: (t := ground_truth_of(truth, o)).of or t.id)
     wrong = sum(origin[id] != origin[of] for id,of in df.duplicate_of.dropna().items())
-    return dict(unreadable=unreadable.met, unreadable_found=unreadable.met - unreadable.left, near=near.met, near_found=near.met - near.left,
-                distinct=origin.nunique(), distinct_lost=wrong)
+    return dict(unreadable=unreadable.met, unreadable_found=unreadable.met - unreadable.left,
+                near=near.met, near_found=near.met - near.left, distinct=origin.nunique(), distinct_lost=wrong)
 
 
 def tellapart(url, folder, each, *labels):

@@ -93,9 +93,9 @@ class MoveLog:
     def cancel(self, entry): "Take back an entry whose move can't be made"; raise NotImplementedError
     def move_of(self, entry)->Move|None: "The move that an entry asks for, if any"; raise NotImplementedError
 
-    def at_source(self, entry)->bool:
+    def at_source(self, entry, move:Move)->bool:
         "Whether the file is still where it was when the entry was recorded"
-        return os.path.lexists(self.move_of(entry).src)
+        return os.path.lexists(move.src)
 
     def make(self,
         entry:Any, # Whatever the subclass stores
@@ -119,7 +119,7 @@ class MoveLog:
 
     def _is_made(self, entry, move):
         remove_reserved(move.dst)
-        return not self.at_source(entry) or finish_copy(move)
+        return not self.at_source(entry, move) or finish_copy(move)
 
     def _complete(self, entry, move):
         try: move_file(move)

@@ -1,7 +1,10 @@
 "What the tests of exports share: photos that are easy to tell apart, a learner of one layer, and exports with other content"
 import json, zipfile
+from pathlib import Path
 import numpy as np
 from PIL import Image
+
+FORMAT_4 = Path(__file__).with_name('fixtures')/'export-format-4.pkl' # made by tellapart 0.1.0, without its pickle, which is never read
 
 
 def draw_photos(folder, n=10):
@@ -30,7 +33,7 @@ def change_meta(**kw): return lambda name, content: json.dumps(json.loads(conten
 
 
 def quick_learner(photos, item_tfms):
-    "A learner of one layer, quickly exported"
+    "A learner with one convolution, which is exported quickly"
     from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, nn
     dls = ImageDataLoaders.from_folder(photos, valid_pct=.5, seed=1, item_tfms=item_tfms, bs=4, num_workers=0)
     learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), loss_func=CrossEntropyLossFlat())

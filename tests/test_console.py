@@ -122,4 +122,4 @@ def test_status(odd, tmp_path, capsys):
             assert main(['classify', *map(str, photos), '--export', str(export), *more]) == status
             out,err = capsys.readouterr()
             header = 0 if more else 1
-            assert len(out.splitlines()) == len(photos) + header and err.startswith('tellapart: There is no answer for any of') == status
+            assert len(out.splitlines()) == len(photos) + header and err.startswith('tellapart: None of') == status

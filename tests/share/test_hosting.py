@@ -27,8 +27,8 @@ def venv(copy):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")
-def test_the_procfile_serves_an_app_that_answers(browser, copy, venv, export_pkl, free_port):
-    "With nothing but requirements.txt installed, Voilà serves the app and a photo gets its answer"
+def test_the_procfile_serves_the_app(browser, copy, venv, export_pkl, free_port):
+    "With nothing but requirements.txt installed, Voilà serves the app, and it classifies a photo"
     kind,_,line = (copy/'Procfile').read_text().strip().partition(': ')
     assert kind == 'web'
     env = dict(PORT=str(free_port), PATH=f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}', VIRTUAL_ENV=str(venv), TELLAPART_EXPORT='export.pkl')
@@ -39,11 +39,11 @@ def test_the_procfile_serves_an_app_that_answers(browser, copy, venv, export_pkl
         page.wait_for_selector('.ta-upload', timeout=60_000)
         card, = ask(page, [photo])
         page.close()
-    assert card[0] == photo.name and card[1] != 'No answer' and card[-6] == 'tennis'
+    assert card[0] == photo.name and card[1] != 'Not classified' and card[-6] == 'tennis'
 
 
-def test_a_plain_install_answers_without_torch(copy, venv, export_pkl, tmp_path):
-    "`pip install tellapart` is the half that answers: no torch, no fastai, the same answers; it classifies and sorts"
+def test_a_plain_install_classifies_without_torch(copy, venv, export_pkl, tmp_path):
+    "`pip install tellapart` is the half that classifies: no torch, no fastai, the same predictions; it sorts, too"
     install(venv, copy)
     code = "import importlib.util as u; assert not any(u.find_spec(o) for o in ('torch', 'fastai', 'fastcore'))"
     subprocess.run([programs(venv)/'python', '-c', code], check=True, cwd=copy.parent)
@@ -52,12 +52,12 @@ def test_a_plain_install_answers_without_torch(copy, venv, export_pkl, tmp_path)
     assert 'classify' in tellapart('--help')
     photos = sorted(map(str, export_pkl.parent.glob('photos/*/*')))
     from tellapart.use.classifier import Classifier
-    answers = list(Classifier(export_pkl).many(photos))
-    for row,answer in zip(map(json.loads, tellapart('classify', '--json', '--export', export_pkl, *photos).splitlines()), answers, strict=True):
-        assert row['label'] == answer.label and abs(row['probability'] - answer.probability) < 1e-3
+    predictions = list(Classifier(export_pkl).many(photos))
+    for row,prediction in zip(map(json.loads, tellapart('classify', '--json', '--export', export_pkl, *photos).splitlines()), predictions, strict=True):
+        assert row['label'] == prediction.label and abs(row['probability'] - prediction.probability) < 1e-3
     tellapart('sort', export_pkl.parent/'photos', '--to', 'sorted', '--export', export_pkl)
     went = {o.name: o.parent.name for o in (tmp_path/'sorted').rglob('*.*g')}
-    assert went == {Path(o).name: answer.label if answer.confident else 'unsure' for o,answer in zip(photos, answers)}
+    assert went == {Path(o).name: prediction.label if prediction.confident else 'unsure' for o,prediction in zip(photos, predictions)}
 
 
 def test_pins_are_what_the_package_allows():

@@ -33,10 +33,13 @@ def store(folder):
     fs.rm('/', recursive=True)
 
 
+def name(row): return row['path'].partition('photos/')[2]
+
+
 def predictions(fs, to):
     "All predictions, by the end of the path"
     rows = [o for file in fs.ls(f'{to}/answers', detail=False) for o in pq.read_table(file, filesystem=fs).to_pylist()]
-    found = {o['path'].partition('photos/')[2]: (o['label'], o['confident'], round(o['probability'] or 0, 4), bool(o['reason'])) for o in rows}
+    found = {name(o): (o['label'], o['confident'], round(o['probability'] or 0, 4), bool(o['reason'])) for o in rows}
     assert len(found) == len(rows)
     return found
 
@@ -59,19 +62,19 @@ def test_from_a_store_shard_by_shard(export_pkl, folder, store):
     ShardClassifier(to)(dict(shard=todo[:2]))
     store.pipe_file('/sorted/answers/000002.parquet.part', b'half of a sh')
     assert missing_shards(to, plan['shards']) == todo[2:]
-    gone = pq.read_table('/sorted/plan/000004.parquet', filesystem=store).to_pylist()[0]['path']
-    store.rm_file(gone)
+    gone = pq.read_table('/sorted/plan/000004.parquet', filesystem=store).to_pylist()[0]
+    store.rm_file(gone['path'])
     found = ShardClassifier(to)(dict(shard=todo[2:]))['found']
     assert sum(sum(json.loads(o).values()) for o in found) == 7
     assert missing_shards(to, plan['shards']) == []
     there,all_of_it = predictions(store, '/sorted'),expected(export_pkl, folder)
-    name = gone.partition('photos/')[2]
-    assert there.pop(name) == (None, False, 0, True)
-    assert there == {k: v for k,v in all_of_it.items() if k != name}
+    assert there.pop(name(gone)) == (None, False, 0, True)
+    assert there == {k: v for k,v in all_of_it.items() if k != name(gone)}
 
     with pytest.raises(TellapartError, match='has the predictions for memory://photos'): plan_shards('memory://others', to, export)
     with pytest.raises(TellapartError, match='has the predictions of another export.pkl'): plan_shards('memory://photos', to, b'another')
-    with pytest.raises(TellapartError, match='There is no photo in memory://nothing'): plan_shards('memory://nothing', 'memory://elsewhere', export)
+    with pytest.raises(TellapartError, match='There is no photo in memory://nothing'):
+        plan_shards('memory://nothing', 'memory://elsewhere', export)
 
 
 def test_predictions_of_version_0_1_are_continued(export_pkl, store):
@@ -83,15 +86,16 @@ def test_predictions_of_version_0_1_are_continued(export_pkl, store):
     old = {'met' if k == 'skipped' else k: v for k,v in json.loads(store.cat_file('/sorted/plan.json')).items()}
     store.pipe_file('/sorted/plan.json', json.dumps(old).encode())
     for file in store.ls('/sorted/answers', detail=False):
-        names = pq.read_table(file, filesystem=store).column_names
-        pq.write_table(pq.read_table(file, filesystem=store).rename_columns(['sure' if o == 'confident' else o for o in names]), file, filesystem=store)
+        table = pq.read_table(file, filesystem=store)
+        table = table.rename_columns(['sure' if o == 'confident' else o for o in table.column_names])
+        pq.write_table(table, file, filesystem=store)
     store.rm_file('/sorted/answers/000001.parquet')
     again = plan_shards('memory://photos', to, export, 5)
     assert again['skipped'] == plan['skipped']
     ShardClassifier(to)(dict(shard=missing_shards(to, again['shards'])))
     tables = [pq.read_table(o, filesystem=store) for o in store.ls('/sorted/answers', detail=False)]
     assert {tuple(o.column_names) for o in tables} == {('path', 'label', 'probability', 'second', 'sure', 'reason')}
-    assert {o['path'].partition('photos/')[2]: (o['label'], o['sure']) for t in tables for o in t.to_pylist()} == {k: v[:2] for k,v in expected.items()}
+    assert {name(o): (o['label'], o['sure']) for t in tables for o in t.to_pylist()} == {k: v[:2] for k,v in expected.items()}
 
 
 class Guarded(MemoryFileSystem):
@@ -114,7 +118,8 @@ fsspec.register_implementation('guarded', Guarded, clobber=True)
 @pytest.fixture
 def here(monkeypatch):
     "No other machines: a store of ours is known in this process alone"
-    monkeypatch.setattr(cluster, '_classify_on_cluster', lambda to, shards: map(json.loads, ShardClassifier(to)(dict(shard=shards))['found']))
+    def classify(to, shards): return map(json.loads, ShardClassifier(to)(dict(shard=shards))['found'])
+    monkeypatch.setattr(cluster, '_classify_on_cluster', classify)
 
 
 def test_what_a_store_refuses_does_not_stop_a_run(export_pkl, store, here, monkeypatch, capsys):
@@ -127,7 +132,9 @@ def test_what_a_store_refuses_does_not_stop_a_run(export_pkl, store, here, monke
         Guarded.asked.clear()
         assert main(['sort', 'guarded://photos/', '--to', 'guarded://sorted', '--ray', '--export', str(export_pkl)]) == 0
         return capsys.readouterr().out,{o.rpartition('/')[2]: v for o,v in predictions(fs, '/sorted').items()}
-    def reasons(): return sorted(o['reason'] for o in pq.read_table('/sorted/answers/000000.parquet', filesystem=store).to_pylist() if not o['label'])[:2]
+    def reasons():
+        rows = pq.read_table('/sorted/answers/000000.parquet', filesystem=store).to_pylist()
+        return sorted(o['reason'] for o in rows if not o['label'])[:2]
     said,first = run()
     assert "In 1 of them are photos that couldn't be read; the same command tries those again." in said and len(Guarded.asked) == 13
     assert {k for k,v in first.items() if not v[0]} == {*names, 'broken.jpg'}
@@ -187,7 +194,7 @@ def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):
 def test_a_worker_for_each_gpu(monkeypatch):
     "Where onnxruntime computes on GPUs, each has one worker, which decodes with all threads; else each core has one"
     for gpu,has,workers in ((True, dict(CPU=16., GPU=2.), 2), (True, dict(CPU=16.), 16), (False, dict(CPU=16., GPU=2.), 16)):
-        monkeypatch.setattr(cluster, 'GPU', gpu)
+        monkeypatch.setattr(cluster, 'has_cuda', lambda: gpu)
         n,threads,takes = cluster._workers(has)
         assert n == workers and takes.get('num_gpus') == (1 if workers == 2 else None) and threads == (None if workers == 2 else 1)
 

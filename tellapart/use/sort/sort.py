@@ -166,7 +166,9 @@ def bucket(
     folders:dict, # Label → folder name, from `label_folders`
 )->str: # A folder name, or `UNOPENED`; different for each label
     "The group under which a photo is sorted and counted"
-    return {'yes': folders.get(row.label), 'no': UNSURE_FOLDER}.get(row.confident, UNOPENED)
+    if row.confident == 'yes':
+        return folders[row.label]
+    return UNSURE_FOLDER if row.confident == 'no' else UNOPENED
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000014
 _SORTED_BEFORE,_DUPLICATE = 'sorted before','with the content of another' # kinds of skipped photos

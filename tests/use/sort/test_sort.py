@@ -45,7 +45,8 @@ def table(to):
 
 def content(folder):
     "Hashes of the files in a folder, by relative path; links are followed"
-    files = (o for o in folder.rglob('*') if o.is_file() and not o.name.startswith('.sorted') and o.suffix not in ('.csv', '.html', '.part'))
+    ours = '.csv', '.html', '.part'
+    files = (o for o in folder.rglob('*') if o.is_file() and not o.name.startswith('.sorted') and o.suffix not in ours)
     return {o.relative_to(folder).as_posix(): hashlib.sha256(o.read_bytes()).hexdigest() for o in files}
 
 
@@ -59,12 +60,12 @@ def refused(capsys, *words):
 
 
 def test_copies_go_by_label(export_pkl, folder, tmp_path, capsys):
-    "Each photo is copied, with its modification time, into the folder of its predicted label; the originals are unchanged; the table lists all"
+    "Each photo is copied, times included, into the folder of its predicted label; originals are unchanged; the table lists all"
     before,to = content(folder),tmp_path/'sorted'
     assert sort(export_pkl, folder, to) == 0
     out = capsys.readouterr().out
-    for o in 'Copied 9 photos', '1 with the content of another', "1 that can't be opened", '1 of another kind', '1 hidden', f'tellapart undo {to}':
-        assert o in out
+    assert 'Copied 9 photos' in out and f'tellapart undo {to}' in out
+    assert all(o in out for o in ('1 with the content of another', "1 that can't be opened", '1 of another kind', '1 hidden'))
     assert content(folder) == before
     classify = Classifier(export_pkl)
     rows = table(to)
@@ -177,7 +178,8 @@ def test_a_file_that_comes_at_the_same_moment(export_pkl, folder, tmp_path, monk
     monkeypatch.setattr(module, 'unique_destination', taken_meanwhile)
     module.sort(folder, tmp_path/'sorted', export_pkl, how)
     went = placed(tmp_path/'sorted')
-    assert (tmp_path/'sorted'/theirs.pop()).read_text() == 'theirs' and len(went) == 10 and set(went.values()) > set(before.values()) - set(content(folder).values())
+    assert (tmp_path/'sorted'/theirs.pop()).read_text() == 'theirs'
+    assert len(went) == 10 and set(went.values()) > set(before.values()) - set(content(folder).values())
     main(['undo', str(tmp_path/'sorted')])
     assert content(folder) == before and len(placed(tmp_path/'sorted')) == 1
 
@@ -251,7 +253,7 @@ def test_what_a_spreadsheet_would_compute(export_pkl, folder, tmp_path):
     before,to = content(folder),tmp_path/'sorted'
     sort(odd, folder, to)
     cells = [o for row in table(to) for o in row.values()]
-    assert any(o.startswith("'=HYPERLINK") or o.startswith("'-x") for o in cells) and not any(o.startswith(tuple('=+-@')) for o in cells)
+    assert any(o.startswith(("'=HYPERLINK", "'-x")) for o in cells) and not any(o.startswith(tuple('=+-@')) for o in cells)
     assert {o.label for o,_ in read_rows(to/CSV)} <= {*labels, ''} and all((to/o.to).exists() for o,_ in read_rows(to/CSV) if o.to)
     main(['undo', str(to)])
     assert not placed(to) and content(folder) == before
@@ -279,7 +281,7 @@ def test_undo_removes_nothing_that_is_the_last_of_its_kind(export_pkl, folder, t
     main(['undo', str(to)])
     assert set(placed(to)) == {o['to'] for o in (a, b, c)}
     out = capsys.readouterr().out
-    assert '5 removed' in out and '2 whose original has changed or is gone' in out and '1 that have changed' in out and '1 gone already' in out
+    assert all(o in out for o in ('5 removed', '2 whose original has changed or is gone', '1 that have changed', '1 gone already'))
 
 
 def test_undo_brings_back_what_was_dragged_about(export_pkl, folder, tmp_path, capsys):
@@ -299,7 +301,7 @@ def test_undo_brings_back_what_was_dragged_about(export_pkl, folder, tmp_path, c
 
 def test_once_more_takes_what_is_new(export_pkl, folder, tmp_path, capsys):
     "Photos that were sorted aren't looked at again, others under the same names are"
-    to,inbox = tmp_path/'sorted',folder/'jones'
+    to = tmp_path/'sorted'
     sort(export_pkl, folder, to, '--move')
     file = Path(next(o['path'] for o in table(to) if o['to'] and '/jones/' in o['path'].replace(os.sep, '/')))
     Image.effect_noise((300, 200), 90).convert('RGB').save(file, 'PNG')
@@ -323,7 +325,8 @@ def test_once_more_when_all_have_been_moved(export_pkl, folder, tmp_path, capsys
 @pytest.fixture
 def stopped(ctrl_c):
     "Sort in a process that gets a signal at a given moment; how many moments there were"
-    with subprocess.Popen([sys.executable, Path(__file__).parents[2]/'killed.py'], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
+    script = [sys.executable, Path(__file__).parents[2]/'killed.py']
+    with subprocess.Popen(script, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as p:
         def run(*args):
             print(json.dumps(args), file=p.stdin, flush=True)
             return int(p.stdout.readline())
@@ -449,15 +452,16 @@ def test_a_photo_that_may_not_be_moved(export_pkl, folder, tmp_path, monkeypatch
 def test_names_that_are_hardly_names(export_pkl, folder, tmp_path):
     "Line breaks, commas, bytes that are no text and what Windows has no room for: sorted, found again, brought back"
     photo = next(export_pkl.parent.glob('photos/*/*.png'))
-    names = [b'two\nlines.png', b'a,"b".png', b'caf\xe9.png', b'CON.png', b'x' * 250 + b'.png', '😀 ü.png'.encode(), b'=1+1.png', b'no suffix',
-             b'photo.php?id=7']
+    names = [b'two\nlines.png', b'a,"b".png', b'caf\xe9.png', b'CON.png', b'x' * 250 + b'.png', '😀 ü.png'.encode(), b'=1+1.png',
+             b'no suffix', b'photo.php?id=7']
     for i,o in enumerate(names):
-        try: (file := folder/os.fsdecode(o)).write_bytes(photo.read_bytes() + bytes([i]))
+        try: (folder/os.fsdecode(o)).write_bytes(photo.read_bytes() + bytes([i]))
         except OSError: continue # this system hasn't room for it either
     before,to = content(folder),tmp_path/'sorted'
     sort(export_pkl, folder, to, '--move')
     went = placed(to)
-    assert len(went) == len(before) - 4 and {o['path'] for o in table(to) if o['to']} >= {str(folder/os.fsdecode(names[0]))} or os.name == 'nt'
+    sorted_paths = {o['path'] for o in table(to) if o['to']}
+    assert len(went) == len(before) - 4 and str(folder/os.fsdecode(names[0])) in sorted_paths or os.name == 'nt'
     assert all(safe_name(part) == part for place in went for part in place.split('/'))
     for _ in range(2): sort(export_pkl, folder, to, '--move')
     assert placed(to) == went
@@ -510,9 +514,9 @@ def test_a_sheet_for_each_label_in_a_browser(browser, export_pkl, folder, tmp_pa
     page.close()
 
 
-HOSTILE = ['CON', 'con.txt', 'aux.jpg', 'COM1', 'lpt9.tar.gz', 'nul .x', 'CONIN$', 'com¹', '', '.', '..', '...', ' . ', 'a.', 'a ', 'a:b', 'C:',
-           r'..\..\x', '../../x', r'\\srv\share', '/', 'a/b', 'a\0b', 'tab\t', 'two\nlines', 'x'*300, 'é'*200, 'x'*252 + '.jpeg', 'a' + '.b'*150,
-           '😀'*80 + '.jpg', 'caf\udce9', '<>:"|?*', 'ﬀ', '.hidden', 'desktop.ini']
+HOSTILE = ['CON', 'con.txt', 'aux.jpg', 'COM1', 'lpt9.tar.gz', 'nul .x', 'CONIN$', 'com¹', '', '.', '..', '...', ' . ', 'a.', 'a ', 'a:b',
+           'C:', r'..\..\x', '../../x', r'\\srv\share', '/', 'a/b', 'a\0b', 'tab\t', 'two\nlines', 'x'*300, 'é'*200, 'x'*252 + '.jpeg',
+           'a' + '.b'*150, '😀'*80 + '.jpg', 'caf\udce9', '<>:"|?*', 'ﬀ', '.hidden', 'desktop.ini']
 
 
 @pytest.mark.parametrize('name', HOSTILE, ids=ascii)
@@ -529,4 +533,5 @@ def test_names_are_good_on_every_system(name):
 
 def test_labels_have_folders_of_their_own():
     folders = label_folders(HOSTILE + ['Cat', 'cat', 'CAT', 'Unsure', 'unsure', 'Sheets'])
-    assert len({canonical_name(o) for o in folders.values()}) == len(folders) and all(safe_name(o) == o and canonical_name(o) not in ('unsure', 'sheets') for o in folders.values())
+    assert len({canonical_name(o) for o in folders.values()}) == len(folders)
+    assert all(safe_name(o) == o and canonical_name(o) not in ('unsure', 'sheets') for o in folders.values())

@@ -424,11 +424,11 @@ def open_photo(
         set_up_pillow()
         # Pillow has one limit for the whole process, and refuses at twice as many pixels; ours are checked for each photo.
         if Image.MAX_IMAGE_PIXELS: Image.MAX_IMAGE_PIXELS = max(Image.MAX_IMAGE_PIXELS, Limits.highest_max_pixels)
-        if isinstance(source, np.ndarray): source = _from_array(source, name)
-        if isinstance(source, Image.Image):
-            return _first_success([lambda: _from_image(source, limits, name)], name)
-        data = photo_bytes(source, limits, name)
-        return _first_success((partial(_decode, *o, size, limits, name) for o in _variants(data)), name)
+        given = _from_array(source, name) if isinstance(source, np.ndarray) else source
+        if isinstance(given, Image.Image):
+            return _first_success([lambda: _from_image(given, limits, name)], name)
+        data = photo_bytes(given, limits, name)
+        return _first_success((partial(_decode, *o, size=size, limits=limits, name=name) for o in _variants(data)), name)
 
 # %% ../notebooks/library/03_images.ipynb #00000017
 def shrink(

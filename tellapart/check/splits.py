@@ -75,6 +75,8 @@ def _assign_origin(groups, rng, **ends):
         taken += list(positions)
         yield from zip(o.index, positions)
 
+def _rng(seed, label, origin): return random.Random(f'{seed} {label} {origin}')
+
 def _assign_label(groups, rng_for):
     "Positions for the groups of one label that have none, origin by origin"
     origins = sorted(groups.groupby('origin'), key=lambda o: (o[1].share.iloc[0], len(o[1]), o[0]))
@@ -117,7 +119,7 @@ def split_positions(
     groups = photos.groupby(name).agg(how)
     new = {}
     for label,o in groups[groups.n > 0].groupby('label'):
-        new |= dict(_assign_label(o, lambda origin: random.Random(f'{train.seed} {label} {origin}')))
+        new |= dict(_assign_label(o, partial(_rng, train.seed, label)))
     return position.fillna(_first(position, name)).fillna(name.map(new)).reindex(index)
 
 def serialize_positions(

@@ -246,7 +246,7 @@ def photo_file(
     quality = int(rng.integers(60, 95)) if enlarge == 1 else 90
     if 'transparent' in o.faults:
         return _encode(cutout(original.label, original.group, original.shot, original.size, seed), 'PNG', compress_level=1)
-    if o.file and not {'sideways', 'webp', 'blurred', 'dark'} & {*o.faults}: data = (Path(photos)/o.file).read_bytes()
+    if o.file and not {'sideways', 'webp', 'blurred', 'dark'} & {*o.faults}: data = (Path(photos or '')/o.file).read_bytes()
     else:
         im = _degrade(o, rng, _image(original, seed, enlarge, photos))
         if 'sideways' in o.faults:

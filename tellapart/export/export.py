@@ -9,6 +9,7 @@ __all__ = ['MAX_PHOTOS', 'MAX_REFERENCES', 'AGREEMENT', 'CALIBRATION', 'TOLERANC
 # %% ../../notebooks/library/export/02_export.ipynb #00000002
 import hashlib, io, json, os, pathlib, pickle, sys, types, zipfile
 from collections.abc import Callable, Iterator
+from typing import Any
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict
@@ -368,7 +369,8 @@ def _activation(learn:Learner)->Callable|None:
 
 def _labels(learn:Learner)->list[str]:
     "The labels of `learn`. Raises `ExportError` where it isn't a single-label classifier"
-    vocab,activation,loss = getattr(learn.dls, 'vocab', None),_activation(learn),learn.loss_func
+    vocab:Any = getattr(learn.dls, 'vocab', None)
+    activation,loss = _activation(learn),learn.loss_func
     if not hasattr(vocab, 'o2i'):
         raise ExportError("This learner doesn't choose between labels: tellapart exports image classifiers with one CategoryBlock.")
     sums_to_1 = not activation or torch.isclose(activation(torch.full((1, len(vocab)), 9.)).sum(), torch.tensor(1.))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from itertools import count
+from functools import partial
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
 from fastai.learner import Learner, Recorder
@@ -174,7 +175,7 @@ def _draw_calibration(ax, bins):
 def _charts(run):
     "The drawings of losses and error rates that there are"
     for ylabel,names in ('loss', ['train_loss', 'valid_loss']), ('error rate', ['error_rate']):
-        if run.curves.keys() >= {*names}: yield _svg(lambda ax: _draw_curves(ax, run.curves, names, ylabel), 4)
+        if run.curves.keys() >= {*names}: yield _svg(partial(_draw_curves, curves=run.curves, names=names, ylabel=ylabel), 4)
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000017
 def _cell(id, label, predicted, photos, n_label, n_shown):

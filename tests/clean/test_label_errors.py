@@ -115,7 +115,7 @@ def test_cached_results_are_current(pets, learn, tmp_path, monkeypatch):
         keys.add(key(p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights=str(tmp_path/'weights.pth')))))))
     hub = p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights='hub'))))
     for there in False, True: # offline the first time
-        monkeypatch.setattr('tellapart.train.train._reachable', lambda url: there)
+        monkeypatch.setattr('tellapart.train.train._reachable', lambda url, there=there: there)
         keys.add(key(hub))
     monkeypatch.setattr(label_errors, 'version', lambda o: '0')
     keys.add(key())

@@ -96,7 +96,7 @@ def test_a_photo_that_the_model_has_learned_from_changes_its_label(to, p, capsys
     "It is no second photo; and what is decided about it later on stands"
     a = next(o for o,_ in read_rows(to/CSV) if o.to)
     (to/other(a.label)).mkdir(exist_ok=True)
-    with Catalog(p.folder) as l: file = l.add(a.label, (to/a.to).read_bytes(), '.png', origin='own')
+    with Catalog(p.folder) as l: l.add(a.label, (to/a.to).read_bytes(), '.png', origin='own')
     (to/a.to).rename(to/other(a.label)/'a.png')
     assert '0; 1 relabelled in it.' in review(capsys, to, p)
     row, = catalog(p).query(f"sha256 == '{a.sha256}'").itertuples()

@@ -232,9 +232,9 @@ def test_the_items_of_a_batch(photos, tmp_path):
     "In any order, for each of the batches, from folders and from tables, with workers, in other DataLoaders made from these, and in loaded learners"
     dls = data(photos)
     random.seed(4)
-    for i,(x,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
+    for i,(_,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
     for dl in dls.loaders: dl.fake_l.num_workers = 2
-    for i,(x,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
+    for i,(_,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
     for dl in dls.loaders: dl.fake_l.num_workers = 0
     dls.show_batch(max_n=2, unique=True)
     assert set(batch_items(dls.train)) == {dls.train_ds.items[0]}

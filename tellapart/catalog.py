@@ -7,9 +7,9 @@ __all__ = ['METADATA', 'REASONS', 'DUPLICATES', 'NO_REASON', 'Reason', 'reason_t
 
 # %% ../notebooks/library/05_catalog.ipynb #00000002
 import json, sqlite3, time, uuid
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, UTC
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -42,6 +42,7 @@ create table if not exists rejected (
   url text, label text, query text, reason text, time text, step text, transient integer, duplicate_of integer references photos,
   primary key (url, label));
 """
+_TABLES = 'photos','history','moves','marks','labels','rejected'
 # What a new photo may come with
 METADATA = ('origin', 'query', 'url', 'page', 'title', 'creator', 'licence', 'licence_url', 'object_id', 'phash', 'width', 'height',
             'warnings', 'group_id', 'split', 'taken', 'series', 'split_positions')
@@ -100,9 +101,11 @@ _RENAMED = dict( # table → column, by their names in older versions
     photos=dict(source='origin', thing='object_id', grp='group_id', places='split_positions'), rejected=dict(passing='transient'))
 
 def _rename_to_standard_terms(db):
-    if 'refused' in _tables(db): db.execute('alter table refused rename to rejected')
+    if 'refused' in (tables := _tables(db)) and 'rejected' not in tables: db.execute('alter table refused rename to rejected')
     for table,names in _RENAMED.items():
-        for old in names.keys() & set(_columns(db, table)): db.execute(f'alter table {table} rename column {old} to {names[old]}')
+        columns = _columns(db, table)
+        for old,new in names.items():
+            if old in columns and new not in columns: db.execute(f'alter table {table} rename column {old} to {new}')
 
 _ADDED = dict( # table → columns that came before there were version numbers
     photos='title text, creator text, licence_url text, object_id text, warnings text, taken text, series text, split_positions text',
@@ -149,23 +152,24 @@ def _split_reasons(db):
     for id,reason in db.execute('select id, reason from photos where reason is not null').fetchall():
         columns = _parse_reason(db, reason)
         db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in columns)} where id=:id", columns | dict(id=id))
-    for id,*changes in db.execute("select id, old, new from history where old like '%\"reason\"%' or new like '%\"reason\"%'").fetchall():
-        changes = [json.loads(o) for o in changes]
-        old,new = (json.dumps(o | _parse_reason(db, o.pop('reason')) if 'reason' in o else o) for o in changes)
-        db.execute('update history set old=?, new=? where id=?', (old, new, id))
+    def parse(values):
+        values = json.loads(values)
+        if 'reason' in values: values |= _parse_reason(db, values.pop('reason'))
+        return json.dumps(values)
+    for id,old,new in db.execute('select id, old, new from history').fetchall():
+        db.execute('update history set old=?, new=? where id=?', (parse(old), parse(new), id))
 
 # %% ../notebooks/library/05_catalog.ipynb #5ea50006
 def _rebuild_tables(db):
     "Make the tables anew, with their present columns and with ids that are never used again"
-    for o, in db.execute("select name from sqlite_master where type='index' and sql is not null").fetchall(): db.execute(f'drop index {o}')
-    tables = _tables(db) - {'sqlite_sequence'}
-    for o in tables: db.execute(f'alter table {o} rename to old_{o}')
+    for o in 'photos_sha','history_decision': db.execute(f'drop index {o}')
+    for o in _TABLES: db.execute(f'alter table {o} rename to old_{o}')
     _create(db)
-    for o in tables & _tables(db):
+    for o in _TABLES:
         names = ', '.join(c for c in _columns(db, o) if c in _columns(db, f'old_{o}'))
         valid = 'where dst is not null' if o == 'moves' else '' # the first version wrote some without
         db.execute(f'insert into {o} ({names}) select {names} from old_{o} {valid}')
-    for o in tables: db.execute(f'drop table old_{o}')
+    for o in _TABLES: db.execute(f'drop table old_{o}')
 
 # New ones go to the end, and what they change into `_SCHEMA`
 _MIGRATIONS = _rename_to_standard_terms,_add_missing_columns,_split_reasons,_rebuild_tables
@@ -270,7 +274,7 @@ def _unique_name(db, label, sha, suffix, id=None, others=()):
             return name
 
 # %% ../notebooks/library/05_catalog.ipynb #0000000f
-def _now(): return datetime.now(timezone.utc).isoformat(timespec='milliseconds')
+def _now(): return datetime.now(UTC).isoformat(timespec='milliseconds')
 def _next_decision(db): return db.execute('select coalesce(max(decision), 0) + 1 from history').fetchone()[0]
 
 def _record(db, decision, what, id, old, new):

@@ -63,10 +63,11 @@ def test_a_duplicate_is_shown_beside_its_original_which_has_another_label_now(p)
     with Catalog(p.folder) as catalog: df = catalog.frame('all').set_index('id')
     duplicates = df[df.reason_kind == 'near duplicate']
     assert duplicates.label.tolist() == ['squash'] and df.label[duplicates.duplicate_of].tolist() == ['tennis']
-    assert set(df.reason_kind.dropna()) == {'near duplicate', 'exact duplicate', 'cleaner', 'restored', 'deleted', 'original deleted', 'moved by hand', 'other'}
+    assert set(df.reason_kind.dropna()) == {'near duplicate', 'exact duplicate', 'cleaner', 'restored', 'deleted', 'original deleted',
+                                            'moved by hand', 'other'}
     _,reasons,*_,grid = show_quarantine(p).children
-    assert {o for _,o in reasons.options} == {'near duplicate', 'exact duplicate', 'set aside in cleaning', 'deleted by hand', 'its original was deleted',
-                                              'moved to photos/not sure by hand', 'no racket'}
+    assert {o for _,o in reasons.options} == {'near duplicate', 'exact duplicate', 'set aside in cleaning', 'deleted by hand',
+                                              'its original was deleted', 'moved to photos/not sure by hand', 'no racket'}
     reasons.value = 'near duplicate'
     assert grid.children[0].picture.value.count('<img') == 2
 
@@ -112,17 +113,17 @@ def test_a_catalog_of_a_newer_version_is_left_alone(p):
 HISTORY = """create table history (
     id integer primary key, decision integer not null, time text not null, what text not null,
     photo integer not null references photos, old text not null, new text not null, undone integer not null default 0)"""
-SCHEMAS = { # as they were before catalogs had a version: columns of photos, of refused, and other tables
-    'the first': ('source text, query text, url text, page text, licence text, phash text, width integer, height integer, grp text, split text',
-                  '', 'create table moves (id integer primary key, src text not null, dst text)'),
-    'warnings and objects': ('source text, query text, url text, page text, title text, creator text, licence text, licence_url text, thing text, '
-                             'phash text, width integer, height integer, warnings text, grp text, split text', ', step text, passing integer',
-                             'create index history_decision on history (decision)'),
-    'split positions': ('origin text, query text, url text, page text, title text, creator text, licence text, licence_url text, thing text, '
-                        'phash text, width integer, height integer, warnings text, grp text, split text, taken text, series text, places text',
-                        ', step text, passing integer', 'create table labels (label text primary key)'),
-    'renamed': ('origin text, query text, url text, object_id text, phash text, group_id text, split text, split_positions text',
-                ', step text, transient integer', 'create table marks (photo integer primary key references photos, what text not null, time text)')}
+FIRST = 'source text, query text, url text, page text, licence text, phash text, width integer, height integer, grp text, split text'
+SECOND = f'{FIRST}, title text, creator text, licence_url text, thing text, warnings text'
+THIRD = f"{SECOND.replace('source', 'origin')}, taken text, series text, places text"
+TRANSIENT = ', step text, passing integer'
+SCHEMAS = { # as they were before catalogs had a version: columns of photos, more columns of refused, another table or index
+    'the first': (FIRST, '', 'create table moves (id integer primary key, src text not null, dst text)'),
+    'warnings and objects': (SECOND, TRANSIENT, 'create index history_decision on history (decision)'),
+    'split positions': (THIRD, TRANSIENT, 'create table labels (label text primary key)'),
+    'renamed': ('origin text, url text, object_id text, phash text, group_id text, split text, split_positions text', TRANSIENT,
+                'create table marks (photo integer primary key references photos, what text not null, time text)')}
+TABLES = 'photos','history','moves','marks','labels','rejected'
 
 
 @pytest.mark.parametrize('version', SCHEMAS)
@@ -133,8 +134,8 @@ def test_schemas_without_a_version(tmp_path, version):
     db = sqlite3.connect(tmp_path/'ledger.db')
     db.execute(f"""create table photos (id integer primary key, file text unique not null, label text not null, {columns},
                    sha256 text not null, status text not null default 'ok', reason text)""")
-    for o in ('create index photos_sha on photos (sha256)', HISTORY, more,
-              f"create table refused (url text, label text, query text, reason text, time text{rejected}, primary key (url, label))"): db.execute(o)
+    refused = f'create table refused (url text, label text, query text, reason text, time text{rejected}, primary key (url, label))'
+    for o in 'create index photos_sha on photos (sha256)',HISTORY,refused,more: db.execute(o)
     origin,group = ('source' if 'source text' in columns else 'origin'),('grp' if 'grp text' in columns else 'group_id')
     with db:
         db.execute(f"""insert into photos (file, label, {origin}, url, {group}, split, sha256, status, reason) values
@@ -146,7 +147,7 @@ def test_schemas_without_a_version(tmp_path, version):
         db.execute("insert into refused (url, label, query, reason, time) values ('http://x/2', 'cat', 'cat', 'HTTP 404', '')")
     db.close()
     with Catalog(tmp_path) as catalog, Catalog(tmp_path/'new') as new:
-        def schema(o): return {t: o.db.execute(f'pragma table_info({t})').fetchall() for t in ('photos', 'history', 'moves', 'marks', 'labels', 'rejected')}
+        def schema(o): return [o.db.execute('select sql from sqlite_master where name=?', (t,)).fetchone()[0] for t in TABLES]
         assert schema(catalog) == schema(new)
         row = catalog.frame().iloc[0]
         assert [row[o] for o in ('origin', 'group_id', 'split', 'url', 'reason')] == ['own', 'g', 'valid', 'http://x/1', 'restored']

@@ -91,6 +91,7 @@ def skip(app:Sphinx, what, name, obj, skipped, options):
 def place_patches(app:Sphinx):
     "Tell Sphinx where patched methods stand, which it looks for in their class: for their order, and for the pages of source"
     for name,module in modules().items():
+        if not module.patches(): continue
         analyzer = ModuleAnalyzer.for_module(name) # which is kept
         analyzer.analyze()
         for method,place in module.patches().items():

@@ -7,7 +7,7 @@ __all__ = ['BROKEN', 'CONTENT', 'FORM', 'HOST', 'NAME', 'SIZES', 'PAGE', 'Ground
            'plan', 'photo_file', 'DemoWeb', 'demo_at', 'demo_apart']
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000002
-import html, io, json, math, re, sys, threading
+import io, json, math, re, sys, threading
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import datetime, UTC
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
@@ -386,7 +386,7 @@ def _learner_meta(learn:Learner, limits:Limits, card:dict)->dict:
     arch = getattr(learn, 'arch', None)
     return dict(format=FORMAT, labels=_labels(learn)) | _preprocessing(learn.dls.valid) | dict(
         arch=arch if isinstance(arch, str) else getattr(arch, '__name__', type(learn.model).__name__), # timm's are names already
-        data=_data_summary(learn.dls), limits=asdict(limits), made=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        data=_data_summary(learn.dls), limits=asdict(limits), made=datetime.now(UTC).isoformat(timespec='seconds'),
         versions=dict(tellapart=tellapart.__version__, fastai=fastai.__version__, torch=torch.__version__), card=card)
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000001a

@@ -1,4 +1,4 @@
-"What a person does to the files by hand, between any two steps, is found, told and taken in"
+"Files that a person moves, renames, deletes or adds between any two steps are found, reported and taken in"
 import shutil
 import pytest
 from tellapart.errors import TellapartError
@@ -58,7 +58,7 @@ def test_training_says_that_files_have_moved(p):
 @pytest.mark.parametrize('step', [gather, check])
 def test_moved_renamed_deleted_and_new(p, capsys, step):
     a,b,c,d,*_ = of(p, 'squash')
-    side = frame(p).set_index('file').split
+    split = frame(p).set_index('file').split
     a.rename(p.photos/'tennis'/'is tennis.png')
     b.rename(b.with_name('my favourite.png'))
     c.unlink()
@@ -75,8 +75,9 @@ def test_moved_renamed_deleted_and_new(p, capsys, step):
     df = frame(p, 'all').set_index('sha256')
     assert df.label.value_counts().to_dict() == dict(squash=19, tennis=22) and (df.status == 'aside').sum() == 3
     moved = df[df.file.str.startswith('tennis') & df.url.str.contains('squash', na=False)].iloc[0]
-    assert moved.path.exists() and moved.split == side[a.name] # figures before and after compare
-    assert b.exists() and not (p.photos/'of no use'/last.name).exists() and set(df[df.status == 'aside'].reason) == {'deleted by hand', 'moved to aside by hand', 'moved to photos/of no use by hand'}
+    assert moved.path.exists() and moved.split == split[a.name] # figures before and after compare
+    assert b.exists() and not (p.photos/'of no use'/last.name).exists()
+    assert set(df[df.status == 'aside'].reason) == {'deleted by hand', 'moved to aside by hand', 'moved to photos/of no use by hand'}
     check(p)
     assert len(training_photos(p)) == 38
     assert set(frame(p).path) == {o for o in p.photos.rglob('*.png') if o.name != 'notes.png'}
@@ -124,7 +125,8 @@ def test_a_disk_that_is_not_mounted_changes_nothing(p, tmp_path, where):
     (gone := getattr(p, where)/'squash').rename(tmp_path/'elsewhere')
     before = frame(p, 'all')
     for step in gather, check:
-        with pytest.raises(TellapartError, match=r"20 of the 20 photos of 'squash' have vanished, such as .*, so nothing was changed: .* accept_missing=True"): step(p)
+        with pytest.raises(TellapartError, match="20 of the 20 photos of 'squash' have vanished, .* nothing was changed") as e: step(p)
+        assert 'accept_missing=True' in str(e.value)
     assert frame(p, 'all').equals(before)
     (tmp_path/'elsewhere').rename(gone)
     check(p)

@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_ood import learn, photos # fixtures
 from tellapart.cli import main
 from tellapart.check.inspection import working_copy
 from tellapart.images import open_photo

@@ -40,3 +40,18 @@ def quick_learner(photos, item_tfms):
     learn = Learner(dls, model, loss_func=CrossEntropyLossFlat())
     learn.remove_cb(learn.progress)
     return learn
+
+
+def conv(a, b):
+    "A convolution from `a` channels to `b`, with what belongs to it"
+    from torch import nn
+    return nn.Sequential(nn.Conv2d(a, b, 3, 2), nn.BatchNorm2d(b), nn.ReLU())
+
+
+def learner(photos, model):
+    "A learner of photos of 64 pixels in folders, 60 % to train with"
+    from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, error_rate
+    dls = ImageDataLoaders.from_folder(photos, valid_pct=.4, seed=1, item_tfms=Resize(64), bs=10, num_workers=0)
+    learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=error_rate)
+    learn.remove_cb(learn.progress)
+    return learn

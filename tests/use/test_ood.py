@@ -4,15 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from exports import draw_photos, rewrite
+from exports import conv, draw_photos, learner, rewrite
 from tellapart.cli import main
 from tellapart.images import open_photo, shrink
 from tellapart.use import classifier as model
 from tellapart.use.classifier import Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
-from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, Learner, Resize, error_rate, get_image_files, load_learner, nn, parent_label,
-                               set_seed)
+from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, ImageBlock, Learner, Resize, error_rate, get_image_files,
+                               load_learner, nn, parent_label)
 from tellapart.check.check import check
 from tellapart.demo.draw import draw
 from tellapart.export.export import export, upgrade
@@ -26,39 +26,12 @@ pytestmark = pytest.mark.usefixtures('one_thread')
 
 
 @pytest.fixture(scope='module')
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('stripes')
-    for label in 'badminton', 'squash', 'tennis': draw_photos(folder/label, 50)
-    for file in folder.glob('*/*'): shrink(open_photo(file), 64).save(file)
-    return folder
-
-
-@pytest.fixture(scope='module')
 def ood_photos(tmp_path_factory):
     "Photos of objects without stripes, and a file that is no photo"
     folder = tmp_path_factory.mktemp('ood_photos')
     for i in range(20): draw(None, i, size=(160, 120)).save(folder/f'{i}.jpg')
     (folder/'notes.txt').write_text('hello')
     return folder
-
-
-def conv(a, b): return nn.Sequential(nn.Conv2d(a, b, 3, 2), nn.BatchNorm2d(b), nn.ReLU())
-
-
-def learner(photos, model):
-    dls = ImageDataLoaders.from_folder(photos, valid_pct=.4, seed=1, item_tfms=Resize(64), bs=10, num_workers=0)
-    learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=error_rate)
-    learn.remove_cb(learn.progress)
-    return learn
-
-
-@pytest.fixture(scope='module')
-def learn(photos):
-    "A learner that can classify the stripes"
-    set_seed(1, reproducible=True)
-    learn = learner(photos, nn.Sequential(conv(3, 8), conv(8, 16), conv(16, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 3)))
-    with learn.no_logging(): learn.fit_one_cycle(4, 1e-2)
-    return learn
 
 
 @pytest.fixture(scope='module')

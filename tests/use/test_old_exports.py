@@ -20,6 +20,7 @@ PHOTOS = [draw(i) for i in range(12)]
 
 
 def same(predictions, before):
+    predictions = list(predictions)
     assert [(o.label, o.confident, 'none of these' in o.reason) for o in predictions] == [(o['label'], o['confident'], o['none']) for o in before]
     assert np.allclose([o.probability for o in predictions], [o['probability'] for o in before], atol=1e-3)
 

@@ -15,10 +15,10 @@ from pathlib import Path
 from urllib.parse import unquote
 import numpy as np, pandas as pd
 from ..errors import listed, TellapartError
-from ..paths import canonical_name, relative_parts
 from ..catalog import Catalog
 from .duplicates import verify_pairs, candidate_pairs
 from ..project import Project, Train
+from ..split_methods import SPLIT_METHODS
 
 # %% ../../notebooks/library/check/04_splits.ipynb #00000005
 _GOLDEN = (5**.5 - 1)/2
@@ -90,9 +90,9 @@ def _first(values, name):
 
 def _unit(df, train):
     "The name of what gets one position: the photo, or its group"
-    return df.sha256 if train.split == 'photo' else df.group_id.fillna(df.sha256)
+    return df.sha256 if SPLIT_METHODS[train.split].unit == 'photo' else df.group_id.fillna(df.sha256)
 
-def _key(train): return f"{'photo' if train.split == 'photo' else 'group'} {train.seed}"
+def _key(train): return f'{SPLIT_METHODS[train.split].unit} {train.seed}'
 
 def _stored_positions(df, train):
     "The positions that photos have, or that fit their split where it was assigned before there were positions"
@@ -109,9 +109,9 @@ def split_positions(
 )->pd.Series: # 0 to 1 for each, those below the share for validation; nothing where no photo of a group is in use
     "The position of each photo: the one it has, or a new one that evens out those of its label and origin"
     df,index = df.sort_values('id'),df.index
-    unit,position = _unit(df, train),_stored_positions(df, train)
-    cut = df.series.where(df.series.isin(_long_series(df, train)) & (train.split != 'photo')) # series whose photos are assigned one by one
-    name = unit if train.split == 'photo' else df.series.mask(cut.notna()).fillna(unit)
+    unit,position,by_group = _unit(df, train),_stored_positions(df, train),SPLIT_METHODS[train.split].unit == 'group'
+    cut = df.series.where(df.series.isin(_long_series(df, train)) & by_group) # series whose photos are assigned one by one
+    name = df.series.mask(cut.notna()).fillna(unit) if by_group else unit
     time = pd.concat([_time_order(o) for _,o in df.groupby(cut)]) if cut.notna().any() else pd.Series(np.nan, df.index)
     photos = pd.DataFrame(dict(label=df.label, origin=df.origin.fillna(''), share=_valid_share(_first(df.origin, unit), train),
                                n=df.status == 'ok', position=position, order=_random_order(name, train.seed), series=cut, time=time))
@@ -132,26 +132,16 @@ def serialize_positions(
         return json.dumps(stored | ({} if np.isnan(position) else {_key(train): position}))
     return pd.Series(list(map(serialize, df.split_positions, split_positions(df, train))), df.index, dtype=object)
 
-def _chosen_splits(df, own):
-    "The splits that people chose by the folder in which they put their photos; `None` for other photos"
-    labels = {canonical_name(o) for o in df.label}
-    def chosen(url):
-        split,label,*_ = *map(canonical_name, relative_parts(url, own)[:-1]), '', ''
-        return split if split in ('train', 'valid') and label in labels else None
-    return df.url.where(df.origin == 'own').map(chosen, na_action='ignore')
-
 def assign_splits(
     df:pd.DataFrame, # As for `split_positions`
     train:Train, # How the project trains
-    own:Path|None=None, # For the split by folder: where your own photos lie, absolute
+    own:Path|None=None, # The folder of your own photos, absolute
 )->pd.Series: # 'train' or 'valid' for each
     "The split of each photo"
     df,index = df.sort_values('id'),df.index
     unit = _unit(df, train)
     split = (split_positions(df, train) < _valid_share(_first(df.origin, unit), train)).map({True: 'valid', False: 'train'})
-    if train.split == 'folder':
-        chosen = _chosen_splits(df, own)
-        split = chosen.fillna(_first(chosen, unit)).fillna(split)
+    if (chosen := SPLIT_METHODS[train.split].choose(df, own)) is not None: split = chosen.fillna(_first(chosen, unit)).fillna(split)
     return split.reindex(index)
 
 # %% ../../notebooks/library/check/04_splits.ipynb #0000000f

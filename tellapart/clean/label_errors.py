@@ -21,6 +21,7 @@ from sklearn.model_selection import StratifiedGroupKFold
 from tqdm.auto import tqdm
 from ..errors import writing
 from ..project import Project
+from ..split_methods import SPLIT_METHODS
 from ..check.splits import training_photos
 from ..catalog import Catalog
 from ..train.train import AutoMixedPrecision, batch_items, dataloaders, find_callback, model_kwargs, weights_id
@@ -53,7 +54,7 @@ FOLDS = 2 # Half of the photos for each model, so that both together take about 
 
 def _folds(df, p):
     "The fold of each photo, with every label in equal shares"
-    groups = df.group_id if p.train.split == 'group' else df.file
+    groups = df.group_id if SPLIT_METHODS[p.train.split].unit == 'group' else df.file
     fold = np.empty(len(df), int)
     splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=p.train.seed).split(df, df.label, groups)
     for i,(_,out) in enumerate(splits): fold[out] = i

@@ -7,9 +7,9 @@ __all__ = ['METADATA', 'REASONS', 'DUPLICATES', 'NO_REASON', 'Reason', 'reason_t
 
 # %% ../notebooks/library/05_catalog.ipynb #00000002
 import json, sqlite3, time, uuid
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -274,7 +274,7 @@ def _unique_name(db, label, sha, suffix, id=None, others=()):
             return name
 
 # %% ../notebooks/library/05_catalog.ipynb #0000000f
-def _now(): return datetime.now(timezone.utc).isoformat(timespec='milliseconds')
+def _now(): return datetime.now(UTC).isoformat(timespec='milliseconds')
 def _next_decision(db): return db.execute('select coalesce(max(decision), 0) + 1 from history').fetchone()[0]
 
 def _record(db, decision, what, id, old, new):

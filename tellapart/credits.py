@@ -10,7 +10,6 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
-import pandas as pd
 from .errors import writing
 from .catalog import Catalog
 from .pages import render

@@ -2,6 +2,7 @@
 
 Reads a line of JSON for each: the arguments of `run` after the first. Writes the number of steps that the process took"""
 import io, json, os, sys
+from contextlib import suppress
 from tellapart.use.sort.sort import sort
 
 STEPS = {'open', 'rename', 'unlink', 'link', 'symlink', 'mkdir', 'utime', 'sendfile', 'truncate', 'write'}
@@ -22,8 +23,7 @@ def run(pipe, stop, signal, *args):
         os.write(pipe, b'.')
         if steps == stop: os.kill(os.getpid(), signal)
     sys.setprofile(watch)
-    try: sort(*args)
-    except KeyboardInterrupt: pass
+    with suppress(KeyboardInterrupt): sort(*args)
     sys.setprofile(None)
 
 
@@ -31,7 +31,8 @@ if __name__ == '__main__':
     for line in sys.stdin: # fork here, where everything is imported already
         r,w = os.pipe()
         if not os.fork():
-            sys.stdout = sys.stderr = open(os.devnull, 'w')
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(1, 2)
             run(w, *json.loads(line))
             os._exit(0)
         os.close(w)

@@ -10,7 +10,7 @@ from cryptography.x509.oid import NameOID
 
 def _certificate(name, key, issuer, issuer_key, *extensions):
     "A certificate for two days; one that is signed with its own key is an authority's"
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     named = lambda o: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, o)])
     day = datetime.timedelta(days=1)
     builder = (x509.CertificateBuilder().subject_name(named(name)).issuer_name(named(issuer)).public_key(key.public_key())

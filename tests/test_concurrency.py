@@ -1,12 +1,10 @@
 "Several programs on one project at once: each step runs or ends with an error of one sentence, and every row has its file"
-import json, multiprocessing, os, random, re, shutil, sqlite3, time
+import json, os, random, re, shutil, sqlite3, time
 import pytest
+from forked import context
 from tellapart.errors import TellapartError
 from tellapart import catalog as module
 from tellapart.catalog import Catalog, Reason
-
-context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-context.set_forkserver_preload(['tellapart.clean.cleaner', 'tellapart.export.export', 'tellapart.clean.review'])
 
 
 def run(jobs):
@@ -125,10 +123,8 @@ def test_a_lone_surrogate_of_a_search_engine(tmp_path):
 
 
 LABELS = 'squash','tennis'
-REFUSED = re.compile('Another step is at work|Another program is at work on the photos|'
-                     'The catalog has no photo called') # it has another name, of its new label
-PROJECT = ('name = "rackets"\nsource = "folder"\nint8 = false\n[labels]\nsquash = "squash"\ntennis = "tennis"\n'
-           '[train]\nsize = 32\nvalid = 0.5\n')
+# The catalog has no photo of a name where it has got another one, of its new label.
+REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The catalog has no photo called')
 STEPS = 'gather','check','review','clean','undo','export'
 
 
@@ -136,7 +132,8 @@ STEPS = 'gather','check','review','clean','undo','export'
 def trained(tmp_path_factory):
     "A project with its export, in which each step has something to do"
     pytest.importorskip('fastai')
-    from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, error_rate, get_image_files, parent_label, resnet18, vision_learner
+    from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, ImageBlock, Learner, error_rate, get_image_files, nn,
+                                   parent_label)
     from tellapart.check.check import check
     from tellapart.demo.draw import draw
     from tellapart.export.export import export_project
@@ -144,7 +141,7 @@ def trained(tmp_path_factory):
     from tellapart.project import read_project
     from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import resize_transform
-    from tellapart.train.train import dataloaders
+    from tellapart.train.train import dataloaders, save_trained
     from tellapart.use.sort.sort import sort
     folder = tmp_path_factory.mktemp('together')/'project'
     def draw_some(top, numbers):
@@ -152,15 +149,16 @@ def trained(tmp_path_factory):
             (folder/top/label).mkdir(parents=True, exist_ok=True)
             for i in numbers: draw(label, i, size=(96, 72)).save(folder/top/label/f'{i}.png')
     draw_some('own', range(12))
-    (folder/'tellapart.toml').write_text(PROJECT)
+    (folder/'tellapart.toml').write_text('name = "rackets"\nsource = "folder"\nint8 = false\n[labels]\nsquash = "squash"\n'
+                                         'tennis = "tennis"\n[train]\nsize = 32\nvalid = 0.5\n')
     p = read_project(folder/'tellapart.toml')
     gather(p)
     check(p)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
                       item_tfms=resize_transform('squish', 32))
-    learn = vision_learner(dataloaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    model = nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, len(LABELS))) # quickly exported
+    learn = Learner(dataloaders(block, p.working, p), model, loss_func=CrossEntropyLossFlat(), metrics=error_rate)
+    save_trained(learn, block, p)
     export_project(p)
     draw_some('heap', range(12, 16))
     sort(folder/'heap', folder/'sorted', p.export)
@@ -189,8 +187,8 @@ def step(name, folder):
     if name == 'undo':
         with Catalog(p.folder) as catalog: catalog.undo()
     if name == 'clean':
-        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
-        other = dict(zip(LABELS, LABELS[::-1]))
+        scores = pd.DataFrame(columns=['predicted', 'probability', 'given_probability', 'label_error_score'], dtype=float)
+        cleaner,other = PhotoCleaner(None, p, scores),dict(zip(LABELS, LABELS[::-1]))
         for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, other[label])
         cleaner.apply()
 

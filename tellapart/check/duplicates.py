@@ -21,7 +21,7 @@ from scipy.sparse.csgraph import connected_components
 from tqdm.auto import tqdm
 from ..errors import reading
 from ..machine import cpu_count
-from ..images import FORMATS, NotAPhoto, open_photo
+from ..images import FORMATS, NotAPhoto, open_photo, set_up_pillow
 
 # %% ../../notebooks/library/check/00_duplicates.ipynb #00000005
 def phash(
@@ -179,12 +179,14 @@ def capture_time(
     data:bytes, # The content of its file
 )->str|None: # As EXIF has it: `2027:05:01 10:11:12`, with a fraction of a second where there is one; `None` if there is no valid time
     "When a photo was taken, by the camera's clock"
+    set_up_pillow()
     try: exif = Image.open(io.BytesIO(data), formats=FORMATS).getexif().get_ifd(0x8769)
     except Exception: # metadata is foreign data: whatever is wrong with it, the photo is still good
-        return
+        return None
     when,fraction = (str(exif.get(o, '')).strip('\0 ') for o in (0x9003, 0x9291))
     if re.fullmatch(r'\d{4}(:\d\d){2} \d\d(:\d\d){2}', when, re.A) and when > '0001':
         return f'{when}.{fraction}' if re.fullmatch(r'\d{1,9}', fraction, re.A) else when
+    return None
 
 @lru_cache(4096) # 12 KB each
 def _fine_thumbnail_of(file, mtime):

@@ -34,6 +34,6 @@ def inspect_image(
     photo = open_photo(data, side, limits, name)
     width,height = size = photo.info['size']
     warnings = [*photo.info['notes'], *quality_warnings(photo, size)]
-    metadata = dict(sha256=sha256(data).hexdigest(), suffix=SUFFIXES[photo.format], width=width, height=height, phash=phash(photo),
+    metadata = dict(sha256=sha256(data).hexdigest(), suffix=SUFFIXES[str(photo.format)], width=width, height=height, phash=phash(photo),
                     taken=capture_time(data), warnings=', '.join(warnings))
     return metadata, working_copy(photo, side)

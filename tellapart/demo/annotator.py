@@ -6,7 +6,6 @@
 __all__ = ['simulate_annotator']
 
 # %% ../../notebooks/library/demo/06_annotator.ipynb #a0000002
-import os
 from math import ceil
 from ..clean.cleaner import DELETE, PhotoCleaner
 from .web import load_ground_truth, ground_truth_of
@@ -18,9 +17,7 @@ def simulate_annotator(
     cleaner:PhotoCleaner, # The cleaner whose photos are marked
     share:float=.2, # Share of the photos that the annotator looks at
 )->str: # A sentence about what was marked
-    "In an unattended run, mark wrong labels among the cleaner's first photos by the ground truth"
-    if os.environ.get('TELLAPART_UNATTENDED') != '1':
-        return 'Mark what is wrong above, on as many pages as you like, then apply the marks.'
+    "Mark wrong labels among the cleaner's first photos by the ground truth, as somebody would in JupyterLab"
     if not p.ground_truth.exists():
         return 'This run is unattended, and there is no ground truth, so no photo was marked.'
     truth,df = load_ground_truth(p.ground_truth),cleaner.photos

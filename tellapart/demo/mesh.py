@@ -10,6 +10,7 @@ __all__ = ['rng_for', 'Mesh', 'join', 'surface', 'tube', 'lathe', 'ball', 'smoot
 import hashlib
 from typing import NamedTuple
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000005
@@ -56,7 +57,7 @@ def _unit(v): return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #0000000c
 def tube(
-    path:np.ndarray, # Points along its axis, `(n, 2)` or `(n, 3)`
+    path:ArrayLike, # Points along its axis, `(n, 2)` or `(n, 3)`
     width, # Across the path, one number or one per point
     rgb, # Colours, broadcast to `(n-1, sides, 3)`
     depth=None, # As `width`, but towards the viewer; as `width` if `None`
@@ -79,7 +80,7 @@ def tube(
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #0000000d
 def lathe(
-    profile:np.ndarray, # Radius and height, from one end to the other, `(n, 2)`
+    profile:ArrayLike, # Radius and height, from one end to the other, `(n, 2)`
     rgb, # Colours, broadcast to `(n-1, sides, 3)`
     gloss:float=0., # Strength of the highlight
     sides:int=18, # Quadrilaterals around it

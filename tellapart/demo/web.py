@@ -7,7 +7,7 @@ __all__ = ['BROKEN', 'CONTENT', 'FORM', 'HOST', 'NAME', 'SIZES', 'PAGE', 'Ground
            'plan', 'photo_file', 'DemoWeb', 'demo_at', 'demo_apart']
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000002
-import html, io, json, math, re, sys, threading
+import io, json, math, re, sys, threading
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -246,7 +246,7 @@ def photo_file(
     quality = int(rng.integers(60, 95)) if enlarge == 1 else 90
     if 'transparent' in o.faults:
         return _encode(cutout(original.label, original.group, original.shot, original.size, seed), 'PNG', compress_level=1)
-    if o.file and not {'sideways', 'webp', 'blurred', 'dark'} & {*o.faults}: data = (Path(photos)/o.file).read_bytes()
+    if o.file and not {'sideways', 'webp', 'blurred', 'dark'} & {*o.faults}: data = (Path(photos or '')/o.file).read_bytes()
     else:
         im = _degrade(o, rng, _image(original, seed, enlarge, photos))
         if 'sideways' in o.faults:

@@ -7,22 +7,23 @@ __all__ = ['MAX_PHOTOS', 'MAX_REFERENCES', 'AGREEMENT', 'CALIBRATION', 'TOLERANC
            'upgrade']
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000002
-import hashlib, io, json, os, pathlib, pickle, sys, types
+import hashlib, io, json, os, pathlib, pickle, sys, types, zipfile
+from collections.abc import Callable, Iterator
+from typing import Any
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import datetime, UTC
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
 from tempfile import TemporaryDirectory
-import zipfile
 import cloudpickle
 import numpy as np
-import onnx, onnxruntime as ort, torch, fastai
+import onnx, torch, fastai
 from PIL import Image
-from fastai.vision.all import (Callback, DataBlock, L, Learner, load_learner, PILImage, PILImageBW, Resize, RandomResizedCrop, RandomCrop, CropPad, RandTransform, Normalize,
-                               ToTensor, AffineCoordTfm, RandomResizedCropGPU)
+from fastai.vision.all import (AffineCoordTfm, Callback, CropPad, DataBlock, L, Learner, Normalize, PILImage, PILImageBW, RandomCrop,
+                               RandomResizedCrop, RandomResizedCropGPU, Resize, ToTensor, load_learner)
 from torch import nn
 from tqdm.auto import tqdm
 import tellapart
@@ -33,109 +34,110 @@ from ..project import Project
 from ..check.reconcile import reconcile
 from ..train.resize import FixedResize
 from .thresholds import ModelOutputs, fit_thresholds
-from ..train.train import dataloaders
+from ..train.train import dataloaders, load_trained, no_pickle_warning
 from ..errors import listed, reading
 from ..images import Limits, NotAPhoto, open_photo
-from ..use.classifier import _GREEDY, _options, Classifier, ExportError, FORMAT, decode_size, preprocess, read_meta
+from ..use.classifier import FORMAT, Classifier, ExportError, decode_size, inference_session, preprocess, read_meta
 from ..use.ood import NEIGHBOURS, KNNDetector
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000005
-class _Pickler(cloudpickle.Pickler):
-    "cloudpickle's, with paths for any system"
+class _PortablePickler(cloudpickle.Pickler):
+    "cloudpickle's, with paths that any operating system can create"
     def reducer_override(self, o):
         if isinstance(o, PurePath):
             return Path, (o.as_posix(),)
         if isinstance(o, type) and issubclass(o, Path):
-            return getattr, (pathlib, 'Path') # fastai notes the type of the items, too
+            return getattr, (pathlib, 'Path') # fastai also stores the type of the items
         return super().reducer_override(o)
 
-_pickle = types.SimpleNamespace(__name__='cloudpickle', Pickler=_Pickler) # What torch.save wants of a pickle module
+_portable_pickle = types.SimpleNamespace(__name__='cloudpickle', Pickler=_PortablePickler) # what torch.save reads of a pickle module
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000007
-def _plain(model):
+def _inference_copy(model:nn.Module)->nn.Module:
     "A copy of `model` on the CPU, float32 and contiguous"
     model = deepcopy(model).cpu().float().eval()
     for o in [*model.parameters(), *model.buffers()]: o.data = o.data.contiguous()
     return model
 
-def _stays(o):
-    "Whether `o` has no business in an export: callbacks of ours, which are for training; the course's DataBlock, and with it the folders that it reads"
+def _is_for_training(o)->bool:
+    "Whether `o` is our training callback, or the course's DataBlock, which contains the paths of folders"
     return isinstance(o, DataBlock) or isinstance(o, Callback) and type(o).__module__.startswith('tellapart.')
 
 @contextmanager
-def _portable(learn, model):
-    "`learn` with `model` and only what answering needs, for as long as it is being written"
-    kept,path = dict(learn.__dict__),learn.dls.path
+def _portable(learn:Learner, model:nn.Module)->Iterator[None]:
+    "Within the context, `learn` has `model` and only what inference needs"
+    attributes,path = dict(learn.__dict__),learn.dls.path
     cloudpickle.register_pickle_by_value(tellapart)
     try:
-        for name in [k for k,v in kept.items() if _stays(v)]: delattr(learn, name)
-        learn.cbs = L(o for o in learn.cbs if not _stays(o))
+        for name in [k for k,v in attributes.items() if _is_for_training(v)]: delattr(learn, name)
+        learn.cbs = L(o for o in learn.cbs if not _is_for_training(o))
         learn.model,learn.opt,learn.path,learn.dls.path = model,None,Path(),Path()
         yield
     finally:
         cloudpickle.unregister_pickle_by_value(tellapart)
-        learn.__dict__.update(kept)
+        learn.__dict__.update(attributes)
         learn.dls.path = path
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000009
-_pads = dict(zeros='constant', border='edge', reflection='reflect') # fastai's names and NumPy's
+_PAD_MODES = dict(zeros='constant', border='edge', reflection='reflect') # fastai's names and NumPy's
 
-def _size(wh): return [int(o) for o in wh]
+def _size(size)->list[int]: return [int(o) for o in size]
 
-def _resize(size, method, resample, pad='reflection'):
-    return dict(step='resize', size=_size(size), method=method, resample=int(resample), pad=_pads[pad])
+def _resize_step(size, method:str, resample:int, pad:str='reflection')->dict:
+    return dict(step='resize', size=_size(size), method=method, resample=int(resample), pad=_PAD_MODES[pad])
 
-def _middle(size, pad='zeros'): return dict(step='middle', size=_size(size), pad=_pads[pad])
+def _center_crop_step(size, pad:str='zeros')->dict: return dict(step='center_crop', size=_size(size), pad=_PAD_MODES[pad])
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000000a
-def _rescale(t, size):
-    "What `grid_sample` does to a batch of `size` in validation; above a factor of two fastai averages first"
+def _interpolate_step(t:AffineCoordTfm|RandomResizedCropGPU, size:list[int])->dict:
+    "What `grid_sample` does to a batch of `size` in validation; above a factor of two fastai applies average pooling first"
     h,w = (t.size, t.size) if isinstance(t.size, int) else t.size
     # fastai takes the last axis of the coordinates, which has two elements, for the width.
     shrink = min(size[1]/w, size[0]/2)/2
-    return dict(step='rescale', size=[w, h], via=[int(o*(1/shrink)) for o in size] if shrink > 1 else None)
+    return dict(step='interpolate', size=[w, h], pool=[int(o*(1/shrink)) for o in size] if shrink > 1 else None)
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000000b
-def _item_steps(t):
-    "The steps of one transform of single photos"
+def _item_steps(t)->list[dict]:
+    "The steps of one item transform"
     if isinstance(t, RandomResizedCrop):
-        more = int(np.ceil(max(t.size)*t.val_xtra/8)*8)
-        return [_resize([o+more for o in t.size], 'squish', t.mode), _middle(t.size)]
+        extra = int(np.ceil(max(t.size)*t.val_xtra/8)*8)
+        return [_resize_step([o+extra for o in t.size], 'squish', t.mode), _center_crop_step(t.size)]
     if isinstance(t, FixedResize):
         return [dict(step='resize', size=_size(t.size), method=t.method, resample=int(Image.Resampling.BILINEAR), pad=t.pad)]
     if isinstance(t, Resize):
-        return [_resize(t.size, str(t.method), t.mode, t.pad_mode)]
+        return [_resize_step(t.size, str(t.method), t.mode, t.pad_mode)]
     if isinstance(t, CropPad):
-        return [_middle(t.size, t.pad_mode)]
+        return [_center_crop_step(t.size, t.pad_mode)]
     if isinstance(t, RandomCrop):
-        return [_middle(t.size)]
+        return [_center_crop_step(t.size)]
     if isinstance(t, ToTensor) or getattr(t, 'split_idx', None) == 0:
         return []
-    raise ExportError(f"{type(t).__name__} prepares photos in a way that tellapart can't repeat: use Resize or RandomResizedCrop in item_tfms.")
+    raise ExportError(f"tellapart can't repeat what {type(t).__name__} does to photos: use Resize or RandomResizedCrop in item_tfms.")
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000000c
-def _mode(dl):
-    "Pillow's name for the colours that photos are opened in: 'RGB', or 'L' for grey"
+def _image_mode(dl)->str:
+    "Pillow's name for the mode that photos are opened in: 'RGB', or 'L' for grey"
     Image.new('RGB', (2, 2)).save(png := io.BytesIO(), 'PNG')
     try:
         return 'L' if dl.dataset.tls[0].tfms.fs[-1](png.getvalue()).mode == 'L' else 'RGB'
     except Exception:
-        return 'RGB' # whatever makes pictures there: the readers are compared before it is believed
+        return 'RGB' # any function may open photos there; the comparison of both readers would show a wrong guess
 
-def _preparation(dl):
-    "`meta.json`'s preparation of photos: what the validation DataLoader `dl` does with one"
+def _preprocessing(dl)->dict:
+    "What the validation DataLoader `dl` does to photos: `mode`, `preprocess`, `size`, `mean` and `std` for `meta.json`"
     steps = [s for t in dl.after_item.fs for s in _item_steps(t)]
-    if not steps: raise ExportError("The photos aren't brought to one size: give item_tfms=Resize(224) or RandomResizedCrop(224).")
-    mode = _mode(dl)
+    if not steps: raise ExportError("The photos have different sizes: give item_tfms=Resize(224) or RandomResizedCrop(224).")
+    mode = _image_mode(dl)
     mean,std = ([o]*Image.getmodebands(mode) for o in (0., 1.))
     for t in dl.after_batch.fs:
         if isinstance(t, Normalize): mean,std = [o.flatten().tolist() for o in (t.mean, t.std)]
-        elif isinstance(t, (AffineCoordTfm, RandomResizedCropGPU)) and t.size is not None: steps.append(_rescale(t, steps[-1]['size']))
-    return dict(mode=mode, prepare=steps, size=steps[-1]['size'], mean=mean, std=std)
+        elif isinstance(t, (AffineCoordTfm, RandomResizedCropGPU)) and t.size is not None:
+            steps.append(_interpolate_step(t, steps[-1]['size']))
+    return dict(mode=mode, preprocess=steps, size=steps[-1]['size'], mean=mean, std=std)
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000029
-def _parts(model, x):
-    "The body of `model`, up to the last map of the photos `x`, and its head; `None` for a model without maps, a vision transformer for instance"
+def _split_model(model:nn.Module, x:torch.Tensor)->tuple[nn.Module, nn.Module]|None:
+    "The body of `model`, up to the last feature map of the batch `x`, and its head; `None` without feature maps, as in vision transformers"
     parts,cut = list(model) if isinstance(model, nn.Sequential) else [model],0
     with torch.no_grad():
         for i,part in enumerate(parts, 1):
@@ -143,16 +145,18 @@ def _parts(model, x):
             if x.ndim == 4 and x.shape[-1] > 1: cut = i
     return (nn.Sequential(*parts[:cut]), nn.Sequential(*parts[cut:])) if cut else None
 
-class _WithMap(nn.Module):
-    "A model that gives its last map, too"
-    def __init__(self, body, head): super().__init__(); self.body,self.head = body,head
+class _WithFeatureMap(nn.Module):
+    "A model that also returns its last feature map"
+    def __init__(self, body, head):
+        super().__init__()
+        self.body,self.head = body,head
     def forward(self, x):
-        maps = self.body(x)
-        return self.head(maps), maps
+        feature_map = self.body(x)
+        return self.head(feature_map), feature_map
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000037
-def _say_types(graph):
-    "Name the type, wherever a cast goes by that of another tensor"
+def _resolve_casts(graph:onnx.GraphProto):
+    "Replace each `CastLike` by a `Cast` to the type that it would take"
     types = {o.name: o.type.tensor_type.elem_type for o in [*graph.value_info, *graph.input]}
     for o in graph.node:
         if o.op_type == 'CastLike' and o.input[1] in types:
@@ -160,66 +164,71 @@ def _say_types(graph):
             o.op_type = 'Cast'
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000039
-def _early(graph, size):
-    "The name and the channels of the first map that a convolution looks at with at most a quarter of the rows and columns of photos of `size`; nothing if there is none before the last map"
+def _shallow_map(graph:onnx.GraphProto, size:list[int])->tuple[str|None, int]:
+    "Name and channels of the first input of a convolution, before the last map, with at most a quarter of the rows and columns of `size`"
     shapes = {o.name: o.type.tensor_type.shape.dim for o in graph.value_info}
     for node in graph.node:
-        if 'map' in node.input: break
+        if 'feature_map' in node.input: break
         shape = shapes.get(node.input[0], []) if node.op_type == 'Conv' else []
         if len(shape) == 4 and all(1 < n.dim_value <= -(-of//4) for n,of in zip(shape[2:], reversed(size))):
             return node.input[0],shape[1].dim_value
     return None,0
 
-def _describing(graph, size):
-    "Let `graph` describe photos, too: mean and spread of each channel of an early map, and the mean of each of the last"
+def _add_features(graph:onnx.GraphProto, size:list[int])->int:
+    "Add the output `features`: channel means and deviations of the shallow map, channel means of the last; returns how many are shallow"
     def add(op, inputs, out, **kw):
         graph.node.append(onnx.helper.make_node(op, inputs, [out], name=f'to-{out}', **kw))
         return out
-    graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), places := 'described-places'))
-    early,channels = _early(graph, size)
-    parts = [add('ReduceMean', ['map', places], 'described-seen', keepdims=0)]
-    if early:
-        mean = add('ReduceMean', [early, places], 'described-mean', keepdims=1)
-        off = add('Sub', [early, mean], 'described-off')
-        parts = [add('Flatten', [mean], 'described-means'), add('ReduceL2', [off, places], 'described-spreads', keepdims=0), *parts]
-    add('Concat', parts, 'described', axis=1)
-    graph.output.append(onnx.helper.make_tensor_value_info('described', onnx.TensorProto.FLOAT, ['batch', None]))
+    graph.initializer.append(onnx.numpy_helper.from_array(np.array([2, 3]), axes := 'features-axes'))
+    shallow,channels = _shallow_map(graph, size)
+    parts = [add('ReduceMean', ['feature_map', axes], 'features-deep', keepdims=0)]
+    if shallow:
+        mean = add('ReduceMean', [shallow, axes], 'features-mean', keepdims=1)
+        deviation = add('Sub', [shallow, mean], 'features-deviation')
+        parts = [add('Flatten', [mean], 'features-means'), add('ReduceL2', [deviation, axes], 'features-deviations', keepdims=0), *parts]
+    add('Concat', parts, 'features', axis=1)
+    graph.output.append(onnx.helper.make_tensor_value_info('features', onnx.TensorProto.FLOAT, ['batch', None]))
     return 2*channels
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000000e
+def _strip_notes(model:onnx.ModelProto):
+    "Remove what tracing noted about this computer, and shapes of intermediate results"
+    graph = model.graph
+    for o in [model, graph, *graph.node, *graph.initializer, *graph.input, *graph.output]:
+        o.ClearField('metadata_props')
+        o.ClearField('doc_string')
+    graph.ClearField('value_info')
+
 def _trace(
-    model, # As `_plain` makes it
-    size, # [width, height] of its input
-    channels=3, # Of its input
-)->tuple[onnx.ModelProto, int]: # From `photos` (batch, channels, height, width) to `outputs` (batch, labels), before softmax; where there are maps, also to the last one, `map` (batch, channels, rows,
-    # columns), and to `described` (batch, numbers). And how many of these numbers are of an early map
-    "The computation of `model` as ONNX"
+    model:nn.Module, # From `_inference_copy`
+    size:list[int], # Width and height of its input
+    channels:int=3, # Of its input
+)->tuple[onnx.ModelProto, int]: # And how many of the features are shallow
+    "`model` as ONNX, from `images` to `logits`; where it has feature maps, also to the last, `feature_map`, and to `features`"
     x = torch.zeros(2, channels, *reversed(size))
-    parts = _parts(model, x)
-    program = torch.onnx.export(_WithMap(*parts).eval() if parts else model, (x,), dynamo=True, optimize=False, verbose=False, input_names=['photos'],
-                                output_names=['outputs', 'map'][:1 + bool(parts)], dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}])
-    graph = program.model_proto
-    _say_types(graph.graph)
-    early = _describing(graph.graph, size) if parts else 0
-    for o in [graph, graph.graph, *graph.graph.node, *graph.graph.initializer, *graph.graph.input, *graph.graph.output]:
-        o.ClearField('metadata_props'); o.ClearField('doc_string')
-    graph.graph.ClearField('value_info')
-    return graph,early
+    parts = _split_model(model, x)
+    traced,outputs = (_WithFeatureMap(*parts).eval(), ['logits', 'feature_map']) if parts else (model, ['logits'])
+    graph = torch.onnx.export(traced, (x,), dynamo=True, optimize=False, verbose=False, input_names=['images'], output_names=outputs,
+                              dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}]).model_proto
+    _resolve_casts(graph.graph)
+    n_shallow = _add_features(graph.graph, size) if parts else 0
+    _strip_notes(graph)
+    return graph,n_shallow
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000002b
-def _head(graph):
-    "The part of `graph` from the map to the outputs"
+def _head_graph(graph:onnx.ModelProto)->onnx.ModelProto:
+    "The part of `graph` from the last feature map to the logits"
     head = extract_head(graph)
-    del head.graph.input[1] # It is asked for the size of the batch alone, and the map has the same
-    for o in head.graph.node: o.input[:] = ['map' if i == 'photos' else i for i in o.input]
+    del head.graph.input[1] # images, needed only for the batch size, which the feature map has, too
+    for o in head.graph.node: o.input[:] = ['feature_map' if i == 'images' else i for i in o.input]
     return head
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000000f
-def _point(
-    graph, # As `_trace` makes it; its weights are replaced by pointers
-    records, # Dict of content to the name of its record
-)->dict: # Name in the graph to [record, dtype, shape]
-    "Point from `graph` to the weights that lie in the archive"
+def _link_weights(
+    graph:onnx.ModelProto, # From `_trace`; changed in place
+    records:dict[bytes, str], # Content to name of each record in the archive
+)->dict[str, list]: # Name in the graph to [record, dtype, shape]
+    "Replace weights in `graph` by references to the records that hold the same bytes"
     weights = {}
     for o in graph.graph.initializer:
         if o.data_type != onnx.TensorProto.FLOAT or o.raw_data not in records: continue
@@ -232,264 +241,297 @@ def _point(
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000011
 def _add_records(
-    path, # An export by fastai
-    graphs, # Dict of name to graph
-    known, # Dict of the name of a graph to what nearness goes by there: (photos, numbers) float32
-    meta, # What `meta.json` will say, but for where the weights are
+    path:Path, # An export by fastai
+    graphs:dict[str, onnx.ModelProto], # By name
+    references:dict[str, np.ndarray], # Features of the reference photos, (photos, features) float32, by name of the graph
+    meta:dict, # `meta.json` without `graphs`, `weights` and where the references are
 ):
     "Add our records to the archive at `path`"
     with zipfile.ZipFile(path, 'a') as z:
         folder = z.namelist()[0].split('/')[0]
         records = {z.read(o): o.partition('/')[2] for o in z.namelist() if o.startswith(f'{folder}/data/')}
-        weights = {name: _point(o, records) for name,o in graphs.items()}
+        weights = {name: _link_weights(o, records) for name,o in graphs.items()}
         for name,o in graphs.items(): z.writestr(f'{folder}/extra/{name}.onnx', o.SerializeToString())
-        for name,o in known.items(): z.writestr(f'{folder}/extra/known-{name}', o.tobytes())
-        meta = meta | dict(graphs={k: list(o) for k,o in weights.items()}, weights={k: v for o in weights.values() for k,v in o.items()})
-        meta['thresholds'] = {k: o | dict(known=[f'extra/known-{k}', 'float32', known[k].shape] if k in known else None) for k,o in meta['thresholds'].items()}
+        for name,o in references.items(): z.writestr(f'{folder}/extra/reference-{name}', o.tobytes())
+        where = {name: [f'extra/reference-{name}', 'float32', o.shape] for name,o in references.items()}
+        meta = meta | dict(
+            graphs={name: list(o) for name,o in weights.items()}, weights={k: v for o in weights.values() for k,v in o.items()},
+            thresholds={name: o | dict(reference=where.get(name)) for name,o in meta['thresholds'].items()})
         z.writestr(f'{folder}/extra/meta.json', json.dumps(meta, indent=1, ensure_ascii=False))
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000002d
-MAX_PHOTOS = 1000 # photos that anything is read off; of more, some evenly spread
-MAX_REFERENCES = 500 # photos that nearness goes by; for a resnet18 they take 1.3 MB
+MAX_PHOTOS = 1000 # to fit and measure on; of more, an evenly spaced sample
+MAX_REFERENCES = 500 # training photos for the knn score; for a resnet18 their features take 1.3 MB
 
-def _spread(n, most):
-    "At most so many of the numbers below `n`, evenly spread"
+def _sample(n:int, most:int)->list[int]:
+    "At most `most` indices below `n`, evenly spaced"
     return np.linspace(0, n - 1, min(n, most)).round().astype(int).tolist()
 
-def _source(ds, i):
-    "What a fastai dataset opens as its photo `i`, before it is opened"
+def _unopened(ds, i:int):
+    "What a fastai dataset opens as its photo `i`: a path, if it reads files"
     *before,_ = ds.tls[0].tfms.fs
     o = getattr(ds.items, 'iloc', ds.items)[i]
     for f in before: o = f(o)
     return o
 
-def _photos(ds, meta, what, most=MAX_PHOTOS):
-    "Prepared photos of a fastai dataset with the places of their labels, one after the other, but for those that can't be opened any more; files are read as `Classifier` reads them"
-    for i in tqdm(_spread(len(ds), most), desc=what, unit='photo', leave=False):
-        one = _source(ds, i)
-        with suppress(FileNotFoundError, NotAPhoto), reading(one): yield preprocess(open_photo(one, decode_size(meta), limits=None) if isinstance(one, (str, Path)) else ds[i][0], meta), int(ds.tls[-1][i])
+def _dataset_photos(ds, meta:dict, desc:str, most:int=MAX_PHOTOS)->Iterator[tuple[np.ndarray, int]]:
+    "Preprocessed photos of a fastai dataset, without those that can't be opened any more, and the indices of their labels"
+    for i in tqdm(_sample(len(ds), most), desc=desc, unit='photo', leave=False):
+        source = _unopened(ds, i)
+        with suppress(FileNotFoundError, NotAPhoto), reading(source):
+            # files are opened as `Classifier` does it
+            image = open_photo(source, decode_size(meta), limits=None) if isinstance(source, (str, Path)) else ds[i][0]
+            yield preprocess(image, meta),int(ds.tls[-1][i])
 
-def _strangers(folder, meta):
-    "Prepared photos of a folder, whatever lies in it, one after the other"
+def _folder_photos(folder:str|Path, meta:dict)->Iterator[tuple[np.ndarray, None]]:
+    "Preprocessed photos below a folder, without labels; other files are skipped"
     files = sorted(o for o in Path(folder).rglob('*') if o.is_file())
-    for i in tqdm(_spread(len(files), MAX_PHOTOS), desc='strangers', unit='photo', leave=False):
-        with suppress(NotAPhoto, OSError): yield preprocess(open_photo(files[i], decode_size(meta), Limits(**meta['limits'])), meta), None
+    for i in tqdm(_sample(len(files), MAX_PHOTOS), desc='out of distribution', unit='photo', leave=False):
+        with suppress(NotAPhoto, OSError): yield preprocess(open_photo(files[i], decode_size(meta), Limits(**meta['limits'])), meta),None
 
-def _session(graph): return ort.InferenceSession(graph.SerializeToString(), _options(), providers=['CPUExecutionProvider'], disabled_optimizers=_GREEDY) # as `Classifier` has it
-
-def _seen(graphs, photos):
-    "What each of `graphs`, a dict, makes of prepared photos, as `ModelOutputs`; `None` if there are none"
-    sessions,found,truth = {k: _session(o) for k,o in graphs.items()},{k: [] for k in graphs},[]
-    while some := list(islice(photos, 16)):
-        prepared,labels = zip(*some)
-        batch = np.stack(prepared)
-        for k,o in sessions.items(): found[k].append(o.run([n.name for n in o.get_outputs() if n.name != 'map'], {'photos': batch}))
-        truth += labels
-    if not truth:
+def _run_graphs(graphs:dict[str, onnx.ModelProto], photos:Iterator)->dict[str, ModelOutputs|None]:
+    "The outputs of each graph for preprocessed photos with labels; `None` if there are no photos"
+    sessions,outputs,targets = {k: inference_session(o.SerializeToString()) for k,o in graphs.items()},{k: [] for k in graphs},[]
+    while batch := list(islice(photos, 16)):
+        pixels,labels = zip(*batch)
+        images = np.stack(pixels)
+        for k,session in sessions.items():
+            names = [o.name for o in session.get_outputs() if o.name != 'feature_map']
+            outputs[k].append(dict(zip(names, session.run(names, {'images': images}))))
+        targets += labels
+    if not targets:
         return dict.fromkeys(graphs)
-    return {k: ModelOutputs(*([np.concatenate(o) for o in zip(*of)] + [None])[:2], np.array(truth)) for k,of in found.items()}
+    def joined(batches, name): return np.concatenate([o[name] for o in batches]) if name in batches[0] else None
+    return {k: ModelOutputs(joined(o, 'logits'), joined(o, 'features'), np.array(targets)) for k,o in outputs.items()}
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000030
-AGREEMENT = .995 # share of validation photos with the same label in 8 bits as in 32, from which on 8 bits answer unasked
-CALIBRATION = 60 # photos that the scales of 8 bits are read off
+AGREEMENT = .995 # share of validation photos with the same label in 8 and 32 bits from which 8 bits are the default
+CALIBRATION = 60 # photos to calibrate the scales of 8 bits on
 
-def _answering(graph, valid, meta, int8):
-    "The graphs that can answer, in 32 bits and perhaps in 8; what each makes of the validation photos; and what there is to say of 8 bits"
+def _add_int8(graph:onnx.ModelProto, valid, meta:dict, int8:bool|None)->tuple[dict, dict, dict]:
+    "The graphs to export, in 32 bits and perhaps in 8; the outputs of each for the validation photos; and the card's figures on 8 bits"
     graphs = dict(graph=graph)
-    seen = _seen(graphs, _photos(valid, meta, 'validation'))
+    outputs = _run_graphs(graphs, _dataset_photos(valid, meta, 'validation'))
     if int8 is False or int8 is None and len(valid) < CALIBRATION:
-        return graphs,seen,{}
-    if not seen['graph']: raise ExportError("8 bits take validation photos, which a learner from an export doesn't have: export the one that was trained.")
-    small = dict(int8=quantize(graph, (o for o,_ in _photos(valid, meta, 'calibration', CALIBRATION))))
-    both = seen | _seen(small, _photos(valid, meta, 'validation in 8 bits'))
-    agreement = float((both['graph'].outputs.argmax(1) == both['int8'].outputs.argmax(1)).mean())
-    return *((graphs | small, both) if int8 or agreement >= AGREEMENT else (graphs, seen)), dict(int8_agreement=agreement)
+        return graphs,outputs,{}
+    if not outputs['graph']:
+        raise ExportError("8 bits need validation photos, which a learner from an export doesn't have: export the one that was trained.")
+    small = dict(int8=quantize(graph, (o for o,_ in _dataset_photos(valid, meta, 'calibration', CALIBRATION))))
+    small_outputs = _run_graphs(small, _dataset_photos(valid, meta, 'validation in 8 bits'))
+    agreement = float((outputs['graph'].logits.argmax(1) == small_outputs['int8'].logits.argmax(1)).mean())
+    if int8 or agreement >= AGREEMENT: graphs,outputs = graphs | small,outputs | small_outputs
+    return graphs,outputs,dict(int8_agreement=agreement)
 
-def _near_to(learned, meta):
-    "What nearness goes by, of the training photos that a graph has seen; `None` if they tell nothing"
-    return KNNDetector(learned.described, meta['early']) if learned and learned.described is not None and len(learned.truth) > NEIGHBOURS else None
+def _detector(train:ModelOutputs|None, n_shallow:int)->KNNDetector|None:
+    "A detector over training photos; `None` if they have no features or are too few"
+    if not train or train.features is None or len(train.targets) <= NEIGHBOURS:
+        return None
+    return KNNDetector(train.features, n_shallow)
 
-def _fit(graph, dls, meta, strangers, int8):
-    "The graphs for the archive, what nearness goes by in each, and the rest of `meta.json`"
-    graphs,valid,card = _answering(graph, dls.valid_ds, meta, int8)
-    if strangers and not valid['graph']: raise ExportError("Strangers are measured beside validation photos, which a learner from an export doesn't have: export the one that was trained.")
-    learned = _seen(graphs, _photos(dls.train_ds, meta, 'training', MAX_REFERENCES))
-    others = _seen(graphs, _strangers(strangers, meta)) if strangers else dict.fromkeys(graphs)
-    if strangers and not others['graph']: raise ExportError(f"There are no photos in {strangers}: name a folder with photos of anything but {listed(meta['labels'])}.")
-    found = {k: fit_thresholds(valid[k], _near_to(learned[k], meta), others[k]) for k in graphs}
-    known = {k: learned[k].described for k,o in found.items() if o['none'] and o['none']['score'] == 'nearness'}
-    *_,unasked = found.values() # where there are 8 bits, they answer
-    thresholds = {k: dict(threshold=o['threshold'], none=o['none']) for k,o in found.items()}
-    head = dict(head=_head(graph)) if len(graph.graph.output) > 1 else {}
-    return graphs | head,known,meta | dict(thresholds=thresholds, card=card | unasked['card'] | meta['card'])
+def _run_ood(graphs:dict, folder:str|Path|None, valid:dict, meta:dict)->dict[str, ModelOutputs|None]:
+    "The outputs of each graph for OOD photos; `None` where no folder is given. Raises `ExportError`"
+    if not folder:
+        return dict.fromkeys(graphs)
+    if not valid['graph']:
+        raise ExportError("OOD photos are compared with validation photos, which a learner from an export doesn't have: "
+                          "export the one that was trained.")
+    outputs = _run_graphs(graphs, _folder_photos(folder, meta))
+    if not outputs['graph']:
+        raise ExportError(f"There are no photos in {folder}: name a folder with photos of anything but {listed(meta['labels'])}.")
+    return outputs
+
+def _fit(graph:onnx.ModelProto, dls, meta:dict, ood_photos:str|Path|None, int8:bool|None)->tuple[dict, dict, dict]:
+    "The graphs to export, the reference features for each that needs them, and `meta` with `thresholds` and the figures of the `card`"
+    graphs,valid,card = _add_int8(graph, dls.valid_ds, meta, int8)
+    ood = _run_ood(graphs, ood_photos, valid, meta)
+    train = _run_graphs(graphs, _dataset_photos(dls.train_ds, meta, 'training', MAX_REFERENCES))
+    fitted = {k: fit_thresholds(valid[k], _detector(train[k], meta['n_shallow']), ood[k]) for k in graphs}
+    references = {k: train[k].features for k,o in fitted.items() if o['ood'] and o['ood']['score'] == 'knn'}
+    *_,default = fitted.values() # of 8 bits where there are any
+    thresholds = {k: dict(probability=o['probability'], ood=o['ood']) for k,o in fitted.items()}
+    if len(graph.graph.output) > 1: graphs = graphs | dict(head=_head_graph(graph))
+    return graphs,references,meta | dict(thresholds=thresholds, card=card | default['card'] | meta['card'])
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000016
-def _data(dls):
-    "How many photos there were, and a fingerprint of them"
+def _data_summary(dls)->dict:
+    "The numbers of training and validation photos, and a fingerprint of them"
     items = [list(getattr(ds, 'items', [])) for ds in (dls.train_ds, dls.valid_ds)]
     names = sorted('/'.join(Path(o).parts[-2:]) if isinstance(o, (str, Path)) else repr(o) for some in items for o in some)
     return dict(train=len(items[0]), valid=len(items[1]), fingerprint=hashlib.sha256('\n'.join(names).encode()).hexdigest()[:16])
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000017
-def _activation(learn):
-    "What makes probabilities of the outputs of `learn`; `None` where nobody says"
+def _activation(learn:Learner)->Callable|None:
+    "From logits to probabilities, as the loss function of `learn` defines it; `None` if it doesn't"
     loss = learn.loss_func
     if hasattr(loss, 'activation'):
         return loss.activation
     return partial(torch.softmax, dim=1) if isinstance(loss, nn.CrossEntropyLoss) or loss is nn.functional.cross_entropy else None
 
-def _labels(learn):
-    "The labels, where `learn` is a model that chooses one of several"
-    vocab,activation = getattr(learn.dls, 'vocab', None),_activation(learn)
-    if not hasattr(vocab, 'o2i'): raise ExportError("This learner doesn't choose between labels: tellapart exports image classifiers with one CategoryBlock.")
-    if isinstance(learn.loss_func, (nn.BCEWithLogitsLoss, nn.BCELoss)) or activation and not torch.isclose(activation(torch.full((1, len(vocab)), 9.)).sum(), torch.tensor(1.)):
-        raise ExportError("This learner may give a photo several labels at once or none: tellapart exports classifiers trained with cross entropy.")
-    if not activation: raise ExportError(f"How {getattr(learn.loss_func, '__name__', type(learn.loss_func).__name__)} makes probabilities isn't known: tellapart exports classifiers trained with cross entropy.")
+def _labels(learn:Learner)->list[str]:
+    "The labels of `learn`. Raises `ExportError` where it isn't a single-label classifier"
+    vocab:Any = getattr(learn.dls, 'vocab', None)
+    activation,loss = _activation(learn),learn.loss_func
+    if not hasattr(vocab, 'o2i'):
+        raise ExportError("This learner doesn't choose between labels: tellapart exports image classifiers with one CategoryBlock.")
+    sums_to_1 = not activation or torch.isclose(activation(torch.full((1, len(vocab)), 9.)).sum(), torch.tensor(1.))
+    if isinstance(loss, (nn.BCEWithLogitsLoss, nn.BCELoss)) or not sums_to_1:
+        raise ExportError("This learner may give a photo several labels at once or none: "
+                          "tellapart exports classifiers trained with cross entropy.")
+    if not activation:
+        name = getattr(loss, '__name__', type(loss).__name__)
+        raise ExportError(f"{name} doesn't define probabilities: tellapart exports classifiers trained with cross entropy.")
     return [str(o) for o in vocab]
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000018
-def _describe(learn, limits, card):
-    "`meta.json` of `learn`, but for what is read off photos, and for where the weights are"
+def _learner_meta(learn:Learner, limits:Limits, card:dict)->dict:
+    "The part of `meta.json` that follows from `learn`"
     arch = getattr(learn, 'arch', None)
-    return dict(format=FORMAT, labels=_labels(learn)) | _preparation(learn.dls.valid) | dict(
-        arch=arch if isinstance(arch, str) else getattr(arch, '__name__', type(learn.model).__name__), # of timm's there is only the name
-        data=_data(learn.dls), limits=asdict(limits), made=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+    return dict(format=FORMAT, labels=_labels(learn)) | _preprocessing(learn.dls.valid) | dict(
+        arch=arch if isinstance(arch, str) else getattr(arch, '__name__', type(learn.model).__name__), # timm's are names already
+        data=_data_summary(learn.dls), limits=asdict(limits), made=datetime.now(UTC).isoformat(timespec='seconds'),
         versions=dict(tellapart=tellapart.__version__, fastai=fastai.__version__, torch=torch.__version__), card=card)
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000001a
-TOLERANCE = 1e-3 # The most that a probability may differ between the readers
+TOLERANCE = 1e-3 # the most that a probability may differ between the readers
 
-def _probes(dls, mode, n=8):
-    "Some photos to compare on"
+def _test_images(dls, mode:str, n:int=8)->list[PILImage]:
+    "An image of noise and some validation photos"
     noise = np.random.default_rng(0).integers(0, 256, (30, 40, 3), dtype='uint8')
-    seen = [dls.valid_ds[i][0] for i in range(min(n, len(dls.valid_ds)))]
-    return [(PILImageBW if mode == 'L' else PILImage)(Image.fromarray(noise).resize((400, 300)).convert(mode)), *seen]
+    photos = [dls.valid_ds[i][0] for i in range(min(n, len(dls.valid_ds)))]
+    return [(PILImageBW if mode == 'L' else PILImage)(Image.fromarray(noise).resize((400, 300)).convert(mode)), *photos]
 
-def _by_fastai(learn, model, photo):
-    "The probabilities of `photo` as fastai computes them, without the transforms that open files"
+def _fastai_probabilities(learn:Learner, model:nn.Module, image:PILImage)->np.ndarray:
+    "The probabilities that fastai computes for `image`"
     dl = learn.dls.valid
-    dl.after_item.split_idx = dl.after_batch.split_idx = 1 # As validation does
-    x, = dl.after_batch((dl.after_item((photo,))[0][None].to(learn.dls.device),))
+    dl.after_item.split_idx = dl.after_batch.split_idx = 1 # validation
+    x, = dl.after_batch((dl.after_item((image,))[0][None].to(learn.dls.device),))
     with torch.no_grad():
         return _activation(learn)(model(x.cpu())).numpy()[0]
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000001b
-def _check(path, learn, model):
-    "Compare the readers of the export at `path`"
+def _compare_readers(path:Path, learn:Learner, model:nn.Module):
+    "Raise `ExportError` where `Classifier` and fastai disagree on the export at `path`"
     classify = Classifier(path, int8=False)
-    for photo in _probes(learn.dls, classify.meta['mode']):
-        ours = classify.probabilities(preprocess(photo, classify.meta)[None])[0]
-        off = np.abs(ours - _by_fastai(learn, model, photo)).max()
-        if not off <= TOLERANCE:
-            raise ExportError(f"The export would answer differently from the learner (by {off:.3f}): its transforms prepare photos in a way that tellapart "
-                              "can't repeat; use Resize or RandomResizedCrop in item_tfms.")
+    for image in _test_images(learn.dls, classify.meta['mode']):
+        probabilities = classify.probabilities(preprocess(image, classify.meta)[None])[0]
+        difference = np.abs(probabilities - _fastai_probabilities(learn, model, image)).max()
+        if not difference <= TOLERANCE:
+            raise ExportError(f"The export's probabilities would differ from the learner's (by {difference:.3f}): tellapart can't repeat "
+                              "what its transforms do to photos; use Resize or RandomResizedCrop in item_tfms.")
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000001d
 @contextmanager
-def _written(path):
-    "Say in a sentence that `path` couldn't be written; torch reports a full disk as RuntimeError"
+def _write_errors(path:Path)->Iterator[None]:
+    "Turn errors of writing `path` into `ExportError`; torch reports a full disk as RuntimeError"
     try: yield
     except (OSError, RuntimeError) as e: raise ExportError(f"{path} couldn't be written ({e}); what was there before is unchanged.") from e
 
 def export(
     learn:Learner, # An image classifier, trained
     path:str|Path='export.pkl', # The file to write
-    strangers:str|Path|None=None, # A folder of photos that show none of the labels: by them is chosen how such photos are told, and measured how well
-    int8:bool|None=None, # Answer in 8 bits; if `None` where at least 99.5 % of the validation photos keep their label
-    limits:Limits=Limits(), # What is a photo to those who answer
+    ood_photos:str|Path|None=None, # A folder of photos that show none of the labels, to choose and measure the OOD score on
+    int8:bool|None=None, # Compute in 8 bits; if `None`, where at least 99.5 % of the validation photos keep their label
+    limits:Limits=Limits(), # On what counts as a photo
     **card, # Figures for the model card, such as error_rate=.03; numbers and strings
 )->Path: # `path`. Raises `ExportError`; what was there stays
     "Export `learn` for both readers: `load_learner(path)` and `Classifier(path)`"
     path = Path(path)
-    meta,model = _describe(learn, limits, card),_plain(learn.model)
-    graph,meta['early'] = _trace(model, meta['size'], len(meta['mean']))
-    graphs,known,meta = _fit(graph, learn.dls, meta, strangers, int8)
+    meta,model = _learner_meta(learn, limits, card),_inference_copy(learn.model)
+    graph,meta['n_shallow'] = _trace(model, meta['size'], len(meta['mean']))
+    graphs,references,meta = _fit(graph, learn.dls, meta, ood_photos, int8)
     with ExitStack() as stack:
-        with _written(path):
+        with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
             new = Path(stack.enter_context(TemporaryDirectory(prefix='.export-', dir=path.parent))).absolute()/'export.pkl'
-            with _portable(learn, model): learn.export(new, pickle_module=_pickle)
-            _add_records(new, graphs, known, meta)
-        _check(new, learn, model)
-        with _written(path): os.replace(new, path)
+            with _portable(learn, model): learn.export(new, pickle_module=_portable_pickle)
+            _add_records(new, graphs, references, meta)
+        _compare_readers(new, learn, model)
+        with _write_errors(path): os.replace(new, path)
     return path
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000032
 def export_summary(
     path:str|Path, # An export by tellapart
-)->str: # Nothing, if there were no validation photos
-    "What an export says about how well it answers"
+)->str: # Empty if there were no validation photos
+    "How well an export classifies, by its model card"
     meta = read_meta(path)
-    card = meta['card']
-    says = []
-    if 'right' in card:
-        says.append(f"It is sure of {card['right_sure']} of the {card['right']} validation photos that it gets right, and of {card['wrong_sure']} of the {card['wrong']} that it gets wrong.")
-    if 'strangers' in card:
-        says.append(f"Of {card['strangers']} strangers it turns {card['strangers_turned_away']:.0%} away (area under the curve {card['strangers_auroc']:.2f}).")
-    if 'int8_agreement' in card: says.append(f"It answers in {8 if 'int8' in meta['graphs'] else 32} bits; in 8, {card['int8_agreement']:.1%} of the labels stay the same.")
-    return ' '.join(says)
+    card,sentences = meta['card'],[]
+    if 'correct' in card:
+        sentences.append(f"It is confident on {card['correct_confident']} of the {card['correct']} validation photos that it classifies "
+                         f"correctly, and on {card['wrong_confident']} of the {card['wrong']} that it gets wrong.")
+    if 'ood' in card:
+        sentences.append(f"It rejects {card['ood_rejected']:.0%} of {card['ood']} photos that show none of the labels "
+                         f"(AUROC {card['ood_auroc']:.2f}).")
+    if 'int8_agreement' in card:
+        bits = 8 if 'int8' in meta['graphs'] else 32
+        sentences.append(f"It computes in {bits} bits; in 8, {card['int8_agreement']:.1%} of the labels are the same.")
+    return ' '.join(sentences)
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000035
 def export_project(
     p:Project, # The project at hand, trained
     path:str|Path|None=None, # The file to write; the project's own if `None`
-    strangers:str|Path|None=None, # As for `export`
-    int8:bool|None=None, # As for `export`; what the project says, if `None`
-)->Path: # The export. Raises `ExportError`, and `TellapartError` where another step is at work
-    "Export what a project has trained"
-    trained = p.folder/'trained.pkl'
-    if not trained.exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
-    with Catalog(p.folder, exclusive=True) as catalog: # its validation photos stay where they are
-        if by_hand := reconcile(p, catalog):
-            print(by_hand)
+    ood_photos:str|Path|None=None, # As for `export`
+    int8:bool|None=None, # As for `export`; the project's setting if `None`
+)->Path: # Raises `ExportError`, and `TellapartError` while another step runs
+    "Export a project's trained model"
+    if not (p.folder/'trained.pkl').exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
+    with Catalog(p.folder, exclusive=True) as catalog: # so that its validation photos don't move meanwhile
+        if changes := reconcile(p, catalog):
+            print(changes)
             write_credits(p)
-        learn = load_learner(trained)
-        learn.dls = dataloaders(learn.photos, p.working, p)
+        learn,block = load_trained(p)
+        learn.dls = dataloaders(block, p.working, p)
         with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
-        return export(learn, path or p.export, strangers, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
+        return export(learn, path or p.export, ood_photos, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
 
 # %% ../../notebooks/library/export/02_export.ipynb #26000001
-class _Missing:
-    "Stands in for what a pickle names and nobody has here"
+class _Placeholder:
+    "Replaces what a pickle refers to and can't be imported"
     def __init__(self, *args, **kw): pass
     def __call__(self, *args, **kw): raise AttributeError(f'{type(self).__name__} is missing')
 
-def _lenient(missing):
-    "For `load_learner`: pickle, with a stand-in for each name that isn't there; `missing` gets to know these"
+def _lenient_pickle(
+    missing:list[str], # Names that couldn't be imported are added to it
+)->types.SimpleNamespace:
+    "A pickle module for `load_learner` that puts a placeholder for each name that can't be imported"
     class Unpickler(pickle.Unpickler):
         def find_class(self, module, name):
             try:
                 return super().find_class(module, name)
             except (AttributeError, ModuleNotFoundError):
-                if module.split('.')[0] in ('fastai', 'fastcore', 'torch', 'torchvision', 'timm', 'numpy'): raise # another version than the pickle's
+                if module.split('.')[0] in ('fastai', 'fastcore', 'torch', 'torchvision', 'timm', 'numpy'): raise # of another version
                 missing.append(f'{module}.{name}')
-                return type(name.rpartition('.')[2], (_Missing,), {})
+                return type(name.rpartition('.')[2], (_Placeholder,), {})
     return types.SimpleNamespace(**vars(pickle) | dict(Unpickler=Unpickler))
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000027
-def _answers(path):
-    "Whether an export has our records in it"
+def _has_records(path:Path)->bool:
+    "Whether tellapart can read an export"
     try:
         return bool(read_meta(path))
     except ExportError:
         return False
 
 def upgrade(
-    old:str|Path, # An export.pkl made by fastai's `learn.export()`
+    old:str|Path, # An export.pkl from fastai's `learn.export()`
     new:str|Path, # The file to write, with our records; may be the same
-    strangers:str|Path|None=None, # As for `export`; takes validation photos, which few exports have
+    ood_photos:str|Path|None=None, # As for `export`; needs validation photos, which few exports have
     int8:bool|None=None, # The same
 )->Path: # `new`. Raises `ExportError`
-    "Make an export by fastai one that tellapart reads, too"
+    "Add our records to an export by fastai"
     old = Path(old)
     if not old.is_file(): raise ExportError(f"{old} isn't there: give the export.pkl of a fastai project.")
-    if _answers(old): raise ExportError(f"{old} answers here already, and knows more than could be read off it again: use it as it is.")
+    if _has_records(old): raise ExportError(f"{old} can be used as it is; exporting it again would lose its thresholds.")
     print(f"{old.name} is being unpickled, which runs whatever code is in it: do this only with files that you trust.", file=sys.stderr)
-    try: learn = load_learner(old, pickle_module=_lenient(missing := []))
-    # The pickle of a stranger can fail in any way; load_learner even stumbles over a missing module (fastai 2.8.12).
-    except Exception as e: raise ExportError(f"{old.name} can't be loaded by fastai {fastai.__version__} ({type(e).__name__}: {e}): export it again in its own project.") from e
     try:
-        return export(learn, new, strangers, int8)
+        with no_pickle_warning(): learn = load_learner(old, pickle_module=_lenient_pickle(missing := []))
+    # A pickle may fail in any way; load_learner even raises UnboundLocalError for a missing module (fastai 2.8.12).
+    except Exception as e:
+        raise ExportError(f"{old.name} can't be loaded by fastai {fastai.__version__} ({type(e).__name__}: {e}): "
+                          "export it again in its own project.") from e
+    try:
+        return export(learn, new, ood_photos, int8)
     except Exception as e:
         if not missing: raise
         raise ExportError(f"{old.name} needs {', '.join(missing)}, which isn't here: export it again in its own project. ({e})") from e

@@ -17,54 +17,67 @@ from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
 # %% ../../notebooks/library/export/01_quantize.ipynb #00000009
 def extract_head(
-    graph:onnx.ModelProto, # From `photos` to `outputs` and, on the way, `map`
-)->onnx.ModelProto: # From `map` to `outputs`; it asks for `photos` too, to know how many there are
-    "The head of a network: what it makes of the last map"
-    return Extractor(graph).extract_model(['map', 'photos'], ['outputs'])
+    graph:onnx.ModelProto, # From `images` to `logits`, by way of `feature_map`
+)->onnx.ModelProto: # From `feature_map` to `logits`; its second input, `images`, gives the batch size
+    "The head of a network: from the last feature map to the logits"
+    return Extractor(graph).extract_model(['feature_map', 'images'], ['logits'])
 
 # %% ../../notebooks/library/export/01_quantize.ipynb #0000000c
-def _by_blocks(
-    model:onnx.ModelProto, # Changed in place, if it begins as a ResNet does and its photos have an even size
+_RESNET_STEM = dict(kernel_shape=[7, 7], strides=[2, 2], pads=[3]*4, dilations=[1, 1], group=1)
+
+def _is_resnet_stem(conv:onnx.NodeProto)->bool:
+    "Whether a node is a convolution as ResNets begin with"
+    attributes = dict(dilations=[1, 1], group=1) | {o.name: helper.get_attribute_value(o) for o in conv.attribute}
+    return conv.op_type == 'Conv' and all(attributes.get(k) == v for k,v in _RESNET_STEM.items())
+
+def _space_to_depth(
+    model:onnx.ModelProto, # Changed in place, if it begins as a ResNet and its images have even sides
 ):
-    "Let the first layer see blocks of 2 x 2 pixels"
+    "Let the first convolution work on blocks of 2 x 2 pixels"
     graph = model.graph
     even = not any(o.dim_value % 2 for o in graph.input[0].type.tensor_type.shape.dim[2:])
-    conv = next((o for o in graph.node if o.input[0] == 'photos'), None)
-    if not even or conv is None or conv.op_type != 'Conv':
-        return
-    how = {o.name: helper.get_attribute_value(o) for o in conv.attribute}
-    if how.get('kernel_shape') != [7, 7] or how.get('strides') != [2, 2] or how.get('pads') != [3]*4 or how.get('dilations', [1, 1]) != [1, 1] or how.get('group', 1) != 1:
+    conv = next((o for o in graph.node if o.input[0] == 'images'), None)
+    if not even or conv is None or not _is_resnet_stem(conv):
         return
     weights = next(o for o in graph.initializer if o.name == conv.input[1])
-    of = numpy_helper.to_array(weights)
-    of = np.pad(of, ((0, 0), (0, 0), (1, 0), (1, 0))).reshape(*of.shape[:2], 4, 2, 4, 2) # zeros before the first row and column, so that the padding is even, too
-    weights.CopyFrom(numpy_helper.from_array(of.transpose(0, 3, 5, 1, 2, 4).reshape(len(of), -1, 4, 4), weights.name))
+    kernel = numpy_helper.to_array(weights)
+    # a row and a column of zeros in front make kernel and padding even
+    kernel = np.pad(kernel, ((0, 0), (0, 0), (1, 0), (1, 0))).reshape(*kernel.shape[:2], 4, 2, 4, 2)
+    weights.CopyFrom(numpy_helper.from_array(kernel.transpose(0, 3, 5, 1, 2, 4).reshape(len(kernel), -1, 4, 4), weights.name))
     del conv.attribute[:]
     conv.attribute.extend(helper.make_attribute(*o) for o in dict(kernel_shape=[4, 4], pads=[2, 2, 1, 1]).items())
     conv.input[0] = 'blocks'
-    graph.node.insert(0, helper.make_node('SpaceToDepth', ['photos'], ['blocks'], blocksize=2))
+    graph.node.insert(0, helper.make_node('SpaceToDepth', ['images'], ['blocks'], blocksize=2))
 
 # %% ../../notebooks/library/export/01_quantize.ipynb #00000005
-class _Photos(CalibrationDataReader):
-    "Photos one after the other, as the calibration asks for them"
-    def __init__(self, photos): self.photos = iter(photos)
-    def get_next(self): return None if (one := next(self.photos, None)) is None else dict(photos=one[None])
+class _CalibrationImages(CalibrationDataReader):
+    "Preprocessed photos, one at a time, as onnxruntime asks for them"
+    def __init__(self, images:Iterable[np.ndarray]): self.images = iter(images)
+    def get_next(self)->dict|None: return None if (one := next(self.images, None)) is None else dict(images=one[None])
+
+def _optimize(
+    graph:onnx.ModelProto, # With its weights inside
+    path:Path, # A file to write meanwhile
+)->onnx.ModelProto:
+    "Merge layers, for instance BatchNorm into convolutions, and keep to standard ONNX operators"
+    options = ort.SessionOptions()
+    options.log_severity_level = 3
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    ort.InferenceSession(graph.SerializeToString(), options, providers=['CPUExecutionProvider'])
+    return onnx.load(path)
 
 def quantize(
-    graph:onnx.ModelProto, # From `photos` (batch, 3, height, width) to outputs, its weights inside
-    photos:Iterable, # Prepared photos, (3, height, width) float32 each: what the scales are read off
-)->onnx.ModelProto: # From and to the same, in float32; 8 bits are within
-    "Make a model compute with 8 bits"
+    graph:onnx.ModelProto, # From `images` (batch, channels, height, width) to `logits`, its weights inside
+    images:Iterable[np.ndarray], # Preprocessed photos to calibrate on, (channels, height, width) float32 each
+)->onnx.ModelProto: # With the same inputs and outputs, in float32
+    "Make a graph compute in 8 bits, except for its head"
     with TemporaryDirectory() as folder:
-        plain,small = Path(folder)/'plain.onnx',Path(folder)/'small.onnx'
-        options = ort.SessionOptions()
-        options.log_severity_level = 3
-        options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_BASIC # merges layers, and leaves plain ONNX
-        options.optimized_model_filepath = str(plain)
-        ort.InferenceSession(graph.SerializeToString(), options, providers=['CPUExecutionProvider'])
-        _by_blocks(model := onnx.load(plain))
-        add_pre_process_metadata(model) # so that it isn't asked for
-        body = {o.name for o in Extractor(model).extract_model(['photos'], ['map' if len(model.graph.output) > 1 else 'outputs']).graph.node}
-        quantize_static(model, small, _Photos(photos), nodes_to_exclude=[o.name for o in model.graph.node if o.name not in body], per_channel=True, reduce_range=True,
+        _space_to_depth(model := _optimize(graph, Path(folder)/'optimized.onnx'))
+        add_pre_process_metadata(model) # quantize_static warns without it
+        last = 'feature_map' if len(model.graph.output) > 1 else 'logits'
+        body = {o.name for o in Extractor(model).extract_model(['images'], [last]).graph.node}
+        quantize_static(model, path := Path(folder)/'int8.onnx', _CalibrationImages(images), per_channel=True, reduce_range=True,
+                        nodes_to_exclude=[o.name for o in model.graph.node if o.name not in body],
                         activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8)
-        return onnx.load(small)
+        return onnx.load(path)

@@ -11,7 +11,6 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, zip_longest
-from pathlib import Path
 import numpy as np, pandas as pd
 from anyio.from_thread import start_blocking_portal
 from tqdm.auto import tqdm

@@ -16,37 +16,37 @@ from ..paths import is_hidden
 from ..images import Limits, has_image_name
 from .classify import raise_if_all_failed, printable
 from .sort.journal import Row
-from .classifier import Classifier, GPU
+from .classifier import Classifier, has_cuda
 from .sort.layout import label_folders, UNOPENED
 from .sort.sort import classify_rows, format_counts, scan_photos, bucket, same_folder
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #00000005
-def _address(place):
-    "A path or an address as every machine understands it"
-    if '://' not in str(place):
-        return os.path.realpath(place)
-    fs,path = _store(str(place))
+def _canonical_url(url):
+    "A path or URL in the form that every machine of the cluster understands"
+    if '://' not in str(url):
+        return os.path.realpath(url)
+    fs,path = _store(str(url))
     if 'file' in fs.protocol:
         return os.path.realpath(path)
-    return str(place).rstrip('/') if path.strip('/') else str(place)
+    return str(url).rstrip('/') if path.strip('/') else str(url)
 
-def _store(place):
-    "The file system of an address, and the path on it"
+def _store(url):
+    "The file system of a URL, and the path on it"
     from fsspec.core import url_to_fs
     try:
-        return url_to_fs(place)
-    except (ImportError, ValueError) as e: raise TellapartError(f"{place} can't be reached: {e}.") from None
+        return url_to_fs(url)
+    except (ImportError, ValueError) as e: raise TellapartError(f"{url} can't be reached: {e}.") from None
 
-def _holds(folder, place):
-    "Whether a place lies in a folder, or is that folder, however the two are written"
-    (fs,top),(other,path) = _store(folder),_store(place)
+def _contains(folder, url):
+    "Whether `url` is `folder` or lies in it, whatever form the two have"
+    (fs,top),(other,path) = _store(folder),_store(url)
     if 'file' in fs.protocol and 'file' in other.protocol:
         return any(same_folder(top, str(o)) for o in (path, *Path(path).parents))
     top,path = (PurePosixPath(posixpath.normpath('/' + o.strip('/'))) for o in (top, path))
     return fs == other and path.is_relative_to(top)
 
 def _names(fs, folder):
-    "The names in a folder; none where a store, to which folders are parts of names, knows nothing of it"
+    "Names in a folder; empty if a store has no such prefix"
     fs.invalidate_cache(folder)
     try:
         return {os.path.basename(o) for o in fs.ls(folder, detail=False)}
@@ -54,107 +54,122 @@ def _names(fs, folder):
         return set()
 
 def _write(fs, path, data):
-    "Write a file, whole or not at all"
+    "Write a file as a whole or not at all"
     fs.pipe_file(f'{path}.part', data)
     fs.mv(f'{path}.part', path)
+
+_CONFIDENT = 'confident','sure' # the column's name, now and in version 0.1
 
 def _parquet(rows):
     "Rows as the content of a Parquet file"
     import pyarrow as pa, pyarrow.parquet as pq
-    kinds = dict(path=pa.string(), label=pa.string(), probability=pa.float64(), second=pa.string(), confident=pa.bool_(), reason=pa.string())
+    types = dict(probability=pa.float64()) | dict.fromkeys(_CONFIDENT, pa.bool_())
     rows = list(rows)
-    pq.write_table(pa.Table.from_pylist(rows, pa.schema([(k, kinds[k]) for k in rows[0]])), sink := pa.BufferOutputStream())
+    schema = pa.schema([(k, types.get(k, pa.string())) for k in rows[0]])
+    pq.write_table(pa.Table.from_pylist(rows, schema), sink := pa.BufferOutputStream())
     return sink.getvalue().to_pybytes()
 
 def _rows(fs, path):
-    "The rows in a Parquet file"
+    "Rows of a Parquet file"
     import pyarrow as pa, pyarrow.parquet as pq
     return pq.read_table(pa.BufferReader(fs.cat_file(path))).to_pylist()
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #00000007
-def _listed(folder, met, max_bytes=Limits.max_bytes):
-    "The address of every file in `folder` that may be a photo of no more than so many bytes; `met` counts the others by kind"
+def _list_photos(folder, skipped, max_bytes=Limits.max_bytes):
+    "URLs of the files in `folder` with an image's name and at most `max_bytes`; `skipped` counts the others by kind"
     fs,path = _store(folder)
     if 'file' in fs.protocol:
-        for row in scan_photos(path, '', met):
+        for row in scan_photos(path, '', skipped):
             if row.path.encode('utf-8', 'replace').decode() == row.path: yield row.path
-            else: met["with a name that is no text"] += 1
+            else: skipped["with a name that isn't text"] += 1
         return
     for _,folders,files in fs.walk(path, detail=True):
-        for name in [o for o in folders if is_hidden(o)]: met['hidden'] += bool(folders.pop(name))
+        for name in list(filter(is_hidden, folders)):
+            del folders[name]
+            skipped['hidden'] += 1
         for name,file in files.items():
-            if is_hidden(name): met['hidden'] += 1
-            elif (file['size'] or 0) > max_bytes or not has_image_name(name): met['of another kind'] += 1
+            if is_hidden(name): skipped['hidden'] += 1
+            elif (file['size'] or 0) > max_bytes or not has_image_name(name): skipped['of another kind'] += 1
             else: yield fs.unstrip_protocol(file['name'])
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #0000000a
-SHARD = 1000 # Photos: some ten seconds' work for a core, and 100,000 files for 100 million
+SHARD = 1000 # Photos: some ten seconds' work for a core, and 100,000 files for 100 million photos
 
 def plan_shards(
-    folder:str, # Photos: an address, or an absolute path
-    to:str, # Where the plan goes, and the answers: likewise. Raises `TellapartError` where those of another folder or model are
-    export:bytes, # The content of an export.pkl
+    folder:str, # Photos: a URL or an absolute path
+    to:str, # Destination of plan and predictions, likewise. Raises `TellapartError` if it holds those of another folder or model
+    export:bytes, # Content of an export.pkl
     shard:int=SHARD, # Photos in a shard
     max_bytes:int=Limits.max_bytes, # Of a photo
-)->dict: # `folder`, `photos`, `shards`; `met` counts what was left alone, by kind. Raises `TellapartError` where there are no photos
-    "Deal the photos of a folder into shards, unless that has been done"
+)->dict: # `folder`, `photos`, `shards`; `skipped` counts the other files by kind. Raises `TellapartError` if there are no photos
+    "Divide the photos of a folder into shards, unless that has been done"
     fs,root = _store(to)
-    if _holds(folder, to):
-        raise TellapartError(f"{to} lies in {folder}, where photos are looked for; choose a place outside of it with --to.")
+    if _contains(folder, to):
+        raise TellapartError(f"{to} lies in {folder}, where photos are searched for; choose a folder outside of it with --to.")
     if fs.exists(f'{root}/plan.json'):
-        return _kept(fs, root, folder, to, export)
+        return _read_plan(fs, root, folder, to, export)
     for o in 'plan','answers','unread': fs.makedirs(f'{root}/{o}', exist_ok=True)
-    found,n,shards = _listed(folder, met := Counter(), max_bytes),0,0
-    while some := list(islice(found, shard)):
+    photos,n,shards = _list_photos(folder, skipped := Counter(), max_bytes),0,0
+    while some := list(islice(photos, shard)):
         _write(fs, f'{root}/plan/{shards:06}.parquet', _parquet([dict(path=o) for o in some]))
         n,shards = n + len(some),shards + 1
-    if not n: raise TellapartError(f"There is no photo in {folder}{format_counts(met, ' (', ')')}; name a folder with photos in it.")
+    if not n: raise TellapartError(f"There is no photo in {folder}{format_counts(skipped, ' (', ')')}; name a folder with photos in it.")
     _write(fs, f'{root}/export.pkl', export)
-    made = dict(folder=folder, photos=n, shards=shards, met=met)
-    _write(fs, f'{root}/plan.json', json.dumps(made).encode())
-    return made
+    plan = dict(folder=folder, photos=n, shards=shards, skipped=skipped)
+    _write(fs, f'{root}/plan.json', json.dumps(plan).encode())
+    return plan
 
-def _kept(fs, root, folder, to, export):
-    "The plan that was made before"
-    made = json.loads(fs.cat_file(f'{root}/plan.json'))
-    if made['folder'] != folder: raise TellapartError(f"{to} has the answers for {made['folder']}; choose another place for those for {folder}.")
+def _load_plan(fs, root):
+    "The plan in `root`; `confident` is the name of that column in its predictions"
+    plan = json.loads(fs.cat_file(f'{root}/plan.json'))
+    new,old = _CONFIDENT
+    return dict(plan, skipped=plan['met'], confident=old) if 'met' in plan else dict(plan, confident=new) # version 0.1 wrote `met`
+
+def _read_plan(fs, root, folder, to, export):
+    "The existing plan in `to`; raises `TellapartError` if it isn't for this folder and export"
+    plan = _load_plan(fs, root)
+    if plan['folder'] != folder:
+        raise TellapartError(f"{to} has the predictions for {plan['folder']}; choose another destination for those for {folder}.")
     if fs.cat_file(f'{root}/export.pkl') != export:
-        raise TellapartError(f"{to} has the answers of another export.pkl; choose another place for those of this one.")
-    return made
+        raise TellapartError(f"{to} has the predictions of another export.pkl; choose another destination for those of this one.")
+    return plan
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #0000000b
 def missing_shards(
     to:str, # Where the plan is
     shards:int, # How many it has
 )->list[str]: # Their names
-    "The shards that haven't been answered yet, or not for all of their photos"
+    "Shards that haven't been classified, or not all of whose photos could be read"
     fs,root = _store(to)
-    there = _names(fs, f'{root}/answers') - _names(fs, f'{root}/unread')
-    return [o for o in (f'{i:06}.parquet' for i in range(shards)) if o not in there]
+    complete = _names(fs, f'{root}/answers') - _names(fs, f'{root}/unread')
+    return [o for o in (f'{i:06}.parquet' for i in range(shards)) if o not in complete]
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #0000000e
-_UNREAD = "It can't be read: " # With this begins the reason of a photo that is tried again by the next run
+_UNREAD = "It can't be read: " # Reasons that begin like this are of photos that the next run tries again
 
-def _fetched(fs, rows, lost):
-    "Each of `rows` with its photo's content; those whose photo doesn't come go into `lost`"
+def _fetch(fs, rows, unread):
+    "Each of `rows` with the content of its photo; rows whose photo can't be read are appended to `unread`"
     while some := list(islice(rows, 32)):
-        for row,got in zip(some, fs.cat_ranges([fs._strip_protocol(o.path) for o in some], None, None)): # `cat` would take brackets in a name for a pattern
-            if isinstance(got, bytes): yield row, got
-            elif isinstance(got, FileNotFoundError): lost.append(row._replace(reason="It is gone."))
-            else: lost.append(row._replace(reason=f"{_UNREAD}{_told(got)}."))
+        contents = fs.cat_ranges([fs._strip_protocol(o.path) for o in some], None, None) # `cat` would take brackets in a name for a pattern
+        for row,content in zip(some, contents):
+            if isinstance(content, bytes): yield row, content
+            elif isinstance(content, FileNotFoundError): unread.append(row._replace(reason="It is gone."))
+            else: unread.append(row._replace(reason=f"{_UNREAD}{_error_line(content)}."))
 
-def _told(e):
-    "What is wrong, on one line"
-    return printable((os_reason(e) if isinstance(e, OSError) else str(e) or type(e).__name__).strip().partition('\n')[0].rstrip('.'))
+def _error_line(e):
+    "The first line of an error's message"
+    message = os_reason(e) if isinstance(e, OSError) else str(e) or type(e).__name__
+    return printable(message.strip().partition('\n')[0].rstrip('.'))
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #00000010
 class ShardClassifier:
-    "Answers shards; Ray makes one for each core, or for each GPU"
+    "Classifies shards; Ray creates one for each core, or for each GPU"
     def __init__(self,
-        to:str, # Where the plan and the export are, and where the answers go
+        to:str, # Where plan and export are, and predictions go
         threads:int|None=1, # As for `Classifier`
     ):
         self.fs,self.root = _store(to)
+        self.confident = _load_plan(self.fs, self.root)['confident']
         with tempfile.TemporaryDirectory() as folder:
             (file := Path(folder)/'export.pkl').write_bytes(self.fs.cat_file(f'{self.root}/export.pkl'))
             self.model = Classifier(file, threads=threads)
@@ -162,76 +177,82 @@ class ShardClassifier:
 
     def __call__(self,
         batch:dict, # `shard`: names
-    )->dict: # `found`: for each, how many photos are on which pile, as JSON
-        "Answer shards"
-        return dict(found=[json.dumps(self.answer(str(o))) for o in batch['shard']])
+    )->dict: # `found`: for each, its photos by bucket, as JSON
+        "Classify shards"
+        return dict(found=[json.dumps(self.classify_shard(str(o))) for o in batch['shard']])
 
-    def answer(self,
-        shard:str, # A name
-    )->Counter: # How many photos, of those that hadn't been answered, are on which pile
-        "Answer one shard, or what of it couldn't be read before"
-        plan,answers,unread = (f'{self.root}/{o}/{shard}' for o in ('plan', 'answers', 'unread'))
-        before = _rows(self.fs, answers) if self.fs.exists(answers) else []
-        kept,todo = ([o for o in before if o['reason'].startswith(_UNREAD) == b] for b in (False, True))
-        rows = [*self._answered([Row(o['path']) for o in (todo if before else _rows(self.fs, plan))])]
-        left = any(o.reason.startswith(_UNREAD) for o in rows)
-        if left: self.fs.pipe_file(unread, b'') # first, so that a kill can't leave such answers without it
-        if rows: _write(self.fs, answers, _parquet([*kept, *map(_answer, rows)]))
-        if not left and self.fs.exists(unread): self.fs.rm_file(unread)
+    def classify_shard(self,
+        shard:str, # Its name
+    )->Counter: # The photos that hadn't been classified, by bucket
+        "Classify a shard, or those of its photos that couldn't be read before"
+        plan,predictions,unread = (f'{self.root}/{o}/{shard}' for o in ('plan', 'answers', 'unread'))
+        before = _rows(self.fs, predictions) if self.fs.exists(predictions) else []
+        done = [o for o in before if not o['reason'].startswith(_UNREAD)]
+        todo = [o for o in before if o['reason'].startswith(_UNREAD)] if before else _rows(self.fs, plan)
+        rows = list(self._classify([Row(o['path']) for o in todo]))
+        incomplete = any(o.reason.startswith(_UNREAD) for o in rows)
+        if incomplete: self.fs.pipe_file(unread, b'') # first, so that a kill can't leave the predictions without it
+        if rows: _write(self.fs, predictions, _parquet([*done, *map(self._prediction, rows)]))
+        if not incomplete and self.fs.exists(unread): self.fs.rm_file(unread)
         return Counter(bucket(o, self.folders) for o in rows)
 
-    def _answered(self, rows):
-        "Rows with answers, or with the reason why there is none"
+    def _classify(self, rows):
+        "Rows with predictions, or with the reason why there is none"
         if not rows:
             return
-        (fs,_),lost = _store(rows[0].path),[]
-        yield from classify_rows(self.model, ((o, o.path) for o in rows) if 'file' in fs.protocol else _fetched(fs, iter(rows), lost))
-        yield from lost
+        (fs,_),unread = _store(rows[0].path),[]
+        yield from classify_rows(self.model, ((o, o.path) for o in rows) if 'file' in fs.protocol else _fetch(fs, iter(rows), unread))
+        yield from unread
 
-def _answer(row):
-    "A row as the table has it"
-    return dict(path=row.path, label=row.label or None, probability=float(row.probability) if row.confident else None, second=row.second or None,
-                confident=row.confident == 'yes', reason=row.reason)
+    def _prediction(self, row):
+        "A row of the Parquet table"
+        return dict(path=row.path, label=row.label or None, probability=float(row.probability) if row.confident else None,
+                    second=row.second or None) | {self.confident: row.confident == 'yes'} | dict(reason=row.reason)
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #00000012
-def _workers(has):
-    "How many workers a cluster that `has` so many of everything gets, the threads of each, and what Ray is to reserve for one"
-    if GPU and (gpus := int(has.get('GPU', 0))):
+def _workers(resources):
+    "For a cluster's `resources`: the number of workers, threads of each, and what Ray reserves for one"
+    if has_cuda() and (gpus := int(resources.get('GPU', 0))):
         return gpus, None, dict(num_cpus=1, num_gpus=1)
-    return int(has['CPU']), 1, dict(num_cpus=1)
+    return int(resources['CPU']), 1, dict(num_cpus=1)
 
-def _spread(to, shards):
-    "Have `shards` answered; what is found in each, as they come"
+def _classify_on_cluster(to, shards):
+    "Classify `shards`; yields the photos of each by bucket, as they are completed"
     import ray
     ray.init(ignore_reinit_error=True, logging_level='ERROR', log_to_driver=False)
-    ray.data.DataContext.get_current().enable_progress_bars = False # ours says more
+    ray.data.DataContext.get_current().enable_progress_bars = False # `classify_all` has its own
     logging.getLogger('ray.data').setLevel(logging.ERROR)
-    n,threads,takes = _workers(ray.cluster_resources())
+    n,threads,reserved = _workers(ray.cluster_resources())
     pool = ray.data.ActorPoolStrategy(min_size=1, initial_size=n, max_size=n)
     found = ray.data.from_items([dict(shard=o) for o in shards], override_num_blocks=len(shards)).map_batches(
-        ShardClassifier, fn_constructor_args=(to, threads), batch_size=1, compute=pool, **takes)
+        ShardClassifier, fn_constructor_args=(to, threads), batch_size=1, compute=pool, **reserved)
     try: yield from (json.loads(o['found']) for o in found.iter_rows())
     except ray.exceptions.RayError as e:
-        raise TellapartError(f"Ray has stopped ({str(e).strip().splitlines()[-1]}); mend that and run this again, it goes on where it stopped.") from None
+        last_line = str(e).strip().splitlines()[-1]
+        raise TellapartError(f"Ray has stopped ({last_line}); fix that, then run the same command to continue.") from None
 
 def classify_all(
-    folder:str|Path, # Photos: a path or an address, which every machine of the cluster can read
-    to:str|Path, # Where the answers go: likewise
-    export:str|Path='export.pkl', # The export that answers. Raises `ExportError` where it can't be used
+    folder:str|Path, # Photos: a path or URL that every machine of the cluster can read
+    to:str|Path, # Destination of the predictions, likewise
+    export:str|Path='export.pkl', # The model. Raises `ExportError` if it can't be used
     shard:int=SHARD, # Photos in a shard
 ):
-    "Write what each photo shows as a table of Parquet files, with all machines of a Ray cluster; once more goes on where it stopped"
+    "Write predictions for all photos of a folder to Parquet files, on a Ray cluster; a second run continues an interrupted one"
     need('ray', 'pyarrow', 'fsspec', extra='ray')
-    limits = Classifier(export).limits # what is wrong with it is told here, not by a hundred machines
-    to = _address(to)
-    with writing(to): made = plan_shards(_address(folder), to, Path(export).read_bytes(), shard, limits.max_bytes)
-    left,found = missing_shards(to, made['shards']),Counter()
-    with tqdm(total=made['photos'], initial=max(0, made['photos'] - len(left)*shard), unit='photo', leave=False) as bar:
-        for o in _spread(to, left) if left else ():
+    limits = Classifier(export).limits # raises here what a hundred machines would otherwise raise
+    source,target = _canonical_url(str(folder)),_canonical_url(str(to))
+    with writing(target): plan = plan_shards(source, target, Path(export).read_bytes(), shard, limits.max_bytes)
+    missing,found = missing_shards(target, plan['shards']),Counter()
+    with tqdm(total=plan['photos'], initial=max(0, plan['photos'] - len(missing)*shard), unit='photo', leave=False) as bar:
+        for o in _classify_on_cluster(target, missing) if missing else ():
             found.update(o)
             bar.update(min(shard, bar.total - bar.n))
-    before,unread = made['photos'] - found.total(),len(_names(*_store(f'{to}/unread')))
-    print(f"Answered {found.total():,} photos{format_counts(found, ': ')}; {before:,} had been answered before."
-          f"{format_counts(Counter(made['met']), ' Left alone: ', '.')} The table is {to}/answers, {made['shards']:,} Parquet files."
-          + f" In {unread:,} of them are photos that couldn't be read; the same command tries those again."*(unread > 0))
-    raise_if_all_failed(found[UNOPENED], found.total() - found[UNOPENED] + before, f"the column reason of {to}/answers says why")
+    before = plan['photos'] - found.total()
+    _print_summary(target, plan, found, before)
+    raise_if_all_failed(found[UNOPENED], found.total() - found[UNOPENED] + before, f"the column reason of {target}/answers says why")
+
+def _print_summary(to, plan, found, before):
+    print(f"Classified {found.total():,} photos{format_counts(found, ': ')}; {before:,} had been classified before."
+          f"{format_counts(Counter(plan['skipped']), ' Skipped: ', '.')} The table is {to}/answers, {plan['shards']:,} Parquet files.")
+    if unread := len(_names(*_store(f'{to}/unread'))):
+        print(f"In {unread:,} of them are photos that couldn't be read; the same command tries those again.")

@@ -15,50 +15,56 @@ from .classifier import Prediction, Classifier
 
 # %% ../../notebooks/library/use/03_classify.ipynb #00000005
 def printable(name:str)->str:
-    "`name` with what can't be printed written as an escape"
+    "`name` with unprintable characters escaped"
     return ''.join(c if c.isprintable() else c.encode('unicode_escape', 'surrogatepass').decode() for c in name)
 
 # %% ../../notebooks/library/use/03_classify.ipynb #00000008
-def _row(name, answer, width, labels):
+def _table_row(
+    name:str, # Printable
+    prediction:Prediction,
+    name_width:int, # Of the column, in characters
+    label_width:int,
+)->str:
     "One line of the table"
-    if answer.label is None:
-        return f"{name:{width}}  {'-':{labels}}    -   {'':{labels+5}}{printable(answer.reason)}"
-    second = '{} {:.0%}'.format(*answer.ranked[1]) if len(answer.ranked) > 1 else ''
-    sure = 'yes' + '.'*bool(answer.notes) if answer.confident else f'no. {printable(answer.reason)}'
-    return (f"{name:{width}}  {printable(answer.label):{labels}}  {answer.probability:4.0%}  {printable(second):{labels+5}}"
-            f"{' '.join([sure, *(NOTES[o] for o in answer.notes)])}")
+    if prediction.label is None:
+        return f"{name:{name_width}}  {'-':{label_width}}    -   {'':{label_width+5}}{printable(prediction.reason)}"
+    second = '{} {:.0%}'.format(*prediction.ranked[1]) if len(prediction.ranked) > 1 else ''
+    confident = 'yes' if prediction.confident else f'no. {printable(prediction.reason)}'
+    if prediction.confident and prediction.notes: confident += '.' # sentences follow
+    return (f"{name:{name_width}}  {printable(prediction.label):{label_width}}  {prediction.probability:4.0%}  "
+            f"{printable(second):{label_width+5}}{' '.join([confident, *(NOTES[o] for o in prediction.notes)])}")
 
 # %% ../../notebooks/library/use/03_classify.ipynb #0000000b
 def to_dict(
-    photo, # The photo's name
-    answer:Prediction,
+    photo:str|Path, # The photo's name
+    prediction:Prediction,
 )->dict: # Ready for JSON
-    "An answer as JSON tells it, in the command line and elsewhere"
-    return dict(photo=str(photo), label=answer.label, probability=round(answer.probability, 4), confident=answer.confident,
-                ranked=[[label, round(p, 4)] for label,p in answer.ranked], reason=answer.reason, notes=list(answer.notes))
+    "A prediction as the command line and other programs get it"
+    return dict(photo=str(photo), label=prediction.label, probability=round(prediction.probability, 4), confident=prediction.confident,
+                ranked=[[label, round(p, 4)] for label,p in prediction.ranked], reason=prediction.reason, notes=list(prediction.notes))
 
 # %% ../../notebooks/library/use/03_classify.ipynb #00000011
 def raise_if_all_failed(
-    failed:int, # Photos for which there is no answer
-    answered:int, # The others
-    why:str, # Where it is told why there is none
+    failed:int, # Photos that couldn't be opened
+    classified:int, # Photos that were classified
+    why:str, # Where to find the reasons
 ): # Raises `TellapartError`
-    "Check that there is an answer for some photo, if any were looked at"
-    if failed and not answered: raise TellapartError(f"There is no answer for any of {failed:,} photo{'s'*(failed > 1)}: {why}.")
+    "Check that at least one photo was classified, if there were any"
+    if failed and not classified: raise TellapartError(f"None of {failed:,} photo{'s' if failed > 1 else ''} could be opened: {why}.")
 
 # %% ../../notebooks/library/use/03_classify.ipynb #0000000e
 def classify(
-    photos:Iterable, # Photo files
-    export:str|Path='export.pkl', # The export that answers. Raises `ExportError` where it can't be used
+    photos:Iterable[str|Path], # Photo files
+    export:str|Path='export.pkl', # Raises `ExportError` where it can't be used
     json:bool=False, # One line of JSON a photo instead of a table
 ): # Raises `TellapartError` in the end where no photo could be opened
     "Print what each of `photos` shows"
     model,photos = Classifier(export),list(photos)
     names = [printable(str(o)) for o in photos]
-    width,labels = max(map(len, [*names, 'photo'])),max(map(len, [*map(printable, model.labels), 'label']))
-    if not json: print(f"{'photo':{width}}  {'label':{labels}}        {'second':{labels+5}}sure", flush=True)
+    name_width,label_width = (max(map(len, o)) for o in ([*names, 'photo'], [*map(printable, model.labels), 'label']))
+    if not json: print(f"{'photo':{name_width}}  {'label':{label_width}}        {'second':{label_width+5}}confident", flush=True)
     failed = 0
-    for photo,name,answer in zip(photos, names, model.many(photos, batch=1)):
-        failed += answer.label is None
-        print(_json.dumps(to_dict(photo, answer)) if json else _row(name, answer, width, labels), flush=True)
-    raise_if_all_failed(failed, len(photos) - failed, "the reason stands beside each")
+    for photo,name,prediction in zip(photos, names, model.many(photos, batch=1)):
+        if prediction.label is None: failed += 1
+        print(_json.dumps(to_dict(photo, prediction)) if json else _table_row(name, prediction, name_width, label_width), flush=True)
+    raise_if_all_failed(failed, len(photos) - failed, "the reason is beside each")

@@ -11,28 +11,28 @@ import numpy as np
 from PIL import Image
 
 # %% ../../notebooks/library/use/01_explain.ipynb #00000006
-def _lead(outputs, label):
-    "By how much a label is ahead of all others"
-    return outputs[label] - np.delete(outputs, label).max()
+def _margin(logits:np.ndarray, label:int)->float:
+    "The logit of a label minus the highest of the others"
+    return logits[label] - np.delete(logits, label).max()
 
 def occlusion_map(
-    maps:np.ndarray, # (1, channels, rows, columns): the map of one photo
-    head:Callable, # Makes outputs (1, labels) of it
-    label:int, # The place of the label among the outputs
-)->np.ndarray: # (rows, columns), 0 or more; the sum is 1, or 0 where no place speaks for the label
-    "How much of the lead of a label rests on each place"
-    lead,lost = _lead(head(maps)[0], label),np.empty(maps.shape[2:])
+    feature_map:np.ndarray, # (1, channels, rows, columns), of one photo
+    head:Callable[[np.ndarray], np.ndarray], # From a feature map to logits (1, labels)
+    label:int, # Index of the label
+)->np.ndarray: # (rows, columns), at least 0; sums to 1, or to 0 where no cell supports the label
+    "The share of a label's margin that is lost when a cell of the feature map is occluded"
+    margin,lost = _margin(head(feature_map)[0], label),np.empty(feature_map.shape[2:])
     for y,x in np.ndindex(lost.shape):
-        wiped = maps.copy()
-        wiped[..., y, x] = 0
-        lost[y, x] = lead - _lead(head(wiped)[0], label)
+        occluded = feature_map.copy()
+        occluded[..., y, x] = 0
+        lost[y, x] = margin - _margin(head(occluded)[0], label)
     return lost.clip(0) / max(lost.clip(0).sum(), 1e-9)
 
 # %% ../../notebooks/library/use/01_explain.ipynb #0000000a
 def overlay(
-    picture:Image.Image, # What the model sees
-    heat:np.ndarray, # (rows, columns), as `occlusion_map` gives it
-)->Image.Image: # As large as `picture`
-    "A picture in the light of what matters: the rest lies in the dark"
-    light = Image.fromarray((255*heat/max(heat.max(), 1e-9)).astype('uint8')).resize(picture.size, Image.Resampling.BICUBIC)
-    return Image.composite(picture, picture.point(lambda o: o//4), light)
+    image:Image.Image, # What the model sees
+    occlusion:np.ndarray, # (rows, columns), from `occlusion_map`
+)->Image.Image: # Of the size of `image`
+    "Darken an image where the prediction doesn't rest on it"
+    mask = Image.fromarray((255*occlusion/max(occlusion.max(), 1e-9)).astype('uint8')).resize(image.size, Image.Resampling.BICUBIC)
+    return Image.composite(image, image.point(lambda o: o//4), mask)

@@ -10,52 +10,57 @@ import numpy as np
 
 # %% ../../notebooks/library/use/00_ood.ipynb #00000005
 def softmax(
-    outputs:np.ndarray, # (photos, labels), as the graph gives them
+    logits:np.ndarray, # (photos, labels)
 )->np.ndarray: # The same shape; rows sum to 1
-    "Probabilities from the graph's raw outputs"
-    x = np.exp(outputs - outputs.max(1, keepdims=True))
+    "Probabilities from logits"
+    x = np.exp(logits - logits.max(1, keepdims=True))
     return x / x.sum(1, keepdims=True)
 
 # %% ../../notebooks/library/use/00_ood.ipynb #00000008
-NEIGHBOURS = 5 # as many of the photos that are seen most alike are asked; 1 to 10 did nearly as well
+NEIGHBOURS = 5 # that deep features are compared with; 1 to 10 did nearly as well
 
 class KNNDetector:
-    "Photos that were learned from, to compare others with"
+    "Scores photos by their distance to reference photos in two feature spaces"
     def __init__(self,
-        described:np.ndarray, # (photos, numbers): as the graph describes them; more than `NEIGHBOURS` photos
-        early:int, # So many of the numbers are of the early map, the others of the last
+        features:np.ndarray, # (photos, features) of the reference photos, as the graph gives them; more than `NEIGHBOURS` photos
+        n_shallow:int, # So many of the features, the first ones, are shallow, the others deep
     ):
-        described = described.astype(float) # in float32, a photo by itself would be nearer or farther than among others, by 1e-4
-        self.split,self.mean = early,described[:, :early].mean(0)
-        std = described[:, :early].std(0)
-        self.scale = np.maximum(std, 1e-3*std.max(initial=1e-6))*max(early, 1)**.5 # a channel that never stirred shouldn't outweigh all others
-        self.looks,self.seen = self._parts(described)
-        self.squares = (self.looks**2).sum(1)
-        self.alone = self._near(described, True)
-        self.usual,self.spread = self.alone.mean(0),np.maximum(self.alone.std(0), 1e-3)
+        features = features.astype(float) # float32 would round differently for one photo than for a batch, by up to 1e-4
+        std = features[:, :n_shallow].std(0)
+        self.n_shallow,self.mean = n_shallow,features[:, :n_shallow].mean(0)
+        # Without a floor, a nearly constant channel would dominate.
+        self.scale = np.maximum(std, 1e-3*std.max(initial=1e-6))*max(n_shallow, 1)**.5
+        self.shallow,self.deep = self._normalize(features)
+        self.shallow_norms = (self.shallow**2).sum(1)
+        self.loo_similarities = self._similarities(features, leave_one_out=True)
+        self.loo_mean,self.loo_std = self.loo_similarities.mean(0),np.maximum(self.loo_similarities.std(0), 1e-3)
 
-    def _parts(self, described):
-        "How photos look, each number scaled by its mean and spread, and what is seen in them, as a direction"
-        looks,seen = np.split(described.astype(float), [self.split], axis=1)
-        return (looks - self.mean)/self.scale, seen/np.maximum(np.linalg.norm(seen, axis=1, keepdims=True), 1e-9)
+    def _normalize(self, features:np.ndarray)->tuple[np.ndarray, np.ndarray]:
+        "Standardized shallow features, and deep features of unit length"
+        shallow,deep = np.split(features.astype(float), [self.n_shallow], axis=1)
+        return (shallow - self.mean)/self.scale, deep/np.maximum(np.linalg.norm(deep, axis=1, keepdims=True), 1e-9)
 
-    def _near(self, described, themselves=False):
-        "(photos, 2): how near each is in both respects, for the known photos `themselves` to the others"
-        looks,seen = self._parts(described)
-        far = (looks**2).sum(1)[:, None] + self.squares - 2*looks@self.looks.T
-        alike = seen@self.seen.T
-        if themselves: np.fill_diagonal(far, np.inf); np.fill_diagonal(alike, -1)
-        return np.stack([-np.sqrt(np.maximum(far.min(1), 0)), np.partition(alike, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(1)], 1)
+    def _similarities(self, features:np.ndarray, leave_one_out:bool=False)->np.ndarray:
+        "(photos, 2): shallow and deep similarity to the reference photos; with `leave_one_out`, of each reference photo to the others"
+        shallow,deep = self._normalize(features)
+        squared_distances = (shallow**2).sum(1)[:, None] + self.shallow_norms - 2*shallow@self.shallow.T
+        cosines = deep@self.deep.T
+        if leave_one_out:
+            np.fill_diagonal(squared_distances, np.inf)
+            np.fill_diagonal(cosines, -1)
+        nearest = -np.sqrt(np.maximum(squared_distances.min(1), 0))
+        return np.stack([nearest, np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(1)], 1)
 
     def ood_score(self,
-        described:np.ndarray|None=None, # (photos, numbers), as the graph describes them; the known photos, each beside the others, if `None`
-    )->np.ndarray: # (photos,): about 0 for a photo of the right kind, the lower the farther
-        "How near photos are to those that were learned from"
-        return (((self.alone if described is None else self._near(described)) - self.usual)/self.spread).sum(1)
+        features:np.ndarray|None=None, # (photos, features), from the graph; `None`: the reference photos, leave-one-out
+    )->np.ndarray: # (photos,): around 0 in distribution; lower means more likely out of distribution
+        "The knn score of photos"
+        similarities = self.loo_similarities if features is None else self._similarities(features)
+        return ((similarities - self.loo_mean)/self.loo_std).sum(1)
 
 def energy(
-    outputs:np.ndarray, # (photos, labels), as the graph gives them
+    logits:np.ndarray, # (photos, labels)
 )->np.ndarray: # (photos,)
-    "How much the outputs have been roused, all together"
-    most = outputs.max(1)
-    return most + np.log(np.exp(outputs - most[:, None]).sum(1))
+    "The negative free energy of logits: their log-sum-exp"
+    highest = logits.max(1)
+    return highest + np.log(np.exp(logits - highest[:, None]).sum(1))

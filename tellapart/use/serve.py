@@ -10,38 +10,39 @@ from tellapart.use.classifier import read_meta
 
 
 class QuietKernels(KernelSpecManager):
-    "Kernels that start without ipykernel's warning about encryption, which loopback doesn't need, and end without tracebacks"
+    "Starts kernels without ipykernel's warning about encryption, which loopback doesn't need, and ends them without tracebacks"
     def get_kernel_spec(self, kernel_name):
         spec = super().get_kernel_spec(kernel_name)
         spec.argv.append('--log-level=CRITICAL')
-        spec.interrupt_mode = 'message' # a signal would interrupt the imports of one that has just been started
+        spec.interrupt_mode = 'message' # a signal would interrupt the imports of a kernel that is starting
         return spec
 
 
 class App(Voila):
-    "Voilà, but it can be stopped while it is preparing a kernel"
+    "Voilà, but it can be stopped while it is starting a kernel"
     def stop(self):
         try: super().stop()
-        except HTTPError as e: # The kernel that it wants to stop has gone already
+        except HTTPError as e: # the kernel that it tries to stop has ended already
             if e.status_code != 404: raise
 
 
-def _check_free(port):
-    "Raise `TellapartError` where another program has `port` already"
+def _check_free(port:int):
+    "Raise `TellapartError` where another program uses `port`"
     with socket.socket() as s:
         s.settimeout(1)
         if s.connect_ex(('127.0.0.1', port)) == 0:
-            raise TellapartError(f"Port {port} is taken by another program: stop that one, or choose another port: tellapart serve --port {port + 1}")
+            raise TellapartError(f"Port {port} is taken by another program: stop that one, or choose another port: "
+                                 f"tellapart serve --port {port + 1}")
 
 
-def _app_folder():
-    "Where app.ipynb and voila.json are: in the course at hand, which may have changed them, else in the package"
+def _app_folder()->Path:
+    "The folder of app.ipynb and voila.json: the course at hand, where they may have been edited, else the package"
     folder = course(Path.cwd())
     return folder if (folder/'app.ipynb').exists() else shipped()
 
 
 def serve(
-    export:str|Path='export.pkl', # The export that answers. Raises `ExportError` where it can't be used
+    export:str|Path='export.pkl', # Raises `ExportError` where it can't be used
     port:int=8866, # Voilà's usual one
 ):
     "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
@@ -50,6 +51,6 @@ def serve(
     os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
     os.chdir(_app_folder())
     print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
-    logging.getLogger('tornado.general').setLevel(logging.ERROR) # it finds fault with Jupyter's own ping settings
+    logging.getLogger('tornado.general').setLevel(logging.ERROR) # it warns about Jupyter's own ping settings
     App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', '--Voila.port_retries=0', '--Voila.log_level=ERROR',
                          '--VoilaConfiguration.kernel_spec_manager_class=tellapart.use.serve.QuietKernels'])

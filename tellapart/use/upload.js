@@ -1,11 +1,11 @@
 // Takes photos by click, camera or drop and sends them to the kernel one at a time, each in a message of its own:
-// a message over the server's limit would close the connection without a word.
-const PATIENCE = 60_000; // Milliseconds until a kernel that doesn't answer counts as gone
+// a message over the server's limit would close the connection without an error.
+const TIMEOUT = 60_000; // milliseconds to wait for the kernel's reply to a photo
 
 function element(name, parts, ...children) {
-  const made = Object.assign(document.createElement(name), parts);
-  made.append(...children);
-  return made;
+  const node = Object.assign(document.createElement(name), parts);
+  node.append(...children);
+  return node;
 }
 
 function render({ model, el }) {
@@ -16,27 +16,27 @@ function render({ model, el }) {
     element("strong", {}, "Choose photos"), element("span", {}, "or drop them here"));
   el.append(field, status);
 
-  let answered;
-  model.on("msg:custom", () => answered?.());
+  let onReply;
+  model.on("msg:custom", () => onReply?.());
 
-  const answer = () => new Promise((resolve, reject) => {
-    const timer = setTimeout(reject, PATIENCE);
-    answered = () => { clearTimeout(timer); resolve(); };
+  const nextReply = () => new Promise((resolve, reject) => {
+    const timer = setTimeout(reject, TIMEOUT);
+    onReply = () => { clearTimeout(timer); resolve(); };
   });
 
   async function send(file, index) {
-    const small = file.size <= model.get("max_bytes");
-    const content = small ? await file.arrayBuffer().catch(() => null) : null; // A folder that was dropped can't be read
-    const waiting = answer();
+    const fits = file.size <= model.get("max_bytes");
+    const content = fits ? await file.arrayBuffer().catch(() => null) : null; // a dropped folder can't be read
+    const reply = nextReply();
     model.send({ name: file.name, size: file.size, index }, undefined, content ? [content] : []);
-    await waiting;
+    await reply;
   }
 
   async function sendAll(files) {
     input.disabled = true;
     try {
       for (const [i, file] of files.entries()) {
-        status.textContent = files.length > 1 ? `Looking at photo ${i + 1} of ${files.length} …` : "Looking at the photo …";
+        status.textContent = files.length > 1 ? `Classifying photo ${i + 1} of ${files.length} …` : "Classifying the photo …";
         await send(file, i);
       }
       status.textContent = "";

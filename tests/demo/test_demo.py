@@ -186,14 +186,13 @@ def test_stop_closes_waiting_connections():
     with pytest.raises(httpx.ConnectError): httpx.get(web.url)
 
 
-def test_each_photo_has_its_own_latency():
+def test_each_photo_has_its_own_latency(monkeypatch):
     with DemoWeb(TERMS, per_label=3, seed=1, latency=(.1, .3), without=['slow', 'hanging', 'missing']) as web:
         a, b = [o for o in web.truth.values() if not o.faults][:2]
-        def seconds(o):
-            began = time.perf_counter()
-            fetch(web, o)
-            return time.perf_counter() - began
-        assert min(seconds(a), seconds(b)) > .1
+        waits = []
+        monkeypatch.setattr(web.stopping, 'wait', waits.append)
+        for o in a, b, a: fetch(web, o)
+        assert waits[0] == waits[2] != waits[1] and all(.1 <= o <= .3 for o in waits)
     assert not {'slow', 'hanging', 'missing'} & {f for o in web.truth.values() for f in o.faults}
 
 

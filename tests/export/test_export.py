@@ -1,4 +1,4 @@
-"One export.pkl, two readers: what each of them needs, what they answer, and what happens when writing goes wrong"
+"One export.pkl, two readers: what each needs, what they predict, and what happens when writing fails"
 import json, os, pickle, subprocess, sys, zipfile
 from functools import partial
 from pathlib import Path
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 from exports import quick_learner
 from tellapart.images import open_photo
-from tellapart.use.classifier import Classifier, ExportError
+from tellapart.use.classifier import Classifier, ExportError, decode_size, preprocess
 
 pytest.importorskip('fastai')
 import pandas as pd, torch
 from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, LabelSmoothingCrossEntropy, Learner, MultiCategoryBlock, Normalize,
                                PILImageBW, RandomSplitter, Resize, get_image_files, load_learner, nn, parent_label, resnet18, vision_learner)
-from tellapart.export.export import _photos, export, upgrade
+from tellapart.export.export import _dataset_photos, export, upgrade
 from tellapart.train.resize import RESIZE_METHODS, resize_transform
 
 
@@ -26,8 +26,8 @@ def learn(export_pkl): return quick_learner(export_pkl.parent/'photos', Resize(4
 
 FASTAI = """
 import json, pathlib, pickle, sys, warnings
-sys.modules['tellapart'] = None # As where it isn't installed
-class Elsewhere(pickle.Unpickler): # As on an operating system that can't make this one's paths
+sys.modules['tellapart'] = None # as where it isn't installed
+class Elsewhere(pickle.Unpickler): # as on an operating system that can't create this one's paths
     def find_class(self, module, name):
         def refuse(*args): raise NotImplementedError(f'cannot instantiate {name} on your system')
         return refuse if name in ('PosixPath', 'WindowsPath') else super().find_class(module, name)
@@ -39,22 +39,22 @@ with learn.no_bar(): print(json.dumps([[str(o) for o in learn.dls.vocab], *(lear
 
 
 def test_fastai_and_classifier_agree_on_every_validation_photo(export_pkl, photos):
-    "fastai reads it where tellapart isn't installed and paths of this system can't be made, and both give the same probabilities"
+    "fastai reads it where tellapart isn't installed and this system's paths can't be created, and both compute the same probabilities"
     done = subprocess.run([sys.executable, '-c', FASTAI, export_pkl, *photos], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     labels,*theirs = json.loads(done.stdout.splitlines()[-1])
     classify = Classifier(export_pkl)
     assert classify.labels == labels == ['badminton', 'squash', 'tennis']
-    answers = list(classify.many(map(open_photo, photos))) # as they are: from a file, no more is decoded than is needed
-    ours = np.array([[dict(o.ranked)[label] for label in labels] for o in answers])
+    predictions = list(classify.many(map(open_photo, photos))) # opened before: files are decoded at a smaller size
+    ours = np.array([[dict(o.ranked)[label] for label in labels] for o in predictions])
     assert len(ours) == 12
     assert np.abs(ours - np.array(theirs)).max() < 1e-3
     assert np.allclose(ours.sum(1), 1, atol=1e-5)
-    assert [o.label for o in answers] == [o.label for o in classify.many(photos)] == [labels[i] for i in np.argmax(theirs, 1)]
+    assert [o.label for o in predictions] == [o.label for o in classify.many(photos)] == [labels[i] for i in np.argmax(theirs, 1)]
 
 
 @pytest.mark.parametrize('how', [*RESIZE_METHODS, 'white', '#123456'])
-def test_photos_become_square_in_the_same_way_for_both(export_pkl, photos, tmp_path, how):
+def test_both_readers_resize_in_the_same_way(export_pkl, photos, tmp_path, how):
     path = export(quick_learner(export_pkl.parent/'photos', resize_transform(how, 48)), tmp_path/'export.pkl')
     loaded,classify = load_learner(path),Classifier(path)
     for o in photos[::3]:
@@ -66,31 +66,31 @@ def test_photos_become_square_in_the_same_way_for_both(export_pkl, photos, tmp_p
 
 
 def test_nothing_of_this_computer_is_inside(export_pkl):
-    "Neither the folder of the photos nor the source lines that the tracer came through"
+    "Neither the folder of the photos nor source lines from tracing"
     with zipfile.ZipFile(export_pkl) as z:
         for o in z.namelist():
             if '/data/' not in o: assert str(export_pkl.parent).encode() not in z.read(o), o
         assert b'site-packages' not in z.read('export/extra/graph.onnx')
 
 
-def test_the_datablock_stays_at_home(learn, tmp_path):
-    "A learner that keeps the DataBlock it was made from, as the course's does, exports without it and has it afterwards"
+def test_the_datablock_is_left_out(learn, tmp_path):
+    "A learner that keeps the DataBlock it was made from, as the course's does, is exported without it and has it afterwards"
     learn.photos = photos = DataBlock(get_items=partial(get_image_files, folders=[str(tmp_path)]))
     with zipfile.ZipFile(export(learn, tmp_path/'export.pkl')) as z: assert str(tmp_path).encode() not in z.read('export/data.pkl')
     assert learn.photos is photos
 
 
 def test_our_records_are_small(export_pkl):
-    "The weights are in the file once; of a resnet18's 45 MB, ours is a fraction"
+    "The weights are in the file once; our records are a fraction of a resnet18's 45 MB"
     with zipfile.ZipFile(export_pkl) as z: assert sum(o.file_size for o in z.infolist() if '/extra/' in o.filename) < 128*2**10
 
 
-def test_sure_for_nearly_all_right_answers(export_pkl, photos):
+def test_confident_on_nearly_all_correctly_classified_photos(export_pkl, photos):
     assert np.mean([o.confident for o,file in zip(Classifier(export_pkl).many(photos), photos) if o.label == file.parent.name]) >= .95
 
 
-def test_the_learner_goes_on_as_before(learn, tmp_path):
-    "Exporting is for looking at, too: training goes on after it"
+def test_the_learner_is_unchanged(learn, tmp_path):
+    "Training can go on after an export"
     learn.fit(1)
     before = learn.model,learn.opt,learn.path,learn.dls.path
     export(learn, tmp_path/'export.pkl')
@@ -99,8 +99,8 @@ def test_the_learner_goes_on_as_before(learn, tmp_path):
 
 
 @pytest.mark.parametrize('speed_up', [lambda o: o.model.to(memory_format=torch.channels_last), Learner.to_bf16, Learner.to_fp16], ids=['channels last', 'bf16', 'fp16'])
-def test_fast_training_is_exported_plainly(learn, photos, tmp_path, speed_up):
-    "Whatever makes training fast, what is exported is float32 in the usual layout, its weights in the file once"
+def test_fast_training_is_exported_as_float32(learn, photos, tmp_path, speed_up):
+    "Whatever makes training fast, the export is float32 in the usual layout, with its weights in the file once"
     speed_up(learn)
     path = export(learn, tmp_path/'export.pkl')
     loaded,classify = load_learner(path),Classifier(path)
@@ -109,8 +109,8 @@ def test_fast_training_is_exported_plainly(learn, photos, tmp_path, speed_up):
     assert len(classify.meta['weights']) == 4
 
 
-def test_full_disk_leaves_what_was_there(learn, tmp_path):
-    "Where a file can't grow, the export of before is still there, and nothing else is"
+def test_a_full_disk_leaves_the_previous_export(learn, tmp_path):
+    "Where a file can't grow, the previous export is still there, and nothing else is"
     resource = pytest.importorskip('resource')
     import signal
     path = export(learn, tmp_path/'export.pkl')
@@ -125,14 +125,14 @@ def test_full_disk_leaves_what_was_there(learn, tmp_path):
     assert os.listdir(tmp_path) == ['export.pkl']
 
 
-def test_upgrade_makes_a_plain_export_answer(learn, photos, tmp_path, capsys):
-    "What fastai alone has exported answers after the upgrade, and the user was told that it is unpickled"
+def test_upgrade_of_a_plain_export(learn, photos, tmp_path, capsys):
+    "An export by fastai alone classifies after the upgrade, and the user is warned that it is unpickled"
     learn.export(tmp_path/'plain.pkl')
     with pytest.raises(ExportError, match='tellapart export --from plain.pkl'): Classifier(tmp_path/'plain.pkl')
     upgrade(tmp_path/'plain.pkl', tmp_path/'plain.pkl')
     assert 'plain.pkl is being unpickled' in capsys.readouterr().err
     assert Classifier(tmp_path/'plain.pkl')(photos[0]).label in ('badminton', 'squash', 'tennis')
-    with pytest.raises(ExportError, match='answers here already'): upgrade(tmp_path/'plain.pkl', tmp_path/'new.pkl') # it would lose its thresholds
+    with pytest.raises(ExportError, match='can be used as it is'): upgrade(tmp_path/'plain.pkl', tmp_path/'new.pkl') # it would lose its thresholds
 
 
 @pytest.mark.parametrize('content,why', [(b'hello', "can't be loaded by fastai"), (None, "isn't there")])
@@ -145,7 +145,7 @@ def test_upgrade_of_what_is_no_export(tmp_path, content, why):
 @pytest.mark.parametrize('labels', ['badminton', 'squash', 'tennis'], ids=['three', 'two', 'one'])
 @pytest.mark.parametrize('loss', [None, nn.BCEWithLogitsLoss()], ids=["fastai's loss", "torch's"])
 def test_several_labels_at_once_are_refused(photos, tmp_path, labels, loss):
-    "A model that may give several labels or none isn't told as one that gives one, however many there are"
+    "A multi-label model is refused, however many labels there are"
     some = [o for o in photos if o.parent.name >= labels]
     block = DataBlock((ImageBlock, MultiCategoryBlock), get_y=lambda o: [o.parent.name], splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(48))
     learn = vision_learner(block.dataloaders(some, bs=1, num_workers=0), resnet18, pretrained=False, loss_func=loss)
@@ -155,7 +155,7 @@ def test_several_labels_at_once_are_refused(photos, tmp_path, labels, loss):
 
 @pytest.mark.parametrize('loss', [nn.CrossEntropyLoss(), nn.functional.cross_entropy, LabelSmoothingCrossEntropy()], ids=["torch's", 'function', 'smoothed'])
 def test_any_cross_entropy_will_do(photos, tmp_path, loss):
-    "Also torch's own, which doesn't say how to make probabilities of outputs, and with two labels, too"
+    "Also torch's own, which doesn't define probabilities, and with two labels, too"
     dls = ImageDataLoaders.from_path_func(tmp_path, [o for o in photos if o.parent.name != 'tennis'], parent_label, valid_pct=.5, seed=1, item_tfms=Resize(48), bs=2, num_workers=0)
     learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), loss_func=loss)
     classify = Classifier(export(learn, tmp_path/'export.pkl'))
@@ -164,14 +164,14 @@ def test_any_cross_entropy_will_do(photos, tmp_path, loss):
     assert np.abs(theirs.numpy() - [p for _,p in sorted(classify(photos[0]).ranked)]).max() < 1e-3
 
 
-def test_a_loss_that_says_nothing_is_refused(learn, tmp_path):
+def test_a_loss_without_probabilities_is_refused(learn, tmp_path):
     learn.loss_func = nn.MultiMarginLoss()
-    with pytest.raises(ExportError, match="How MultiMarginLoss makes probabilities isn't known"): export(learn, tmp_path/'export.pkl')
+    with pytest.raises(ExportError, match="MultiMarginLoss doesn't define probabilities"): export(learn, tmp_path/'export.pkl')
 
 
 @pytest.mark.parametrize('normalize', [None, Normalize.from_stats([.4], [.2]), Normalize.from_stats([.4, .5, .6], [.2, .3, .4])], ids=['plain', 'one channel', 'three channels'])
 def test_photos_in_grey(photos, tmp_path, normalize):
-    "A network that sees grey answers as fastai does, in 8 bits nearly so, and shows what the answer rests on"
+    "A network for grey images predicts as fastai does, in 8 bits nearly so, and explains its predictions"
     block = DataBlock((ImageBlock(PILImageBW), CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.5, seed=1), item_tfms=resize_transform('white', 48), batch_tfms=normalize)
     channels = 3 if normalize and normalize.mean.numel() == 3 else 1
     model = nn.Sequential(nn.Conv2d(channels, 4, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
@@ -184,7 +184,7 @@ def test_photos_in_grey(photos, tmp_path, normalize):
         theirs = [float(p) for p in learn.predict(PILImageBW.create(o))[2]]
         assert np.abs(np.subtract(theirs, [p for _,p in sorted(plain(open_photo(o)).ranked)])).max() < 1e-3
         assert np.abs(np.subtract(theirs, [p for _,p in sorted(Classifier(plain.path)(o).ranked)])).max() < .1
-    assert plain.why(photos[0]).size == (48, 48) and plain.why(photos[0]).mode == 'RGB'
+    assert plain.explain(photos[0]).size == (48, 48) and plain.explain(photos[0]).mode == 'RGB'
     assert plain(photos[0]) == plain(open_photo(photos[0], 96).convert('L').convert('RGB')) or photos[0].suffix == '.jpg'
 
 
@@ -192,8 +192,8 @@ def is_squash(o): return Path(o).parent.name == 'squash'
 
 
 @pytest.mark.parametrize('where', ['__main__', 'somebodys_notebook'])
-def test_upgrade_without_the_function_that_told_labels(photos, tmp_path, where):
-    "An export that names a function of somebody's notebook is read without it, and answers here and for fastai; one that names their network says what is missing"
+def test_upgrade_without_the_label_function(photos, tmp_path, where):
+    "An export that refers to a function of somebody's notebook is read without it, here and by fastai; for one that refers to their network, an error names what is missing"
     class Net(nn.Sequential): pass
     layers = nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     there = sys.modules.setdefault(where, type(sys)(where))
@@ -211,7 +211,7 @@ def test_upgrade_without_the_function_that_told_labels(photos, tmp_path, where):
     assert not (tmp_path/'other.pkl').exists()
 
 
-def test_what_fails_before_writing_is_not_told_as_writing(learn, tmp_path):
+def test_an_error_before_writing_is_not_reported_as_writing(learn, tmp_path):
     class Odd(nn.Module):
         def forward(self, x): raise RuntimeError('shapes cannot be multiplied')
     learn.model = nn.Sequential(learn.model, Odd())
@@ -219,8 +219,8 @@ def test_what_fails_before_writing_is_not_told_as_writing(learn, tmp_path):
     assert "couldn't be written" not in str(e.value) and not os.listdir(tmp_path)
 
 
-def test_thresholds_are_read_off_files_as_they_are_answered(photos, tmp_path):
-    "Also where the files stand in a table, or each item is only the name of one"
+def test_thresholds_are_fitted_on_files_as_the_classifier_reads_them(photos, tmp_path):
+    "Also where the files are in a table, or each item is only the name of one"
     (tmp_path/'large').mkdir()
     for o in photos: open_photo(o).resize((900, 700)).save(tmp_path/'large'/f'{o.stem}.jpg')
     table = pd.DataFrame(dict(file=[str(tmp_path/'large'/f'{o.stem}.jpg') for o in photos], label=[o.parent.name for o in photos]))
@@ -231,4 +231,4 @@ def test_thresholds_are_read_off_files_as_they_are_answered(photos, tmp_path):
         classify = Classifier(export(learn, tmp_path/'export.pkl'))
         ds = learn.dls.valid_ds
         files = [o if isinstance(o, Path) else Path(o) for o in (get_x(ds.items.iloc[i] if source is table else ds.items[i]) for i in range(len(ds)))]
-        for (ours,_),file in zip(_photos(ds, classify.meta, ''), files, strict=True): assert np.array_equal(ours, classify._prepared(file))
+        for (ours,_),file in zip(_dataset_photos(ds, classify.meta, ''), files, strict=True): assert np.array_equal(ours, preprocess(open_photo(file, decode_size(classify.meta)), classify.meta))

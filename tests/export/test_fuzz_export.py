@@ -1,13 +1,14 @@
-"Exports that were damaged or made up: the reader answers, or says in an ExportError that it can't, and takes no more memory for it"
+"Damaged and forged exports: the reader classifies, or raises ExportError, and needs no more memory for it"
 import functools, io, json, sys, tempfile, zipfile
 from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 from PIL import Image
+from exports import FORMAT_4
 from fuzzing import fuzz
 from tellapart.images import NotAPhoto
-from tellapart.use.app import _foot
+from tellapart.use.app import _footer
 from tellapart.use.classifier import Prediction, Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
@@ -16,7 +17,7 @@ resource = pytest.importorskip('resource')
 
 @functools.cache
 def whole():
-    "The records of a small export with everything in it: two graphs, photos to be near to, and a head"
+    "The records of a small export with everything in it: two graphs, reference features, and a head"
     from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, Resize, nn
     from tellapart.export.export import export
     with tempfile.TemporaryDirectory() as folder:
@@ -31,6 +32,13 @@ def whole():
 
 
 @functools.cache
+def former():
+    "The records of an export of format 4"
+    with zipfile.ZipFile(FORMAT_4) as z:
+        return {o: z.read(o) for o in z.namelist()}
+
+
+@functools.cache
 def photo():
     Image.fromarray(np.random.default_rng(0).integers(0, 256, (200, 300, 3), dtype='uint8')).save(f := io.BytesIO(), 'JPEG')
     return f.getvalue()
@@ -39,15 +47,15 @@ def photo():
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*(1 if sys.platform == 'darwin' else 1024)
 
 
-def answers(content, int8):
-    "Whether an export of this content answers: in all ways, or not at all"
+def classifies(content, int8):
+    "Whether an export of this content classifies: in all ways, or not at all"
     before = peak()
     with tempfile.TemporaryDirectory() as folder:
         (path := Path(folder)/'export.pkl').write_bytes(content)
         try:
             read_meta(path)
             classify = Classifier(path, int8, threads=2)
-            _foot(classify.meta)
+            _footer(classify.meta)
             alone = classify(photo())
             many = list(classify.many([photo(), b'none', photo()]*3))
             assert classify.explain(photo()).mode == 'RGB'
@@ -66,14 +74,14 @@ def packed(records):
     return f.getvalue()
 
 
-def places(value, at=()):
-    "Every place in a JSON value"
+def paths(value, at=()):
+    "The path to every part of a JSON value"
     yield at
-    for k,v in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else (): yield from places(v, (*at, k))
+    for k,v in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else (): yield from paths(v, (*at, k))
 
 
 def changed(value, at, new):
-    "`value` with another one at a place; it is left out there where `new` is `GONE`"
+    "`value` with `new` at a path; without that part where `new` is `GONE`"
     if not at:
         return None if new is GONE else new
     value,(first,*rest) = value.copy(),at
@@ -84,35 +92,36 @@ def changed(value, at, new):
 
 GONE = object()
 NUMBERS = st.sampled_from([0, 1, -1, 2, 3, 47, 48, 49, 4096, 4097, 2**31, 2**63, 10**30, .5, -1., 1e308, float('nan'), float('inf')]) | st.integers() | st.floats()
-WORDS = st.sampled_from(['', 'resize', 'pad', 'crop', 'L', 'RGB', 'constant', 'float32', 'float64', 'O', 'data/0', 'data/1', 'extra/known-graph', 'graph', 'int8', 'head', 'nearness', 'energy', '../../x']) | st.text(max_size=9)
+WORDS = st.sampled_from(['', 'resize', 'pad', 'crop', 'L', 'RGB', 'constant', 'float32', 'float64', 'O', 'data/0', 'data/1', 'extra/reference-graph', 'extra/known-graph', 'graph', 'int8', 'head', 'knn', 'nearness', 'energy', 'center_crop', 'middle', '../../x']) | st.text(max_size=9)
 VALUES = st.recursive(st.none() | st.booleans() | NUMBERS | WORDS, lambda o: st.lists(o, max_size=4) | st.dictionaries(WORDS, o, max_size=4), max_leaves=9)
 
 
 @st.composite
 def metas(draw):
-    "A `meta.json` in which a few values are others, gone, or somebody else's"
-    name = next(o for o in whole() if o.endswith('meta.json'))
-    meta = json.loads(whole()[name])
+    "An export whose `meta.json` has a few values changed, left out, or swapped"
+    records = draw(st.sampled_from([whole, former]))()
+    name = next(o for o in records if o.endswith('meta.json'))
+    meta = json.loads(records[name])
     for _ in range(draw(st.integers(1, 3))):
         if not isinstance(meta, (dict, list)): break
-        at = draw(st.sampled_from(list(places(meta))[1:] or [()]))
-        inside = functools.reduce(lambda o, k: o[k], draw(st.sampled_from(list(places(meta)))), meta)
+        at = draw(st.sampled_from(list(paths(meta))[1:] or [()]))
+        inside = functools.reduce(lambda o, k: o[k], draw(st.sampled_from(list(paths(meta)))), meta)
         meta = changed(meta, at, draw(st.just(GONE) | st.just(inside) | VALUES))
-    return whole() | {name: json.dumps(meta).encode()}
+    return records | {name: json.dumps(meta).encode()}
 
 
 @st.composite
 def spliced(draw, content):
-    "Content of which a part is other bytes"
+    "Content with a part replaced by other bytes"
     at,n = draw(st.integers(0, len(content))),draw(st.integers(0, 40))
     return content[:at] + draw(st.binary(max_size=40)) + content[at + n:]
 
 
 @st.composite
 def damaged(draw):
-    "Records of which one is gone, another, or has other bytes in it"
-    name = draw(st.sampled_from([o for o in whole() if '/extra/' in o or '/data/' in o]))
-    records = dict(whole())
+    "Records of which one is missing, swapped, or damaged"
+    records = dict(draw(st.sampled_from([whole, former]))())
+    name = draw(st.sampled_from([o for o in records if '/extra/' in o or '/data/' in o]))
     match draw(st.sampled_from(['gone', 'spliced', 'another'])):
         case 'gone': del records[name]
         case 'spliced': records[name] = draw(spliced(records[name]))
@@ -120,19 +129,20 @@ def damaged(draw):
     return records
 
 
-def test_the_whole_one_answers(): assert answers(packed(whole()), True) and answers(packed(whole()), False)
+@pytest.mark.parametrize('records', [whole, former])
+def test_undamaged(records): assert classifies(packed(records()), True) and classifies(packed(records()), False)
 
 
 @fuzz
 @given(metas(), st.booleans())
-def test_fuzz_meta(records, int8): answers(packed(records), int8)
+def test_fuzz_meta(records, int8): classifies(packed(records), int8)
 
 
 @fuzz
 @given(damaged(), st.booleans())
-def test_fuzz_records(records, int8): answers(packed(records), int8)
+def test_fuzz_records(records, int8): classifies(packed(records), int8)
 
 
 @fuzz
 @given(st.data(), st.booleans())
-def test_fuzz_bytes(data, int8): answers(data.draw(spliced(packed(whole()))), int8)
+def test_fuzz_bytes(data, int8): classifies(data.draw(spliced(packed(whole()))), int8)

@@ -1,7 +1,7 @@
 "The fetcher against misbehaving hosts, over real sockets"
 import asyncio, gzip, socket, time, tracemalloc
 from contextlib import asynccontextmanager
-from datetime import datetime, timedelta, timezone
+from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 import pytest
 from hypercorn.asyncio import serve
@@ -240,13 +240,19 @@ def test_retries():
 
 
 def test_a_cooldown_holds_for_all_photos_of_a_host():
-    host,results = fetch_all(in_turn(response(b'', '429 Too Many', Retry_After='1'), response()), '/a', '/b', '/c', per_host=1, timeout=5)
-    first,*later = [o for _,o in host.requests]
-    assert results == [b'photo']*3 and min(later) - first > .9
+    "Whoever asks too soon gets no photo"
+    until = []
+    async def answer(path, writer):
+        if until:
+            return response() if time.monotonic() > until[0] else response(b'', '403 Too Soon')
+        until.append(time.monotonic() + .9)
+        return response(b'', '429 Too Many', Retry_After='1')
+    host,results = fetch_all(answer, '/a', '/b', '/c', per_host=1, timeout=5)
+    assert results == [b'photo']*3 and len(host.requests) == 4
 
 
 def test_a_cooldown_beyond_the_deadline_fails_at_once():
-    date = format_datetime(datetime.now(timezone.utc) + timedelta(hours=1), usegmt=True)
+    date = format_datetime(datetime.now(UTC) + timedelta(hours=1), usegmt=True)
     for wait in ('3600', date, '9'*5000):
         answers = in_turn(response(b'', '429 Too Many', Retry_After=wait), response())
         host,results = fetch_all(answers, '/a', '/b', '/c', per_host=1, timeout=30)

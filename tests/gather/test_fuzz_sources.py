@@ -30,7 +30,7 @@ def read(found):
     "Up to 300 candidates of a source, and the sentences that it returns or fails with"
     got = []
     try:
-        for _ in range(300): got.append(next(found))
+        for _ in range(300): got.append(next(found)) # noqa: PERF401 (what it returns comes with StopIteration)
     except StopIteration as end:
         return got, end.value or []
     except TellapartError as e:

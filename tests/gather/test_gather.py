@@ -1,8 +1,9 @@
 "Gathering and checking over real HTTP: the demo web, a kill in the middle, no network, no disk"
-import multiprocessing, os, random, time
+import os, random, time
 from hashlib import sha256
 import pytest
 from PIL import Image
+from forked import context
 from tellapart.errors import TellapartError
 from tellapart.check.check import check, contact_sheet
 from tellapart.credits import write_credits
@@ -26,9 +27,9 @@ tennis = ["tennis racket", "tennis racket on court"]
 PATIENT = PROJECT.replace('timeout = 2', 'timeout = 30') # for a busy machine, where no host hangs
 
 
-def project(folder, text=PROJECT):
+def project(folder, text=PROJECT, demo_web=None):
     (folder/'tellapart.toml').write_text(text)
-    return read_project(folder/'tellapart.toml')
+    return read_project(folder/'tellapart.toml', demo_web=demo_web)
 
 
 def is_consistent(p):
@@ -157,7 +158,7 @@ def test_the_web_supplies_what_own_photos_lack(tmp_path, demo_process):
     rows = ''.join(f'own/squash/{i:03}.png,tennis\n' for i in range(10)) + 'none.png,tennis\nown/squash/000.png,golf\n'
     (tmp_path/'photos.csv').write_text('URL,Label\n' + rows)
     text = PATIENT.partition('[labels]')[0].replace('"demo"', '["folder", "csv", "demo"]').replace('per_label = 30\n', '')
-    p = project(tmp_path, text + '[labels]\nsquash = {"squash racket" = 8}\ntennis = {"tennis racket" = 20}\n')
+    p = project(tmp_path, text + '[labels]\nsquash = {"squash racket" = 8}\ntennis = {"tennis racket" = 20}\n', demo_process)
     result = gather(p)
     assert list(result.counts.total) == [10, 20] and is_consistent(p)
     with Catalog(p.folder) as catalog: by_origin = catalog.frame().groupby(['label', 'origin']).size().to_dict()
@@ -203,12 +204,10 @@ def test_no_photos_at_all(tmp_path):
 
 
 @pytest.fixture
-def demo_process(monkeypatch):
+def demo_process():
     "The demo web in a process of its own, for projects of `PROJECT`'s labels"
     terms = dict(squash=['squash racket'], tennis=['tennis racket', 'tennis racket on court'])
-    with demo_apart(terms=terms, per_label=60, without=['hanging', 'slow']) as web:
-        monkeypatch.setenv('TELLAPART_DEMO_WEB', web.url)
-        yield
+    with demo_apart(terms=terms, per_label=60, without=['hanging', 'slow']) as web: yield web.url
 
 
 def test_search_terms_keep_their_shares_and_replace_each_other(tmp_path, demo_process):
@@ -216,7 +215,7 @@ def test_search_terms_keep_their_shares_and_replace_each_other(tmp_path, demo_pr
 squash = {"squash racket" = 20, "a term that finds nothing" = 10}
 tennis = {"tennis racket" = 20, "tennis racket on court" = 10}
 '''
-    result = gather(p := project(tmp_path, text))
+    result = gather(p := project(tmp_path, text, demo_process))
     with Catalog(p.folder) as catalog: by_term = catalog.frame().groupby(['label', 'query']).size()
     assert list(result.counts.total) == [30, 30] and result.exhausted == dict(squash=['a term that finds nothing'], tennis=[])
     assert abs(by_term['tennis', 'tennis racket'] - 20) <= 2 # duplicates aren't counted
@@ -224,16 +223,16 @@ tennis = {"tennis racket" = 20, "tennis racket on court" = 10}
     assert "squash has all it can get for 'a term that finds nothing'" in gather_summary(p, result)
 
 
-def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
+@pytest.mark.parametrize('kills', [7, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
     "Own photos by the hundred, and some from the web: nothing is lost or doubled, and files and rows agree after each kill"
     for label in 'squash', 'tennis':
         (tmp_path/'own'/label).mkdir(parents=True)
         for i in range(150): Image.effect_noise((40, 40), 80).convert('RGB').save(tmp_path/'own'/label/f'{i}.png')
-    p = project(tmp_path, PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190'))
-    context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-    context.set_forkserver_preload(['tellapart.gather.gather'])
+    text = PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190')
+    p = project(tmp_path, text, demo_process)
     seen,longest = [],.2
-    for _ in range(20):
+    for _ in range(kills):
         run = context.Process(target=gather, args=(p,))
         run.start()
         while run.is_alive() and not any(p.folder.glob('incoming/*')): time.sleep(.002)
@@ -253,7 +252,8 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
 
 def test_two_steps_at_once_are_refused(tmp_path):
     p = project(tmp_path)
-    with Catalog(p.folder, exclusive=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
+    with Catalog(p.folder, exclusive=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'):
+        gather(p)
 
 
 def test_no_network(tmp_path, free_port, monkeypatch):
@@ -276,7 +276,8 @@ def test_a_full_disk_is_reported_and_loses_nothing(gathered):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
-        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match="can't be written: File too large; "):
+        why = "can't be written: File too large; fix that, then run this step again"
+        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match=why):
             catalog.add('squash', os.urandom(2**17), '.jpg')
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     gather(p)

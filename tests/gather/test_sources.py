@@ -13,7 +13,7 @@ from tellapart.errors import TellapartError
 from tellapart.gather.sources import base, demo
 from tellapart.credits import COLUMNS, TERMS
 from tellapart.demo.web import DemoWeb
-from tellapart.project import Project
+from tellapart.project import Project, read_project
 from tellapart.gather.sources import Candidate, SOURCES, SearchError
 from tellapart.paths import url_to_path
 from proxy import Proxy
@@ -286,7 +286,7 @@ def test_throttled_for_long(engine, answer):
     web = engine('openverse', lambda request: answer if request.query['page'] == '2' else openverse(request))
     got = []
     with pytest.raises(SearchError, match=f'HTTP {answer[0]}'):
-        for o in SOURCES['openverse']('tennis racket', project(), 'tennis'): got.append(o)
+        got.extend(SOURCES['openverse']('tennis racket', project(), 'tennis')) # which keeps those before the error
     assert len(got) == 20 and len(web.requests) == 2
 
 
@@ -548,15 +548,18 @@ def test_a_label_may_be_a_link_to_a_folder(tmp_path):
     assert len(list(SOURCES['folder'](None, own(tmp_path), 'tennis'))) == 1
 
 
-def test_a_demo_web_in_another_process(demo_web, monkeypatch):
-    monkeypatch.setenv('TELLAPART_DEMO_WEB', demo_web.url)
-    got = found('demo')
-    hosts = demo.demo_hosts(demo.demo_web(project()))
+def test_a_demo_web_in_another_process(demo_web, tmp_path):
+    (file := tmp_path/'tellapart.toml').write_text('name = "rackets"\nper_label = 80\n'
+                                                   '[labels]\nsquash = "squash racket"\ntennis = "tennis racket"\n')
+    p = read_project(file, demo_web=demo_web.url)
+    got = list(SOURCES['demo']('tennis racket', p, 'tennis'))
+    hosts = demo.demo_hosts(demo.demo_web(p))
     assert len(got) == len(demo_web.truth) and all(o.origin == 'demo' for o in got)
     for o,truth in zip(got, demo_web.truth.values()):
         host,_,path = o.url.removeprefix('http://').partition('/')
         assert f'http://127.0.0.1:{hosts[host, 80][1]}/{path}' == demo_web.address(truth) and (o.width, o.height) == truth.size
-    assert [o.title for o in found('demo', without=['1'])] == [o.title for o in got[1:]]
+    p.search.without = ['1']
+    assert [o.title for o in SOURCES['demo']('tennis racket', p, 'tennis')] == [o.title for o in got[1:]]
 
 
 def test_the_demo_web_has_enough_for_the_largest_target():

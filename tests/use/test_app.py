@@ -37,17 +37,17 @@ def photos(export_pkl): return sorted(export_pkl.parent.glob('photos/*/*'))
 
 
 def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
-    "Several files at once: each photo gets the classifier's own answer, what is none a sentence, and a reload begins anew"
+    "Several files at once: each photo gets the classifier's own prediction, a file that is none a sentence, and a reload starts afresh"
     (notes := tmp_path/'notes.txt').write_text('hello')
     assert page.inner_text('h1') == 'Badminton, squash or tennis?'
     some = [photos[0], notes, photos[-1]]
     first,second,third = ask(page, some)
     for card,photo in (first, photos[0]), (third, photos[-1]):
-        answer = Classifier(export_pkl)(photo)
+        prediction = Classifier(export_pkl)(photo)
         assert card[0] == photo.name
-        assert card[1] == (f'{answer.label} {answer.probability:.0%}' if answer.confident else 'Not sure')
-        assert card[-6:] == [o for label,p in answer.ranked for o in (label, f'{p:.0%}')]
-    assert second == ['?', 'notes.txt', 'No answer', 'This file is no photo that we can read; save it as JPEG or PNG.']
+        assert card[1] == (f'{prediction.label} {prediction.probability:.0%}' if prediction.confident else 'Not sure')
+        assert card[-6:] == [o for label,p in prediction.ranked for o in (label, f'{p:.0%}')]
+    assert second == ['?', 'notes.txt', 'Not classified', 'This file is no photo that we can read; save it as JPEG or PNG.']
     page.reload()
     page.wait_for_selector('.ta-upload')
     assert page.locator('.ta-card').count() == 0
@@ -55,16 +55,16 @@ def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
 
 
 def test_not_sure_is_said_plainly(browser, export_pkl, photos, tmp_path, free_port):
-    "Under the export's threshold the app doesn't pretend"
+    "Below the export's threshold the app says so"
     from exports import change_meta, rewrite
-    doubtful = rewrite(export_pkl, tmp_path/'doubtful.pkl', change_meta(thresholds=dict(graph=dict(threshold=1.01, none=None, known=None))))
-    with served(command(doubtful, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
+    strict = rewrite(export_pkl, tmp_path/'strict.pkl', change_meta(thresholds=dict(graph=dict(probability=1.01, ood=None, reference=None))))
+    with served(command(strict, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
         page = browser.new_page()
         page.goto(f'http://localhost:{free_port}/')
         page.wait_for_selector('.ta-upload')
         card, = ask(page, photos[:1])
         page.close()
-    assert card[1] == 'Not sure' and re.match(r'It is most like \w+ \(\d+%\), and an answer counts as sure from 101%\.', card[2])
+    assert card[1] == 'Not sure' and re.match(r'It is most like \w+ \(\d+%\); the model is confident from 101%\.', card[2])
 
 
 def test_hostile_names_are_only_text(page, photos):
@@ -76,7 +76,7 @@ def test_hostile_names_are_only_text(page, photos):
 
 
 def test_too_large_is_said_and_survived(page, photos, tmp_path):
-    "A file over the limit gets a sentence without being sent, and the next one an answer"
+    "A file over the limit gets a sentence without being sent, and the next one a prediction"
     with (tmp_path/'huge.jpg').open('wb') as f: f.truncate(300*2**20)
     card, = ask(page, [tmp_path/'huge.jpg'])
     assert card[-1] == 'This file has 300 MB, more than the 50 MB that can be sent; choose a smaller one.'
@@ -86,7 +86,7 @@ def test_too_large_is_said_and_survived(page, photos, tmp_path):
 def test_just_under_the_limit_gets_through(page, tmp_path, photos):
     "The largest file that may be sent fits through the server's limit"
     (tmp_path/'large.jpg').write_bytes(photos[0].read_bytes().ljust(50*2**20, b'\0'))
-    assert ask(page, [tmp_path/'large.jpg'])[0][1] != 'No answer'
+    assert ask(page, [tmp_path/'large.jpg'])[0][1] != 'Not classified'
 
 
 def test_lost_connection_is_said(browser, export_pkl, photos, free_port):
@@ -112,7 +112,7 @@ def test_visitors_leave_nothing_running(browser, export_pkl, free_port):
             try:
                 return 'ipykernel_launcher' in ' '.join(o.cmdline())
             except psutil.NoSuchProcess:
-                return False # It has just ended
+                return False # it has just ended
         kernels = lambda: list(filter(kernel, psutil.Process(server.pid).children()))
         for _ in range(3):
             page = browser.new_page()

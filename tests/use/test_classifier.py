@@ -1,4 +1,4 @@
-"The half that answers: what it imports, what it never does, and what it says of files that it can't use"
+"The half that classifies: what it imports, what it never does, and its errors for files that it can't use"
 import json, os, pickle, subprocess, sys, threading, zipfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -15,12 +15,13 @@ from tellapart.use.classifier import FORMAT, Classifier, ExportError, read_meta
 HEAVY = {'torch', 'fastai', 'fastcore', 'pandas', 'matplotlib', 'onnx'}
 
 PACKAGE = Path(tellapart.__file__).parent
-LIGHT = ['errors', 'images', 'machine', 'paths', 'project', 'spreadsheets', 'cli', *sorted('.'.join(o.relative_to(PACKAGE).with_suffix('').parts) for o in PACKAGE.glob('use/**/[!_]*.py'))]
+USE = sorted('.'.join(o.relative_to(PACKAGE).with_suffix('').parts) for o in PACKAGE.glob('use/**/[!_]*.py'))
+LIGHT = ['errors', 'images', 'machine', 'pages', 'paths', 'project', 'spreadsheets', 'cli', *USE]
 
 
 @pytest.mark.parametrize('module', LIGHT)
 def test_importing_stays_light(module):
-    "Nothing of the half that learns comes along"
+    "No library of the half that trains is imported"
     code = f'import sys, tellapart.{module}; print(*{{o.split(".")[0] for o in sys.modules}})'
     found = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True).stdout.split()
     assert not HEAVY & set(found)
@@ -67,7 +68,7 @@ def test_damaged(export_pkl, tmp_path, change):
 
 
 def test_bytes_that_changed_on_the_way(export_pkl, tmp_path):
-    "A weight with one bit turned isn't answered with"
+    "A weight with a flipped bit isn't used"
     content = bytearray(export_pkl.read_bytes())
     content[len(content)//2] ^= 1
     (tmp_path/'flipped.pkl').write_bytes(content)
@@ -75,13 +76,13 @@ def test_bytes_that_changed_on_the_way(export_pkl, tmp_path):
 
 
 def test_a_bomb_is_not_unpacked(tmp_path):
-    "A small file with large records is refused before one is read"
+    "A small file with large records is refused before any is read"
     with zipfile.ZipFile(tmp_path/'bomb.pkl', 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('export/extra/meta.json', b' '*10**8)
     with pytest.raises(ExportError, match='bomb.pkl is no archive'): Classifier(tmp_path/'bomb.pkl')
 
 
 def test_an_export_that_is_refused_is_closed(export_pkl, tmp_path):
-    "Whatever the reason, and though the error is still there: Windows deletes no file that is open"
+    "Whatever the reason, and while the error is still referenced: Windows can't delete an open file"
     psutil,refused = pytest.importorskip('psutil'),tmp_path/'refused.pkl'
     def bomb():
         with zipfile.ZipFile(refused, 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('export/extra/meta.json', b' '*10**8)
@@ -100,7 +101,7 @@ class Canary:
 
 
 def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
-    "The answers come without unpickling, so code in the pickle never runs"
+    "Classifying doesn't unpickle, so code in the pickle never runs"
     canary = tmp_path/'canary'
     hostile = rewrite(export_pkl, tmp_path/'hostile.pkl', lambda name, content: pickle.dumps(Canary(canary)) if name.endswith('data.pkl') else content)
     photo = next(export_pkl.parent.glob('photos/*/*'))
@@ -108,30 +109,31 @@ def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
     Classifier(hostile).explain(photo)
     assert not canary.exists()
     with zipfile.ZipFile(hostile) as z: pickle.loads(z.read('export/data.pkl')).close()
-    assert canary.exists() # It would have run
+    assert canary.exists() # unpickling would have run it
 
 
-@pytest.mark.parametrize('change', [dict(prepare=[dict(step='resize', size=[1, 10**6], method='pad', pad='reflect', resample=2)]), dict(mean=[0, 0]), dict(labels=[1, 2, 3]), dict(std=[0, 0, 0]), dict(thresholds={}),
-                                    dict(data=None), dict(early=10**9), dict(limits=dict(max_pixels=10**12)), dict(size=[64, 64])], ids=lambda o: next(iter(o)))
-def test_what_is_said_of_a_photo_must_fit(export_pkl, tmp_path, change):
-    "An export that says what can't be is refused when it is opened, not in the middle of many photos, or with the memory used up"
+@pytest.mark.parametrize('change', [
+    dict(preprocess=[dict(step='resize', size=[1, 10**6], method='pad', pad='reflect', resample=2)]), dict(mean=[0, 0]), dict(labels=[1, 2, 3]), dict(std=[0, 0, 0]),
+    dict(thresholds={}), dict(data=None), dict(n_shallow=10**9), dict(limits=dict(max_pixels=10**12)), dict(size=[64, 64])], ids=lambda o: next(iter(o)))
+def test_impossible_metadata(export_pkl, tmp_path, change):
+    "An export with invalid metadata is refused when it is opened, not in the middle of many photos or with the memory used up"
     with pytest.raises(ExportError, match='odd.pkl is damaged'): Classifier(rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(**change)))
 
 
 @pytest.mark.parametrize('batch', [None, 1, 6])
 def test_many_goes_on_where_a_photo_is_none(export_pkl, tmp_path, batch):
-    "Answers come in order, one a photo, with a reason where there is none"
+    "Predictions come in order, one a photo, with a reason where there is no label"
     good = next(export_pkl.parent.glob('photos/*/*'))
     (tmp_path/'notes.txt').write_text('hello')
-    answers = Classifier(export_pkl).many(iter([good, tmp_path/'notes.txt', tmp_path/'nowhere.jpg', tmp_path, b'', good, *[good]*40]), batch)
-    some = [next(answers) for _ in range(6)]
+    predictions = Classifier(export_pkl).many(iter([good, tmp_path/'notes.txt', tmp_path/'nowhere.jpg', tmp_path, b'', good, *[good]*40]), batch)
+    some = [next(predictions) for _ in range(6)]
     assert [o.label is None for o in some] == [False, True, True, True, True, False]
     assert all(o.reason.count('\n') == 0 and o.reason.endswith('.') for o in some if o.label is None)
-    assert some[0].label == some[5].label and len(list(answers)) == 40
+    assert some[0].label == some[5].label and len(list(predictions)) == 40
 
 
-def test_many_answer_as_one_does(export_pkl):
-    "However many go through the model together, each photo gets the answer that it gets by itself"
+def test_batches_give_the_same_predictions(export_pkl):
+    "Each photo gets the same prediction in a batch of any size as by itself"
     classify,photos = Classifier(export_pkl),sorted(export_pkl.parent.glob('photos/*/*'))
     alone = [classify(o) for o in photos]
     assert len({o.label for o in alone}) > 1
@@ -142,12 +144,12 @@ def test_many_answer_as_one_does(export_pkl):
 
 
 def test_many_can_be_left_early(export_pkl):
-    "Whoever has seen enough leaves no threads behind, and only so many photos were read ahead"
+    "A caller that stops leaves no threads behind, and few photos were read ahead"
     photo,taken,before = next(export_pkl.parent.glob('photos/*/*')),[],threading.active_count()
-    answers = Classifier(export_pkl).many((taken.append(o) or photo for o in range(10**6)))
-    next(answers)
+    predictions = Classifier(export_pkl).many(taken.append(o) or photo for o in range(10**6))
+    next(predictions)
     assert threading.active_count() > before
-    answers.close()
+    predictions.close()
     assert threading.active_count() == before and len(taken) <= 4*2*(cpu_count() + 1)
 
 
@@ -158,7 +160,7 @@ def test_no_more_threads_than_the_process_may_use(export_pkl):
 
 
 def test_threads_share_a_classifier(export_pkl):
-    "Asked by many threads at once, it gives each the answer to its own photo"
+    "Called by many threads at once, it gives each the prediction for its own photo"
     classify,photos = Classifier(export_pkl),sorted(export_pkl.parent.glob('photos/*/*'))*4
     alone = [classify(o) for o in photos]
     with ThreadPoolExecutor(8) as pool: together = list(pool.map(classify, photos))
@@ -167,7 +169,7 @@ def test_threads_share_a_classifier(export_pkl):
 
 
 def test_kinds_of_photos(export_pkl):
-    "A path, its name, its content, the picture itself and its pixels give the same answer"
+    "A path, its name, its content, the image itself and its pixels give the same prediction"
     classify,path = Classifier(export_pkl),next(export_pkl.parent.glob('photos/*/*.png'))
     grey = open_photo(path).convert('L')
     assert len({classify(o).probability for o in (path, str(path), path.read_bytes(), Image.open(path), np.asarray(open_photo(path)))}) == 1
@@ -175,17 +177,17 @@ def test_kinds_of_photos(export_pkl):
 
 
 def test_what_is_no_photo_has_a_reason(export_pkl, tmp_path):
-    "An address, pixels of another kind and 200 megapixels are refused in a sentence each, and the answers go on"
+    "A URL, pixels of another type and 200 megapixels are refused in a sentence each, and the predictions go on"
     Image.new('1', (20_000, 10_000)).save(tmp_path/'vast.png')
     good = next(export_pkl.parent.glob('photos/*/*'))
     *bad,last = Classifier(export_pkl).many(['https://example.com/racket.jpg?size=large', np.zeros((3, 90, 90), 'float32'), tmp_path/'vast.png', good])
-    for answer,why in zip(bad, ('download the photo first', 'give one of uint8', 'has 200 megapixels, more than')):
-        assert answer.label is None and not answer.confident and why in answer.reason and answer.reason.endswith('.')
+    for prediction,why in zip(bad, ('download the photo first', 'give one of uint8', 'has 200 megapixels, more than')):
+        assert prediction.label is None and not prediction.confident and why in prediction.reason and prediction.reason.endswith('.')
     assert last.label
 
 
 def test_classify_prints_a_table(export_pkl, tmp_path, capsys):
-    "One line a photo; what is none has its reason and stops nothing"
+    "One line a photo; a file that is none has a line with the reason"
     good = sorted(export_pkl.parent.glob('photos/tennis/*'))[0]
     (bad := tmp_path/'no\tphoto.txt').write_text('hello')
     assert main(['classify', '--export', str(export_pkl), str(bad), str(good)]) == 0

@@ -8,7 +8,7 @@ __all__ = ['csv']
 # %% ../../../notebooks/library/gather/sources/05_csv.ipynb #00000002
 import csv as _csv, os, re
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 from ...errors import listed, os_reason, TellapartError
 from ...paths import canonical_name, url_to_path, list_names, find_path
@@ -101,7 +101,7 @@ def csv(
     term:None, # Not used: a table has labels
     p, # The project; its `csv_file` is the table
     label:str, # The label whose rows are wanted
-)->Iterator[Candidate]: # Raises `TellapartError` if there is no such table
+)->Generator[Candidate, None, list[str]]: # Gives notes at its end. Raises `TellapartError` if there is no such table
     "Photos whose addresses are in a table with the columns URL and Label"
     file,project_labels,names = p.csv_file,{canonical_name(o) for o in p.labels},cache(list_names)
     table,labels,skipped = _Table(file),{},_Skipped()

@@ -6,7 +6,6 @@
 __all__ = ['demo_web', 'demo_hosts', 'demo']
 
 # %% ../../../notebooks/library/gather/sources/07_demo.ipynb #00000002
-import os
 from collections.abc import Iterator
 from functools import cache
 from .base import announced_size, Candidate, distinct, source
@@ -19,11 +18,11 @@ def _start(url, terms, per_label):
 
 def demo_web(
     p, # The project, for its labels and search terms
-): # A running `DemoWeb`; with `TELLAPART_DEMO_WEB` in the environment, a `demo_at`
+): # A running `DemoWeb`; for a project that names one that is running already, a `demo_at`
     "The demo web of a project, started by the first call"
     # The web has as many photos for each of a label's terms, so the term with the largest target decides.
     per_label = max(len(o)*max(o.values()) if isinstance(o, dict) else p.per_label for o in p.labels.values())
-    return _start(os.environ.get('TELLAPART_DEMO_WEB'), tuple((k, tuple(v)) for k,v in p.labels.items()), per_label)
+    return _start(p.demo_web, tuple((k, tuple(v)) for k,v in p.labels.items()), per_label)
 
 def demo_hosts(
     web, # A running demo web

@@ -8,7 +8,7 @@ __all__ = ['folder']
 # %% ../../../notebooks/library/gather/sources/06_folder.ipynb #00000002
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from difflib import get_close_matches
 from pathlib import Path
 from ...errors import listed, TellapartError
@@ -55,7 +55,7 @@ def folder(
     term:None, # Not used: the folders are named by label
     p, # The project; its `own_photos` is the folder
     label:str, # The label, and the name of its folder
-)->Iterator[Candidate]: # Raises `TellapartError` if there is no such folder
+)->Generator[Candidate, None, list[str]]: # Gives notes at its end. Raises `TellapartError` if there is no such folder
     "Your own photos, in a folder per label; a subfolder has photos of one object"
     notes = []
     for place in _label_folders(p, label):

@@ -10,13 +10,13 @@ from itertools import chain, count
 from ...paths import canonical_name, safe_name
 
 # %% ../../../notebooks/library/use/sort/00_layout.ipynb #0000000b
-UNSURE_FOLDER,SHEETS_FOLDER = 'unsure','sheets' # the folders that aren't for labels
-UNOPENED = "can't be opened" # what stands in the place of a label where a photo can't be; it has no folder
+UNSURE_FOLDER,SHEETS_FOLDER = 'unsure','sheets' # folders that aren't labels
+UNOPENED = "can't be opened" # in place of a label for photos that can't be opened; these have no folder
 
 def label_folders(
     labels:list[str], # In the order of the export
-)->dict: # Label → the name of its folder
-    "A folder for each label"
+)->dict: # Label → folder name
+    "Choose a folder name for each label"
     folders,taken = {},{UNSURE_FOLDER, SHEETS_FOLDER, UNOPENED}
     for label in labels:
         names = (safe_name(label, mark) for mark in chain(('', '_'), (f'_{n}' for n in count(2))))
@@ -28,18 +28,18 @@ def label_folders(
 LAYOUTS = 'label', 'label/tree', 'tree/label'
 
 def folder_for(
-    tree:list[str], # The names of the folders that the photo lies in
-    label:str, # The name of its label's folder
+    tree:list[str], # Names of the photo's original folders, outermost first
+    label:str, # Folder name of its label
     layout:str, # One of `LAYOUTS`
-)->str: # With `/`, on every system
+)->str: # Relative, with `/` on every system
     "The folder that a photo goes into"
     tree = [safe_name(o) for o in tree]
     return '/'.join({'label': [label], 'label/tree': [label, *tree], 'tree/label': [*tree, label]}[layout])
 
 def label_in(
-    place:str, # Where a photo lies, with `/`
-    layout:str, # As it was sorted
-)->str: # Empty where it lies in no folder
-    "The folder of a label that a photo lies in"
-    *folders,_ = place.split('/')
+    path:str, # Of a sorted photo, relative, with `/`
+    layout:str, # With which it was sorted
+)->str: # Empty if the photo isn't in a folder
+    "The label's folder in a sorted photo's path"
+    *folders,_ = path.split('/')
     return '' if not folders else folders[-1] if layout == 'tree/label' else folders[0]

@@ -6,19 +6,21 @@
 __all__ = ['scan_photos', 'same_folder', 'format_counts', 'classify_rows', 'bucket', 'sort', 'undo']
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000002
-import errno, os, shutil, stat
+import os, shutil, stat
 from collections import Counter, defaultdict, deque
 from collections.abc import Iterable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
+from dataclasses import dataclass, field
 from datetime import datetime
 from itertools import count
 from pathlib import Path
 from tqdm.auto import tqdm
 from ...errors import listed, os_reason, TellapartError, writing
+from ...file_moves import file_hash, finish_copy, Move, move_file, remove_reserved, rename_new
 from ...paths import is_hidden, quote_path, system_path
 from ...images import has_image_name
 from ..classify import raise_if_all_failed, printable
-from .journal import CSV, file_hash, RowIndex, unique_destination, find_table, Journal, remove_reserved, rename_new, Row, read_rows, is_unchanged, locate
+from .journal import CSV, RowIndex, unique_destination, find_table, Journal, Row, read_rows, is_unchanged, locate
 from ..classifier import Classifier
 from .layout import folder_for, label_folders, label_in, SHEETS_FOLDER, UNOPENED, UNSURE_FOLDER
 from .contact_sheets import remove_sheets, write_sheets
@@ -26,8 +28,8 @@ from .contact_sheets import remove_sheets, write_sheets
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000005
 _JUNCTION = getattr(stat, 'IO_REPARSE_TAG_MOUNT_POINT', None) # Windows' links to folders
 
-def _kind(name, s):
-    "What a file is to us, by its name and its `lstat`"
+def _file_kind(name, s):
+    "'photo', 'folder', or why a file is skipped, by its name and its `lstat`"
     if is_hidden(name) or getattr(s, 'st_file_attributes', 0) & stat.FILE_ATTRIBUTE_HIDDEN:
         return 'hidden'
     if stat.S_ISLNK(s.st_mode) or getattr(s, 'st_reparse_tag', 0) == _JUNCTION:
@@ -38,70 +40,57 @@ def _kind(name, s):
 
 def scan_photos(
     folder:str, # Absolute
-    without:str, # A folder that isn't looked into, wherever it is; it may be missing
-    met:Counter, # Counts what is left alone, by kind
+    without:str, # A folder to leave out, wherever it is; it may be missing
+    skipped:Counter, # Counts the other files by kind
 )->Iterator[Row]: # With path, size and mtime
-    "Every file in a folder that may be a photo, and in the folders in it"
+    "Files with an image's name in a folder and its subfolders"
     waiting = [folder]
     while waiting:
-        at = waiting.pop()
+        top = waiting.pop()
         try:
-            with os.scandir(system_path(at)) as files:
+            with os.scandir(system_path(top)) as files:
                 for o in files:
-                    path = os.path.join(at, o.name)
+                    path = os.path.join(top, o.name)
                     try: s = os.lstat(system_path(path)) # not `o.stat`: Windows' listings may be out of date
-                    except OSError: continue # it has just gone
-                    kind = _kind(o.name, s)
+                    except OSError: continue # it has just been removed
+                    kind = _file_kind(o.name, s)
                     if kind == 'photo': yield Row(path, size=str(s.st_size), mtime=str(s.st_mtime_ns))
-                    elif kind != 'folder': met[kind] += 1
+                    elif kind != 'folder': skipped[kind] += 1
                     elif not same_folder(path, without): waiting.append(path)
-        except OSError: met["folder(s) that can't be opened"] += 1
+        except OSError: skipped["folder(s) that can't be opened"] += 1
 
 def same_folder(
-    a:str, # A path, absolute
+    a:str, # Absolute path
     b:str, # Another
-)->bool: # Whatever the paths look like; not if one of them leads nowhere
-    "Whether two paths lead to one folder"
+)->bool: # `False` if one of them is missing
+    "Whether two paths lead to the same folder"
     try:
         return os.path.samefile(system_path(a), system_path(b))
     except OSError:
         return False
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000008
-def _check(folder, to):
-    "Raise `TellapartError` where `folder` can't be sorted into `to`; both are absolute"
-    if not os.path.isdir(folder): raise TellapartError(f"{folder} is no folder; name one with photos in it.")
+def _check_folders(folder, to):
+    "Raise `TellapartError` if `folder` can't be sorted into `to`; both are absolute"
+    if not os.path.isdir(folder): raise TellapartError(f"{folder} isn't a folder; name a folder with photos in it.")
     if any(same_folder(o, to) for o in (folder, *Path(folder).parents)):
-        raise TellapartError(f"{folder} can't be sorted into {to}, which holds it; choose another folder with --to.")
-    if not next(scan_photos(folder, to, met := Counter()), None) and not os.path.exists(system_path(os.path.join(to, CSV))): # else they have been moved
-        raise TellapartError(f"There is no photo in {folder}{format_counts(met, ' (', ')')}; name a folder with photos in it.")
+        raise TellapartError(f"{folder} can't be sorted into {to}, which contains it; choose another folder with --to.")
+    if os.path.exists(system_path(os.path.join(to, CSV))):
+        return # the folder may be empty because all photos have been moved
+    if not next(scan_photos(folder, to, skipped := Counter()), None):
+        raise TellapartError(f"There is no photo in {folder}{format_counts(skipped, ' (', ')')}; name a folder with photos in it.")
 
 def format_counts(
     counts:Counter, # By words that follow a number
-    before:str='', # What comes before them
-    after:str='', # and after them
-)->str: # Empty where nothing was counted
-    "Counts in words, the largest first"
+    before:str='', # Text before them
+    after:str='', # Text after them
+)->str: # Empty if nothing was counted
+    "Counts in words, largest first"
     return f"{before}{listed((f'{n:,} {printable(o)}' for o,n in counts.most_common()), 12)}{after}" if counts else ''
 
-# %% ../../../notebooks/library/use/sort/03_sort.ipynb #0000000b
-def _move(src, dst, part):
-    "Move a file, with `part` as a working name on the file system of `dst`"
-    try:
-        return rename_new(src, dst)
-    except OSError as e:
-        if e.errno != errno.EXDEV: raise
-    if not os.access(os.path.dirname(src), os.W_OK): raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), src) # a card that is locked, say
-    shutil.copy2(src, part)
-    rename_new(part, dst)
-    try: os.unlink(src)
-    except OSError:
-        os.unlink(dst)
-        raise
-
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #0000000d
-def _make(src, part, how):
-    "Make a copy or a link of `src` under a working name; how it was done"
+def _copy_or_link(src, part, how):
+    "Copy or link `src` to the working name `part`; the value for `Row.how`"
     if how == 'copy':
         shutil.copy2(src, part)
         return 'copy'
@@ -115,58 +104,57 @@ def _make(src, part, how):
     return 'hard link'
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #0000000f
-_DONE = dict(copy='Copied', move='Moved', link='Linked')
+_VERBS = dict(copy='Copied', move='Moved', link='Linked')
 
-class _Changed(Exception): "A photo isn't any more what it was when it was found"
+class _PhotoChanged(Exception): "A photo has changed since it was found"
 
-def _bring(journal, row, folder, how):
-    "Bring a photo to its place, and write that down; its row"
+def _move_into(journal, row, folder, how):
+    "Copy, move or link a photo into `folder`, unless its content is there; its row"
     src = system_path(row.path)
     row = row._replace(sha256=file_hash(src))
-    to,there = unique_destination(journal, folder, os.path.basename(row.path), row.sha256)
-    if there:
-        journal.add(row := row._replace(reason=f"Its content is in {to} already."))
+    to,exists = unique_destination(journal, folder, os.path.basename(row.path), row.sha256)
+    if exists:
+        journal.make(row := row._replace(reason=f"Its content is in {to} already."))
         return row
-    dst = journal.at(to)
-    with writing(os.path.dirname(dst)): os.makedirs(os.path.dirname(dst), exist_ok=True)
-    new = row._replace(to=to, how=how if how == 'move' else _make(src, journal.part, how))
-    if not is_unchanged(new): raise _Changed
-    try:
-        with journal.ahead(new): _move(src, dst, journal.part) if how == 'move' else rename_new(journal.part, dst)
-    except FileExistsError: # another program has just put something there
-        journal.clear()
-        return _bring(journal, row, folder, how)
+    parent = os.path.dirname(journal.at(to))
+    with writing(parent): os.makedirs(parent, exist_ok=True)
+    new = row._replace(to=to, how=how if how == 'move' else _copy_or_link(src, journal.part, how))
+    if not is_unchanged(new): raise _PhotoChanged
+    try: journal.make(new)
+    except FileExistsError: # another program has just created a file there
+        journal.remove_part()
+        return _move_into(journal, row, folder, how)
     return new
 
-def _finish(journal, row, folder, how):
-    "Bring a photo to its place, or write down why it can't be; its row, or `None` if it has changed or vanished"
+def _sort_photo(journal, row, folder, how):
+    "Sort a classified photo into `folder`, or record why it can't be; its row, or `None` if it has changed or disappeared"
     if not is_unchanged(row):
         return
     try:
         if row.confident:
-            return _bring(journal, row, folder, how)
-    except (_Changed, FileNotFoundError):
-        return journal.clear()
-    except PermissionError as e: row = row._replace(reason=f"It can't be {_DONE[how].lower()}: {os_reason(e)}.")
-    except OSError: # such as a full disk: nothing can go on
-        journal.clear()
+            return _move_into(journal, row, folder, how)
+    except (_PhotoChanged, FileNotFoundError):
+        return journal.remove_part()
+    except PermissionError as e: row = row._replace(reason=f"It can't be {_VERBS[how].lower()}: {os_reason(e)}.")
+    except OSError: # such as a full disk: no other photo could be sorted
+        journal.remove_part()
         raise
-    journal.clear()
-    if not journal.done.failed(row): journal.add(row)
+    journal.remove_part()
+    if not journal.index.has_failed(row): journal.make(row)
     return row
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000011
 def classify_rows(
     model:Classifier,
-    found:Iterable[tuple[Row, object]], # Rows, each with the photo as `Classifier.many` takes it
-)->Iterator[Row]: # In the same order, with the answers in them
-    "Answer for photos"
+    rows:Iterable[tuple[Row, object]], # Each with its photo, as `Classifier.many` takes it
+)->Iterator[Row]: # In the same order, with predictions
+    "Classify photos and add the predictions to their rows"
     waiting = deque()
-    def given():
-        for row,photo in found:
+    def photos():
+        for row,photo in rows:
             waiting.append(row)
             yield photo
-    for o in model.many(given()):
+    for o in model.many(photos()):
         row = waiting.popleft()
         if o.label is None: yield row._replace(reason=printable(o.reason))
         else: yield row._replace(label=o.label, probability=f'{o.probability:.4f}', second=o.ranked[1][0] if len(o.ranked) > 1 else '',
@@ -174,122 +162,149 @@ def classify_rows(
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000012
 def bucket(
-    row:Row, # With an answer
-    folders:dict, # Label → the name of its folder, as `label_folders` gives it
-)->str: # The name of a folder, or what stands in the place of one; no two of them are the same
-    "The pile that a photo belongs on"
-    return {'yes': folders.get(row.label), 'no': UNSURE_FOLDER}.get(row.confident, UNOPENED)
+    row:Row, # With a prediction
+    folders:dict, # Label → folder name, from `label_folders`
+)->str: # A folder name, or `UNOPENED`; different for each label
+    "The group under which a photo is sorted and counted"
+    if row.confident == 'yes':
+        return folders[row.label]
+    return UNSURE_FOLDER if row.confident == 'no' else UNOPENED
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000014
-def _looked_at(model, source, target, done, met):
-    "The photos in `source` that haven't been sorted yet, answered, with progress"
-    def left(met):
-        for row in scan_photos(source, target, met):
-            if done.finished(row): met['sorted before'] += 1
+_SORTED_BEFORE,_DUPLICATE = 'sorted before','with the content of another' # kinds of skipped photos
+
+def _classify_new(model, source, target, index, skipped):
+    "Classify the photos in `source` that haven't been sorted yet, with a progress bar"
+    def unsorted(skipped):
+        for row in scan_photos(source, target, skipped):
+            if index.is_sorted(row): skipped[_SORTED_BEFORE] += 1
             else: yield row
-    with tqdm(total=sum(1 for _ in left(Counter())), unit='photo', leave=False) as bar:
-        for row in classify_rows(model, ((o, system_path(o.path)) for o in left(met))):
+    with tqdm(total=sum(1 for _ in unsorted(Counter())), unit='photo', leave=False) as bar:
+        for row in classify_rows(model, ((o, system_path(o.path)) for o in unsorted(skipped))):
             yield row
             bar.update()
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000015
-def sort(
-    folder:str|Path, # Photos, in whatever folders. Raises `TellapartError` where there are none
-    to:str|Path, # Where they go; made where it is missing
-    export:str|Path='export.pkl', # The export that answers. Raises `ExportError` where it can't be used
-    how:str='copy', # 'copy', 'move' or 'link'
-    layout:str='label', # One of `places.LAYOUTS`
-    dry_run:bool=False, # Only say what would be done
-):
-    "Sort photos into folders by what they show; once more goes on where it stopped"
-    source,target = os.path.realpath(folder),os.path.realpath(to)
-    _check(source, target)
-    model = Classifier(export)
-    if dry_run:
-        return _preview(model, source, target)
-    folders,brought,stayed,links,tried = label_folders(model.labels),Counter(),Counter(),Counter(),Counter()
-    with writing(to), _stopping(brought):
-        os.makedirs(system_path(target), exist_ok=True)
-        with Journal(file := os.path.join(target, CSV)) as journal:
-            for row in _looked_at(model, source, target, journal.done, stayed):
-                tree = os.path.relpath(row.path, source).split(os.sep)[:-1]
-                label = bucket(row, folders)
-                row = _finish(journal, row._replace(layout=layout), folder_for(tree, label, layout), how)
-                if row and row.to: brought[label],links[row.how] = brought[label] + 1,links[row.how] + 1
-                else: stayed[_why(row)] += 1
-                if row: tried[bool(row.sha256)] += 1 # whether there is an answer, and its photo could be read
-            write_sheets(system_path(file))
-    _tell(to, how, brought, stayed, links['symbolic link'])
-    raise_if_all_failed(tried[False], tried[True] + stayed['sorted before'], f"{CSV} in {printable(str(to))} says why not")
+@dataclass
+class _Counts:
+    "What a sort has done, in numbers of photos"
+    sorted:Counter = field(default_factory=Counter) # By bucket
+    skipped:Counter = field(default_factory=Counter) # By kind, in words that follow a number
+    symbolic:int = 0 # Symbolic links among the sorted
+    failed:int = 0 # Those that couldn't be opened, read or moved
 
-@contextmanager
-def _stopping(brought):
-    "Say where Ctrl-C has stopped"
-    try: yield
-    except KeyboardInterrupt:
-        print(f"Stopped after {brought.total():,} photo{'s'*(brought.total() != 1)}; the same command goes on from there.")
-        raise
+    def add(self, row, name):
+        "Count a photo of the bucket `name`; `row` is `None` if it has changed or disappeared"
+        if row and row.to:
+            self.sorted[name] += 1
+            self.symbolic += row.how == 'symbolic link'
+        else: self.skipped[_skip_reason(row)] += 1
+        if row and not row.sha256: self.failed += 1
 
-def _why(row):
-    "Why a photo stays where it is, in words that follow a number"
+    @property
+    def succeeded(self): return self.sorted.total() + self.skipped[_DUPLICATE] + self.skipped[_SORTED_BEFORE]
+
+def _skip_reason(row):
+    "Why a photo wasn't sorted, in words that follow a number"
     if not row:
         return "changed or gone meanwhile (run this again for those)"
     if row.sha256:
-        return "with the content of another"
-    return "that can't be opened" if not row.confident else "that can't be brought there"
+        return _DUPLICATE
+    return "that can't be sorted" if row.confident else "that can't be opened"
 
-def _tell(to, how, brought, stayed, symbolic):
-    print(f"{_DONE[how]} {brought.total():,} photo{'s'*(brought.total() != 1)} into {printable(str(to))}{format_counts(brought, ': ')}.")
-    if symbolic: print(f"{symbolic:,} of the links are symbolic, as no hard link reaches so far: they break when the originals are moved.")
-    if stayed: print(f"Left alone: {format_counts(stayed)}.")
-    print(f"What became of each stands in {CSV} there; {SHEETS_FOLDER} has a page of pictures for each label. "
-          f"To take it all back: tellapart undo {printable(quote_path(to))}")
+def _sort_all(model, source, target, how, layout, counts):
+    "Sort the photos in `source` that haven't been sorted yet, then write the contact sheets"
+    folders = label_folders(model.labels)
+    os.makedirs(system_path(target), exist_ok=True)
+    with Journal(os.path.join(target, CSV)) as journal:
+        for row in _classify_new(model, source, target, journal.index, counts.skipped):
+            tree = os.path.relpath(row.path, source).split(os.sep)[:-1]
+            name = bucket(row, folders)
+            counts.add(_sort_photo(journal, row._replace(layout=layout), folder_for(tree, name, layout), how), name)
+        write_sheets(journal.name)
+
+def sort(
+    folder:str|Path, # Photos, in any subfolders. Raises `TellapartError` if there are none
+    to:str|Path, # Destination; created if missing
+    export:str|Path='export.pkl', # The model. Raises `ExportError` if it can't be used
+    how:str='copy', # 'copy', 'move' or 'link'
+    layout:str='label', # One of `layout.LAYOUTS`
+    dry_run:bool=False, # Only print what would be done
+):
+    "Sort photos into folders by predicted label; a second run continues an interrupted one"
+    source,target = os.path.realpath(folder),os.path.realpath(to)
+    _check_folders(source, target)
+    model = Classifier(export)
+    if dry_run:
+        return _preview(model, source, target)
+    counts = _Counts()
+    try:
+        with writing(to): _sort_all(model, source, target, how, layout, counts)
+    except KeyboardInterrupt:
+        print(f"Stopped after {_photos(counts.sorted.total())}; the same command continues from there.")
+        raise
+    _print_summary(to, how, counts)
+    raise_if_all_failed(counts.failed, counts.succeeded, f"{CSV} in {printable(str(to))} says why not")
+
+def _photos(n): return f"{n:,} photo{'' if n == 1 else 's'}"
+
+def _print_summary(to, how, counts):
+    print(f"{_VERBS[how]} {_photos(counts.sorted.total())} into {printable(str(to))}{format_counts(counts.sorted, ': ')}.")
+    if counts.symbolic: print(f"{counts.symbolic:,} of the links are symbolic, because hard links can't lead to another disk: "
+                              "they break when the originals are moved.")
+    if counts.skipped: print(f"Skipped: {format_counts(counts.skipped)}.")
+    print(f"{CSV} in that folder lists each photo, and {SHEETS_FOLDER} has a contact sheet for each label. "
+          f"To undo: tellapart undo {printable(quote_path(to))}")
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000017
 def _preview(model, source, target):
-    "Print what would go where"
-    folders,met,counts = label_folders(model.labels),Counter(),defaultdict(Counter)
-    with closing(RowIndex()) as done:
+    "Print how many photos of each folder would go where"
+    folders,skipped,counts = label_folders(model.labels),Counter(),defaultdict(Counter)
+    with closing(RowIndex()) as index:
         if os.path.exists(file := system_path(os.path.join(target, CSV))):
-            for row,_ in read_rows(file): done.add(row)
-        for row in _looked_at(model, source, target, done, met):
+            for row,_ in read_rows(file): index.add(row)
+        for row in _classify_new(model, source, target, index, skipped):
             counts[os.path.relpath(os.path.dirname(row.path), source)][bucket(row, folders)] += 1
-    print(_table(counts, [*folders.values(), UNSURE_FOLDER, UNOPENED]))
-    print(f"Nothing was done.{format_counts(met, ' Left alone would be: ', '.')}")
-    every = sum(counts.values(), Counter())
-    raise_if_all_failed(every[UNOPENED], every.total() - every[UNOPENED] + met['sorted before'], "tellapart classify PHOTO says why not")
+    print(_format_table(counts, [*folders.values(), UNSURE_FOLDER, UNOPENED]))
+    print(f"Nothing was done.{format_counts(skipped, ' Skipped would be: ', '.')}")
+    total = sum(counts.values(), Counter())
+    raise_if_all_failed(total[UNOPENED], total.total() - total[UNOPENED] + skipped[_SORTED_BEFORE], "tellapart classify PHOTO says why not")
 
-def _table(counts, columns):
-    "Counts by folder, with a line for all of them"
-    every = sum(counts.values(), Counter())
-    columns = [o for o in columns if every[o]]
+def _format_table(counts, columns):
+    "A table of counts, a line for each folder and one for all of them"
+    total = sum(counts.values(), Counter())
+    columns = [o for o in columns if total[o]]
     line = lambda name, count: [printable(name), *(f'{count[o]:,}' for o in columns)]
-    lines = [['folder', *map(printable, columns)], *(line(name, counts[name]) for name in sorted(counts)), line('all', every)]
+    lines = [['folder', *map(printable, columns)], *(line(name, counts[name]) for name in sorted(counts)), line('all', total)]
     first,*widths = (max(map(len, o)) for o in zip(*lines))
     return '\n'.join(f'{name:{first}}' + ''.join(f'  {o:>{w}}' for o,w in zip(rest, widths)) for name,*rest in lines)
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #0000001a
-def _back(journal, row, to):
-    "Take back what became of one photo, which is at `to`, or, changed, where it was brought; what was done, in words that follow a number"
-    here,original = journal.at(to or row.to),system_path(row.path)
-    if not os.path.lexists(here):
+def _undo_photo(journal, row, to):
+    "Undo one row, whose photo is now at `to`, or was changed where it lies; what was done, in words that follow a number"
+    path,original = journal.at(to or row.to),system_path(row.path)
+    if not os.path.lexists(path):
         return "gone already"
     if row.how == 'move':
-        os.makedirs(os.path.dirname(original), exist_ok=True)
-        remove_reserved(original)
-        try: _move(here, original, os.path.join(os.path.dirname(original), '.sorted.part'))
+        try: _move_back(path, original)
         except FileExistsError:
             return "whose old place another file has"
     elif not is_unchanged(row):
         return "whose original has changed or is gone"
-    elif file_hash(here) != row.sha256:
+    elif file_hash(path) != row.sha256:
         return "that have changed"
-    else: os.unlink(here)
-    _prune(os.path.dirname(here), system_path(journal.folder))
+    else: os.unlink(path)
+    _remove_empty_folders(os.path.dirname(path), system_path(journal.folder))
     return 'moved back' if row.how == 'move' else 'removed'
 
-def _prune(folder, top):
-    "Remove folders that are empty now, up to `top`"
+def _move_back(path, original):
+    "Move a photo to its original path, or complete what a killed undo has begun"
+    move = Move(path, original, os.path.join(os.path.dirname(original), '.sorted.part'))
+    remove_reserved(original)
+    if not finish_copy(move): move_file(move)
+
+def _remove_empty_folders(folder, top):
+    "Remove `folder` and its parents below `top`, up to the first that isn't empty"
     while folder != top:
         try: os.rmdir(folder)
         except OSError:
@@ -298,24 +313,25 @@ def _prune(folder, top):
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #0000001b
 def undo(
-    file:str|Path, # The folder that photos were sorted into, or the table in it. Raises `TellapartError` where there is none
+    file:str|Path, # Folder of sorted photos, or the table in it. Raises `TellapartError` if there is none
 ):
-    "Take back what was sorted; once more goes on where it stopped"
+    "Undo a sort; a second run continues an interrupted one"
     file = find_table(file)
     done,labels,folder = Counter(),set(),os.path.dirname(file)
     with writing(folder), Journal(file) as journal:
         for row,to in tqdm(locate(file), total=sum(bool(o.to) for o,_ in read_rows(file)), unit='photo', leave=False):
-            done[_back(journal, row, to)] += 1
+            done[_undo_photo(journal, row, to)] += 1
             labels.add(label_in(row.to, row.layout))
         remove_sheets(file, labels)
-    kept = _retire(file)
-    did = Counter({o: done.pop(o) for o in ('removed', 'moved back') if o in done})
-    print(f"Undone{format_counts(did, ': ')}.{format_counts(done, ' Left as they are: ', '.')} The table is {kept} now.")
+    archived = _archive_table(file)
+    undone = Counter({o: done.pop(o) for o in ('removed', 'moved back') if o in done})
+    print(f"Undone{format_counts(undone, ': ')}.{format_counts(done, ' Left as they are: ', '.')} The table is now {archived}.")
 
-def _retire(file):
-    "Give a table a name that shows that it was undone, also where two are in the same second; that name"
+def _archive_table(file):
+    "Rename an undone table to a name with the time, and a number if that name exists; its new path"
     for n in count(1):
-        kept = os.path.join(os.path.dirname(file), f"undone-{datetime.now():%Y%m%d-%H%M%S}{f'-{n}'*(n > 1)}.csv")
-        try: rename_new(file, kept)
+        suffix = f'-{n}' if n > 1 else ''
+        archived = os.path.join(os.path.dirname(file), f'undone-{datetime.now():%Y%m%d-%H%M%S}{suffix}.csv')
+        try: rename_new(file, archived)
         except FileExistsError: continue
-        return kept
+        return archived

@@ -213,7 +213,6 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                    'tellapart/check/splits.py'),
                                         'tellapart.check.splits._random_order': ( 'library/check/splits.html#_random_order',
                                                                                   'tellapart/check/splits.py'),
-                                        'tellapart.check.splits._rng': ('library/check/splits.html#_rng', 'tellapart/check/splits.py'),
                                         'tellapart.check.splits._stop_if_too_few': ( 'library/check/splits.html#_stop_if_too_few',
                                                                                      'tellapart/check/splits.py'),
                                         'tellapart.check.splits._stop_if_unchecked': ( 'library/check/splits.html#_stop_if_unchecked',

@@ -9,7 +9,7 @@ __all__ = ['METADATA', 'REASONS', 'DUPLICATES', 'NO_REASON', 'Reason', 'reason_t
 import json, sqlite3, time, uuid
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime, UTC
+from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
 from pathlib import Path

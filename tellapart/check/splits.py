@@ -75,13 +75,12 @@ def _assign_origin(groups, rng, **ends):
         taken += list(positions)
         yield from zip(o.index, positions)
 
-def _rng(seed, label, origin): return random.Random(f'{seed} {label} {origin}')
-
-def _assign_label(groups, rng_for):
+def _assign_label(groups, label, seed):
     "Positions for the groups of one label that have none, origin by origin"
     origins = sorted(groups.groupby('origin'), key=lambda o: (o[1].share.iloc[0], len(o[1]), o[0]))
     least,most = origins[0][0],origins[-1][0] # by their share: the one gets a photo to train on for sure, the other one to validate with
-    for origin,o in groups.groupby('origin'): yield from _assign_origin(o, rng_for(origin), low=origin == most, high=origin == least)
+    for origin,o in groups.groupby('origin'):
+        yield from _assign_origin(o, random.Random(f'{seed} {label} {origin}'), low=origin == most, high=origin == least)
 
 # %% ../../notebooks/library/check/04_splits.ipynb #c0de0204
 def _first(values, name):
@@ -118,8 +117,7 @@ def split_positions(
     how = dict(label='first', origin='first', share='first', n='sum', position='first', order='first', series='first', time='max')
     groups = photos.groupby(name).agg(how)
     new = {}
-    for label,o in groups[groups.n > 0].groupby('label'):
-        new |= dict(_assign_label(o, partial(_rng, train.seed, label)))
+    for label,o in groups[groups.n > 0].groupby('label'): new |= dict(_assign_label(o, label, train.seed))
     return position.fillna(_first(position, name)).fillna(name.map(new)).reindex(index)
 
 def serialize_positions(

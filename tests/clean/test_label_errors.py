@@ -78,7 +78,8 @@ def test_photos_of_both_splits_are_ordered_by_score(pets, learn):
     assert set(found.index) == set(df.index) and (found.label == df.label[found.index]).all()
     assert wrong <= set(found.index[:6])
     assert (found.label_error_score.diff()[1:] <= 0).all() and found.label_error_score.between(0, 1).all()
-    assert np.allclose(found.probability, np.where(found.label == found.predicted, found.given_probability, 1 - found.given_probability), atol=1e-5)
+    given = found.given_probability
+    assert np.allclose(found.probability, np.where(found.label == found.predicted, given, 1 - given), atol=1e-5)
 
 
 def test_only_training_is_recorded(pets, learn):
@@ -99,7 +100,7 @@ def test_only_training_is_recorded(pets, learn):
 
 
 def test_cached_results_are_current(pets, learn, tmp_path, monkeypatch):
-    "Another transform, other weights, another version, or another photo under the same name: each makes another key, and the same again doesn't"
+    "Other transforms, weights, versions, or photos under the same name make another key, and the same ones don't"
     p,_ = pets
     df = training_photos(p)
     def key(p=p): return label_errors._cache_key(learn, df, p)

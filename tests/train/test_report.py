@@ -9,7 +9,8 @@ from tellapart.catalog import Catalog, Reason
 from tellapart.project import new_project, read_project
 
 pytest.importorskip('fastai')
-from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FuncSplitter, ImageBlock, Learner, Resize, error_rate, get_image_files, nn, parent_label, torch)
+from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, FuncSplitter, ImageBlock, Learner, Resize,
+                               error_rate, get_image_files, nn, parent_label, torch)
 from tellapart.check.check import working_copies
 from tellapart.train.report import Run, report, runs
 
@@ -38,7 +39,8 @@ def p(tmp_path):
         for i in range(36):
             colour = np.eye(3)[::-1][i % 3]*120 + 60 # blue, green, red
             Image.fromarray((colour + rng.normal(0, 20, (64, 80, 3))).clip(0, 255).astype('uint8')).save(f := io.BytesIO(), 'JPEG')
-            catalog.add(LABELS[i % 3], f.getvalue(), '.jpg', origin=HOSTILE if i % 4 == 3 else 'own', split='valid' if i % 2 else 'train', width=80, height=64)
+            origin,split = HOSTILE if i % 4 == 3 else 'own','valid' if i % 2 else 'train'
+            catalog.add(LABELS[i % 3], f.getvalue(), '.jpg', origin=origin, split=split, width=80, height=64)
         working_copies(p, catalog.frame())
     return p
 
@@ -54,8 +56,11 @@ def learner(p, by='folder'):
     df = df.assign(working=df.working.map(str))
     valid = set(df.working[df.split == 'valid'])
     how = dict(get_items=get_image_files, get_y=parent_label, splitter=FuncSplitter(lambda o: str(o) in valid))
-    if by == 'table': how = dict(get_x=ColReader('working'), get_y=ColReader('label'), splitter=lambda o: [np.flatnonzero(o.split == split) for split in ('train', 'valid')])
-    dls = DataBlock((ImageBlock, CategoryBlock), item_tfms=Resize(32), **how).dataloaders(p.working if by == 'folder' else df, bs=8, num_workers=0)
+    if by == 'table':
+        def splitter(o): return [np.flatnonzero(o.split == split) for split in ('train', 'valid')]
+        how = dict(get_x=ColReader('working'), get_y=ColReader('label'), splitter=splitter)
+    block = DataBlock((ImageBlock, CategoryBlock), item_tfms=Resize(32), **how)
+    dls = block.dataloaders(p.working if by == 'folder' else df, bs=8, num_workers=0)
     learn = Learner(dls, ByMean(), loss_func=CrossEntropyLossFlat(), metrics=error_rate)
     learn.remove_cb(learn.progress)
     return learn
@@ -71,10 +76,12 @@ def test_numbers_open_their_photos(browser, p):
         page = browser.new_context(java_script_enabled=script).new_page()
         page.goto(it.file.as_uri())
         rows = [[o.inner_text() for o in row.locator('th, td').all()] for row in page.locator('.matrix tr').all()]
-        assert rows == [['', *LABELS], *([label, *('6' if predicted == o else '' for o in LABELS)] for label,predicted in zip(LABELS, PREDICTED))]
+        assert rows[0] == ['', *LABELS]
+        for row,label,predicted in zip(rows[1:], LABELS, PREDICTED): assert row == [label, *('6' if predicted == o else '' for o in LABELS)]
         page.get_by_role('button', name=f'6 photos of {LABELS[0]} predicted as green').click()
         shown = page.locator('[popover]:popover-open')
-        assert shown.locator('img').count() == 6 and all(o.startswith(f'{LABELS[0]} ') for o in shown.locator('figcaption').all_inner_texts())
+        assert shown.locator('img').count() == 6
+        assert all(o.startswith(f'{LABELS[0]} ') for o in shown.locator('figcaption').all_inner_texts())
         page.keyboard.press('Escape')
         assert not shown.count()
         page.locator('.matrix button').first.press('Enter')
@@ -92,7 +99,8 @@ def test_the_notebook_shows_it_too(browser, p):
     page.set_content('<!DOCTYPE html>' + ''.join(o._repr_html_() for o in its))
     page.locator('.ta-report').nth(1).locator('.matrix button').first.click()
     shown = page.locator('[popover]:popover-open')
-    assert shown.count() == 1 and shown.locator('img').first.is_visible() and page.locator('.ta-report').nth(1).locator('[popover]:popover-open').count() == 1
+    assert shown.count() == 1 and shown.locator('img').first.is_visible()
+    assert page.locator('.ta-report').nth(1).locator('[popover]:popover-open').count() == 1
     assert len(its[0]._repr_html_()) < its[0].file.stat().st_size and f"runs/{its[0].file.parent.name}/report.html" in its[0]._repr_html_()
     page.close()
 

@@ -39,7 +39,8 @@ def photos(tmp_path_factory):
 
 def data(photos, bs=8, size=48):
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=RandomSplitter(.25, seed=1),
-                      item_tfms=resize_transform('random crop', size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+                      item_tfms=resize_transform('random crop', size),
+                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     return dataloaders(block, photos, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=size, batch_size=bs)))
 
 
@@ -152,7 +153,8 @@ def test_a_missing_photo_is_named(photos, tmp_path):
     (gone := learn.dls.train_ds.items[3]).unlink()
     for workers in 0, 1:
         for dl in learn.dls.loaders: dl.fake_l.num_workers = workers
-        with pytest.raises(TellapartError, match=f'^{re.escape(str(gone))} is gone since the check: run 02_check again'), keep_best(learn): learn.fit(1)
+        named = f'^{re.escape(str(gone))} is gone since the check: run 02_check again'
+        with pytest.raises(TellapartError, match=named), keep_best(learn): learn.fit(1)
         with pytest.raises(TellapartError, match='is gone since the check'): estimate_time(learn, 1)
     learn.dls = data(tmp_path/'photos')
     with keep_best(learn): learn.fit(1)
@@ -160,8 +162,8 @@ def test_a_missing_photo_is_named(photos, tmp_path):
 
 def test_a_loss_that_is_no_number(photos):
     learn = learner(data(photos))
-    with pytest.raises(TellapartError, match=r"^The loss is no longer a number in epoch 0, .*learning rate is too high \(1e\+30"), keep_best(learn):
-        learn.fit(1, 1e30)
+    why = r"^The loss is no longer a number in epoch 0, .*learning rate is too high \(1e\+30"
+    with pytest.raises(TellapartError, match=why), keep_best(learn): learn.fit(1, 1e30)
 
 
 def forked(f):
@@ -229,7 +231,7 @@ def test_an_error_leaves_nothing_behind(photos):
 
 
 def test_the_items_of_a_batch(photos, tmp_path):
-    "In any order, for each of the batches, from folders and from tables, with workers, in other DataLoaders made from these, and in loaded learners"
+    "From folders and tables, shuffled, with workers, in other DataLoaders made from these, and in loaded learners"
     dls = data(photos)
     random.seed(4)
     for i,(_,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
@@ -247,16 +249,19 @@ def test_the_items_of_a_batch(photos, tmp_path):
     new = dls.train.new(bs=3)
     new.show_batch(max_n=2)
     assert len(batch_items(new)) == 3
-    with pytest.raises(TellapartError, match="needs a DataLoader of fastai's, and this is torch"): batch_items(torch.utils.data.DataLoader([1]))
+    with pytest.raises(TellapartError, match="needs a DataLoader of fastai's, and this is torch"):
+        batch_items(torch.utils.data.DataLoader([1]))
     table = pd.DataFrame(dict(file=files.map(str), label=files.map(parent_label), valid=[i % 4 == 0 for i in range(len(files))]))
-    block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('valid'), item_tfms=Resize(32))
+    block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
+                      item_tfms=Resize(32))
     dls = dataloaders(block, table, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=32, batch_size=8)))
     assert [dls.vocab[o] for o in dls.train.one_batch()[1]] == [o.label for o in batch_items(dls.train)]
 
 
 def test_a_network_for_one_size_says_so(photos):
     learn = learner(data(photos), 'vit_tiny_patch16_224')
-    with pytest.raises(TellapartError, match='^vit_tiny_patch16_224 takes photos of one size only: set train.size = 224'), keep_best(learn): learn.fit(1)
+    why = '^vit_tiny_patch16_224 takes photos of one size only: set train.size = 224'
+    with pytest.raises(TellapartError, match=why), keep_best(learn): learn.fit(1)
 
 
 def test_networks_of_timm(photos, tmp_path, capsys):
@@ -287,7 +292,8 @@ def hostile(canary, file):
 @pytest.mark.parametrize('arch', ['resnet18', MODEL])
 def test_weights_in_a_file_run_no_code(tmp_path, arch):
     file = hostile(tmp_path/'canary', tmp_path/'weights.pth')
-    with pytest.raises(TellapartError, match=f"weights.pth doesn't hold weights of {arch}, or more than weights, and no code in it was run"):
+    why = f"weights.pth doesn't hold weights of {arch}, or more than weights, and no code in it was run"
+    with pytest.raises(TellapartError, match=why):
         model_kwargs(arch, str(file))
     assert not (tmp_path/'canary').exists()
     torch.load(file, weights_only=False)
@@ -315,7 +321,8 @@ def test_weights_of_a_hub_run_no_code(tmp_path):
             missing = self.path.endswith('safetensors') and 'urllib' not in self.headers['User-Agent'] or self.path.endswith('.json')
             self.send_response(404 if missing else 200)
             if missing: self.send_header('X-Error-Code', 'EntryNotFound')
-            for k,v in {'ETag': '"1"', 'X-Repo-Commit': '0'*40, 'Content-Length': 0 if missing else len(content)}.items(): self.send_header(k, v)
+            headers = {'ETag': '"1"', 'X-Repo-Commit': '0'*40, 'Content-Length': 0 if missing else len(content)}
+            for k,v in headers.items(): self.send_header(k, v)
             self.end_headers()
             if not missing: sent.append(self.path.rpartition('/')[2]); self.wfile.write(body)
         def do_GET(self): self.do_HEAD(content)
@@ -323,8 +330,10 @@ def test_weights_of_a_hub_run_no_code(tmp_path):
     with ThreadingHTTPServer(('127.0.0.1', 0), Hub) as hub:
         Thread(target=hub.serve_forever, daemon=True).start()
         at = f'http://127.0.0.1:{hub.server_port}'
-        env = {k: v for k,v in os.environ.items() if 'proxy' not in k.lower()} | dict(HF_ENDPOINT=at, HF_HOME=str(tmp_path/'hf'), TORCH_HOME=str(tmp_path/'torch'), HF_HUB_DISABLE_XET='1')
-        done = subprocess.run([sys.executable, '-c', HUBS, f'{at}/resnet18-{sha256(content).hexdigest()[:8]}.pth', MODEL], env=env, capture_output=True, text=True)
+        env = {k: v for k,v in os.environ.items() if 'proxy' not in k.lower()}
+        env |= dict(HF_ENDPOINT=at, HF_HOME=str(tmp_path/'hf'), TORCH_HOME=str(tmp_path/'torch'), HF_HUB_DISABLE_XET='1')
+        url = f'{at}/resnet18-{sha256(content).hexdigest()[:8]}.pth'
+        done = subprocess.run([sys.executable, '-c', HUBS, url, MODEL], env=env, capture_output=True, text=True)
         hub.shutdown()
     assert done.returncode == 0, done.stderr
     assert {'pytorch_model.bin', f'resnet18-{sha256(content).hexdigest()[:8]}.pth'} <= {*sent}

@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 from .errors import listed, NoProject, os_reason, TellapartError, writing
 from .paths import canonical_name, escape_unencodable, to_nfc, safe_name
 from .images import Limits
+from .split_methods import SPLIT_METHODS
 from .gather.sources import SOURCES
 
 # %% ../notebooks/library/04_project.ipynb #00000005
@@ -35,6 +36,14 @@ def check_label(
     return label
 
 # %% ../notebooks/library/04_project.ipynb #00000008
+def _one_of(registry):
+    "A check that a value is a name in `registry`"
+    def check(name):
+        if name in registry:
+            return name
+        raise ValueError(f"use one of {', '.join(map(repr, registry))}")
+    return check
+
 def _as_list(value): return [value] if isinstance(value, str) else value
 Strings = Annotated[list[str], BeforeValidator(_as_list)]
 
@@ -102,7 +111,7 @@ class Train(_Strict):
     batch_size:int = Field(32, ge=2, le=1024) # Photos per step; 32 fit into 4 GB of memory
     # What stays in one split: 'group' (duplicates, photos of one object, short series), 'photo' (nothing),
     # 'folder' (as your folders `train` and `valid` say)
-    split:Literal['group', 'photo', 'folder'] = 'group'
+    split:Annotated[str, AfterValidator(_one_of(SPLIT_METHODS))] = 'group'
     valid:Share = .25 # Share of photos for validation; or one for each origin: {web = 0.2, own = 0.5}
     weights:PathString = 'hub' # Initial weights: 'hub' (ImageNet, downloaded), 'none', or a .pth file
     seed:int = 42 # Makes a run repeatable
@@ -111,12 +120,7 @@ class Train(_Strict):
 @dataclass(config=ConfigDict(extra='forbid'), frozen=True)
 class _StrictLimits(Limits): "`Limits` that refuse unknown keys"
 
-def _check_source(name):
-    if name in SOURCES:
-        return name
-    raise ValueError(f"use one of {', '.join(map(repr, SOURCES))}")
-
-Source = Annotated[str, AfterValidator(_check_source)]
+Source = Annotated[str, AfterValidator(_one_of(SOURCES))]
 class Project(_Strict):
     "A project's settings, and the paths of its files"
     name:str # Also the name of its data folder

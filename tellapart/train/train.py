@@ -27,6 +27,7 @@ from torchvision.models import get_model_weights
 from ..errors import TellapartError, writing
 from ..machine import cpu_count
 from ..project import Project, require_file
+from . import backbones as backbones # registers them with timm
 from .threads import FreeCores
 
 # %% ../../notebooks/library/train/01_train.ipynb #00000005

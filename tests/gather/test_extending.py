@@ -73,6 +73,7 @@ def run(*args, cwd, **env):
     assert not done.returncode, done.stdout + done.stderr
 
 
+@pytest.mark.long
 def test_a_source_of_photos(tmp_path, museum):
     tree = tracked(tmp_path/'tree')
     *cells,row,test = code_blocks('A source of photos')

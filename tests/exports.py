@@ -21,6 +21,7 @@ def quick_learner(photos, item_tfms):
     "A learner with one convolution, which is exported quickly"
     from fastai.vision.all import CrossEntropyLossFlat, ImageDataLoaders, Learner, nn
     dls = ImageDataLoaders.from_folder(photos, valid_pct=.5, seed=1, item_tfms=item_tfms, bs=4, num_workers=0)
-    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), loss_func=CrossEntropyLossFlat())
+    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+                    loss_func=CrossEntropyLossFlat())
     learn.remove_cb(learn.progress)
     return learn

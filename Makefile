@@ -2,7 +2,7 @@
 PYTHON ?= python3
 TELLAPART = .venv/bin/python -m tellapart
 
-.PHONY: help demo course test lab app fuzz bench
+.PHONY: help demo course test check test-all lab app docs fuzz bench
 
 help: ## What can be made (this list)
 	@awk -F ':.*## ' '/^[a-z%-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -22,9 +22,21 @@ lab: .venv/pyvenv.cfg ## Open the course in JupyterLab
 	@$(TELLAPART) install learn
 	@$(TELLAPART) lab
 
-test: .venv/pyvenv.cfg ## Run every library notebook and every test
+docs: .venv/pyvenv.cfg ## Build the site, API reference included,
+	@$(TELLAPART) install docs
+	@$(TELLAPART) docs
+
+test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow ones, in about 10 minutes
 	@$(TELLAPART) install test
 	@$(TELLAPART) test
+
+check: .venv/pyvenv.cfg ## Run what needs neither a browser nor a trained model: style, types, notebooks, tests; in a minute
+	@$(TELLAPART) install test
+	@$(TELLAPART) test --quick
+
+test-all: .venv/pyvenv.cfg ## Run the slow tests too: fresh environments, thousands of photos, many repetitions; in up to an hour
+	@$(TELLAPART) install test
+	@$(TELLAPART) test --all
 
 fuzz: .venv/pyvenv.cfg ## Try made-up input on every gate of foreign data: make fuzz MINUTES=10
 	@$(TELLAPART) install test

@@ -1,4 +1,4 @@
-"What the benchmarks share: photos, a process for each measurement, and reports"
+"Shared by the benchmarks: photos, measurements in processes of their own, and reports"
 import argparse, json, os, platform, re, statistics, subprocess, sys, tempfile, time
 from contextlib import suppress
 from datetime import date
@@ -13,14 +13,14 @@ HERE = Path(__file__).resolve().parent
 
 
 def arguments(about):
-    "The command line that every benchmark has"
+    "Parse the command line, which is the same for every benchmark"
     parser = argparse.ArgumentParser(description=about)
-    parser.add_argument('--photos', type=Path, metavar='DIR', help="real photos to measure with, a folder per label; without it some are drawn")
+    parser.add_argument('--photos', type=Path, metavar='DIR', help="photos, a folder per label; by default photos are drawn")
     return parser.parse_args()
 
 
 def draw_photos(folder, labels=('badminton', 'squash', 'tennis'), n=12, size=(1500, 1000)):
-    "Draw `n` photos of each label into `folder`, as large and as detailed as photos on the web are"
+    "Draw `n` photos of each label into `folder`, as large and detailed as photos on the web"
     rng = np.random.default_rng(0)
     for label in labels:
         (folder/label).mkdir(parents=True)
@@ -31,33 +31,33 @@ def draw_photos(folder, labels=('badminton', 'squash', 'tennis'), n=12, size=(15
     return folder
 
 
-def _held(process):
-    "MB of memory that a process and its children hold now; where the system can tell, what they share counts once"
-    held = 0
-    with suppress(psutil.Error): # One of them has ended
+def _memory_of(process):
+    "MB of memory that a process and its children use now; shared memory counts once if the system reports it"
+    used = 0
+    with suppress(psutil.Error): # one of them has ended
         for o in (process, *process.children(recursive=True)):
             info = o.memory_full_info()
-            held += getattr(info, 'pss', info.uss)/1e6
-    return held
+            used += getattr(info, 'pss', info.uss)/1e6
+    return used
 
 
-def apart(script, *what, python=sys.executable, **env):
-    "What one measurement, run as a process of its own, says: a dict of numbers; with its `seconds` from start to end and the most memory it held, `peak`"
-    with tempfile.TemporaryFile('w+') as said:
+def in_process(script, *args, python=sys.executable, **env):
+    "Run one measurement in a process of its own; its dict of numbers, with its `seconds` from start to end and its `peak` memory in MB"
+    with tempfile.TemporaryFile('w+') as output:
         peak,pause,start = 0,.1,time.perf_counter()
-        # What is imported is compiled once, as for anybody, and no progress bars are drawn.
+        # bytecode is cached, as for any user; no progress bars
         env = os.environ | dict(PYTHONDONTWRITEBYTECODE='', TQDM_DISABLE='1') | env
-        process = psutil.Popen([python, '-W', 'ignore', script, '--measure', *map(str, what)], stdout=said, env=env)
+        process = psutil.Popen([python, '-W', 'ignore', script, '--measure', *map(str, args)], stdout=output, env=env)
         while True:
             try: failed = process.wait(pause); break
             except psutil.TimeoutExpired:
-                look = time.perf_counter()
-                peak = max(peak, _held(process))
-                pause = max(.1, 100*(time.perf_counter() - look)) # looking takes time from what is measured: a hundredth at most
+                begin = time.perf_counter()
+                peak = max(peak, _memory_of(process))
+                pause = max(.1, 100*(time.perf_counter() - begin)) # sampling may take at most a hundredth of the measured time
         seconds = time.perf_counter() - start
         if failed: raise subprocess.CalledProcessError(failed, process.args)
-        said.seek(0)
-        return json.loads(said.read().splitlines()[-1]) | dict(seconds=seconds, peak=peak)
+        output.seek(0)
+        return json.loads(output.read().splitlines()[-1]) | dict(seconds=seconds, peak=peak)
 
 
 def median(runs):
@@ -66,12 +66,12 @@ def median(runs):
 
 
 def memory():
-    "MB of memory that this process holds now"
+    "MB of memory that this process uses now"
     return psutil.Process().memory_info().rss/1e6
 
 
 def _machine():
-    "What the figures were measured on"
+    "The machine that the figures were measured on"
     model = re.search(r'model name\s*: (.*)', Path('/proc/cpuinfo').read_text()) if Path('/proc/cpuinfo').exists() else None
     return dict(cpu=model[1] if model else platform.processor(), cores=cpu_count(), memory_gb=round(psutil.virtual_memory().total/1e9),
                 system=platform.system(), python=platform.python_version())
@@ -80,26 +80,50 @@ def _machine():
 def report(
     name, # Of the benchmark: its script's
     rows, # List of (name, value, unit)
-    ratios, # Dict of name to number
-    packages, # Names of those whose versions matter
-    **versions, # Those of what isn't installed here
+    ratios, # Dict of name to number; one with a row's name becomes a column of its table
+    packages, # Installed packages whose versions are reported
+    columns=(), # Lists of column names, one for each table; a row called "NAME, COLUMN" is put there
+    **versions, # Versions of other packages
 ):
-    "Print the figures, write results/NAME.json and renew the table in README.md"
+    "Print the figures, write results/NAME.json and update the tables in README.md"
     result = dict(name=name, date=str(date.today()), machine=_machine(), versions={o: version(o) for o in packages} | versions,
-                  rows=[dict(name=n, value=float(f'{v:.4g}'), unit=u) for n,v,u in rows], ratios={k: float(f'{v:.3g}') for k,v in ratios.items()})
+                  columns=[list(o) for o in columns], rows=[dict(name=n, value=float(f'{v:.4g}'), unit=u) for n,v,u in rows],
+                  ratios={k: float(f'{v:.3g}') for k,v in ratios.items()})
     (HERE/'results').mkdir(exist_ok=True)
     (HERE/'results'/f'{name}.json').write_text(json.dumps(result, indent=1) + '\n')
-    table = _table(result)
+    table = tables(result)
     readme = HERE/'README.md'
     text,found = re.subn(f'(<!-- {name} -->\n).*?(<!-- /{name} -->)', lambda m: m[1] + table + m[2], readme.read_text(), flags=re.S)
-    if not found: raise SystemExit(f"{readme} has no place for these figures: add the lines <!-- {name} --> and <!-- /{name} -->.")
+    if not found: raise SystemExit(f"{readme} has no section for these figures: add the lines <!-- {name} --> and <!-- /{name} -->.")
     readme.write_text(text)
     print(table)
 
 
-def _table(result):
-    "The figures as a table in Markdown"
+def _cell(row): return ' '.join(filter(None, [format(row['value'], 'g'), row['unit']])) if row else ''
+def _line(*cells): return f"| {' | '.join(cells)} |\n"
+
+
+def _table(names, rows, ratios):
+    "Figures that have a column each, as a table in Markdown"
+    by_name = {}
+    for o in rows:
+        for column in names:
+            if o['name'].endswith(f', {column}'): by_name.setdefault(o['name'].removesuffix(f', {column}'), {})[column] = o
+    with_ratio = bool(by_name.keys() & ratios.keys())
+    header = _line('', *names, *(['ratio'] if with_ratio else [])) + '|---' + '|---:'*(len(names) + with_ratio) + '|\n'
+    ratio = lambda name: [f'**{ratios[name]:g}**' if name in ratios else ''] if with_ratio else []
+    return header + ''.join(_line(name, *(_cell(o.get(column)) for column in names), *ratio(name)) for name,o in by_name.items())
+
+
+def tables(result):
+    "The figures as tables in Markdown: one for each list of columns, and one for what has none; and the conditions"
+    groups = [[o for o in result['rows'] if any(o['name'].endswith(f', {column}') for column in names)] for names in result['columns']]
+    found = [_table(names, rows, result['ratios']) for names,rows in zip(result['columns'], groups)]
+    in_column = {o['name'].removesuffix(f', {column}') for names,rows in zip(result['columns'], groups) for o in rows for column in names}
+    rest = [o for o in result['rows'] if not any(o in rows for rows in groups)]
+    lines = [_line(o['name'], _cell(o)) for o in rest]
+    lines += [_line(f'**{k}**', f'**{o:g} times**') for k,o in result['ratios'].items() if k not in in_column]
+    if lines: found.append('| | |\n|---|---:|\n' + ''.join(lines))
     m,v = result['machine'],', '.join(f'{k} {o}' for k,o in result['versions'].items())
-    rows = ''.join(f"| {o['name']} | {' '.join(filter(None, [format(o['value'], 'g'), o['unit']]))} |\n" for o in result['rows'])
-    ratios = ''.join(f"| **{k}** | **{o:g} times** |\n" for k,o in result['ratios'].items())
-    return f"\n| | |\n|---|---:|\n{rows}{ratios}\n{result['date']}, {m['cpu']}, {m['cores']} cores, {m['memory_gb']} GB, {m['system']}, Python {m['python']}; {v}.\n\n"
+    conditions = f"{result['date']}, {m['cpu']}, {m['cores']} cores, {m['memory_gb']} GB, {m['system']}, Python {m['python']}; {v}.\n"
+    return '\n' + '\n'.join([*found, conditions]) + '\n'

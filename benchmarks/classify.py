@@ -1,4 +1,4 @@
-"Many photos: `Classifier.many`, in 32 bits and in 8, beside fastai's `learn.predict` one by one and `get_preds` with workers; what Ray adds; and where the time goes for one photo"
+"Many photos: `Classifier.many` in 32 and 8 bits beside fastai's `learn.predict` and `get_preds`; Ray; and the time of each stage"
 import json, os, shutil, statistics, sys, time
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -7,16 +7,18 @@ from tempfile import TemporaryDirectory
 from tellapart.machine import cpu_count
 
 LABELS = 'badminton', 'squash', 'tennis'
-LEARNED,MEASURED = 60, 134 # photos drawn of each label
+TRAIN,TEST = 60, 134 # photos drawn of each label
 SIZE = 1500, 1125 # of a drawn photo, in pixels
 PIXELS,EPOCHS = 224, 6
 SHARD = 16 # photos
 RAY = dict(ray_1=1, ray_2=2) # machines, which share the cores of this one
-WAYS = dict(predict='learn.predict, one by one', get_preds='get_preds with workers', ours='Classifier.many', int8='Classifier.many in 8 bits')
+STAGES = {'forward pass': 'forward', 'Classifier': 'ours'}
+WAYS = dict(predict='learn.predict (loop)', get_preds='get_preds (workers)',
+            ours='Classifier.many (32 bits)', int8='Classifier.many (8 bits)')
 
 
 def draw_racket(folder, label, i):
-    "Draw one photo of those that the demo tells apart"
+    "Draw one photo as the demo does"
     from tellapart.demo.draw import draw
     draw(f'{label} racket', i, size=SIZE).save(folder/label/f'{i}.jpg', quality=88)
 
@@ -24,49 +26,52 @@ def draw_racket(folder, label, i):
 def draw_rackets(folder):
     "Draw photos, on all cores"
     for o in LABELS: (folder/o).mkdir(parents=True)
-    with ProcessPoolExecutor() as pool: list(pool.map(partial(draw_racket, folder), *zip(*((o, i) for o in LABELS for i in range(LEARNED + MEASURED)))))
+    photos = [(o, i) for o in LABELS for i in range(TRAIN + TEST)]
+    with ProcessPoolExecutor() as pool: list(pool.map(partial(draw_racket, folder), *zip(*photos)))
     return folder
 
 
-def divided(photos):
-    "Photos to learn from and photos to measure with, evenly spread"
+def split_photos(photos):
+    "Photos to train on and photos to test with, evenly spread"
     from fastai.vision.utils import get_image_files
     files = sorted(get_image_files(photos))
-    every = (LEARNED + MEASURED)/LEARNED
-    learned = {files[int(i*every)] for i in range(int(len(files)/every))}
-    return sorted(learned), [o for o in files if o not in learned]
+    every = (TRAIN + TEST)/TRAIN
+    train = {files[int(i*every)] for i in range(int(len(files)/every))}
+    return sorted(train), [o for o in files if o not in train]
 
 
-def trained(files, path):
-    "An export of a resnet18 that has learned from some photos, and can answer in 8 bits"
-    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, RandomResizedCrop, RandomSplitter, aug_transforms, imagenet_stats, parent_label, set_seed, vision_learner)
+def train(files, path):
+    "An export of a resnet18 trained on some photos, with 8-bit weights"
+    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, RandomResizedCrop, RandomSplitter, aug_transforms,
+                                   imagenet_stats, parent_label, set_seed, vision_learner)
     from tellapart.export.export import export
     from tellapart.train.train import AutoMixedPrecision, model_kwargs
     set_seed(1, reproducible=True)
-    block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.25, seed=1), item_tfms=RandomResizedCrop(PIXELS, min_scale=.5),
+    block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.25, seed=1),
+                      item_tfms=RandomResizedCrop(PIXELS, min_scale=.5),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(block.dataloaders(files, bs=16, num_workers=0), **model_kwargs('resnet18'), cbs=AutoMixedPrecision())
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(EPOCHS, 3e-3)
     return export(learn, path, int8=True)
 
 
-def loaded(export):
+def load(export):
     "The learner in an export"
     from fastai.learner import load_learner
     learn = load_learner(export)
-    learn.remove_cb(learn.progress) # It would be timed, too
+    learn.remove_cb(learn.progress) # it would be timed, too
     return learn
 
 
 def predict(export):
-    "fastai, one photo after the other"
-    learn = loaded(export)
+    "fastai, one photo at a time"
+    learn = load(export)
     return lambda files: [learn.predict(o)[0] for o in files]
 
 
 def get_preds(export):
-    "fastai, in batches, with as many workers as there are cores"
-    learn = loaded(export)
+    "fastai, in batches, with a worker for each core"
+    learn = load(export)
     def labels(files):
         dl = learn.dls.test_dl(files, bs=64, num_workers=min(cpu_count(), len(files)))
         return [learn.dls.vocab[i] for i in learn.get_preds(dl=dl)[0].argmax(1)]
@@ -85,23 +90,26 @@ def int8(export):
     return ours(export, True)
 
 
-def measure(who, export, files, said):
-    "Answer for one photo, and then for all; print how long each of them takes, and write down what was said"
+def measure(who, export, files, labels_file):
+    "Classify one photo, then all; print the time per photo, and write the labels to `labels_file`"
     files = json.loads(Path(files).read_text())
     if who == 'one':
         return measure_one(export, files)
     if who in RAY:
-        return measure_ray(RAY[who], export, files, said)
-    answer = globals()[who](export)
-    answer(files[:1])
+        return measure_ray(RAY[who], export, files, labels_file)
+    classify = globals()[who](export)
+    classify(files[:1])
     start = time.perf_counter()
-    labels = answer(files)
+    labels = classify(files)
     print(json.dumps(dict(photo=1000*(time.perf_counter() - start)/len(files))))
-    Path(said).write_text(json.dumps(labels))
+    Path(labels_file).write_text(json.dumps(labels))
+
+
+def equal(a, b): return 100*sum(x == y for x,y in zip(a, b))/len(a) # in per cent
 
 
 def timed(f, files):
-    "The median of how many ms `f` takes for a file"
+    "Median time of `f` for a file, in ms"
     times = []
     for o in files:
         start = time.perf_counter()
@@ -111,26 +119,28 @@ def timed(f, files):
 
 
 def measure_one(export, files):
-    "Print how long decoding, the forward pass and the whole answer take for one photo, in 32 bits and in 8, and what share of the photos keep their label and whether it is sure when they are opened before"
+    "Print the time of each stage for one photo, and how often a file and its opened image have equal predictions"
     from tellapart.images import open_photo
     from tellapart.use.classifier import Classifier, decode_size, preprocess
-    said = {}
+    numbers = {}
     for bits in 32, 8:
         classify = Classifier(export, bits == 8)
         batch = preprocess(open_photo(files[0]), classify.meta)[None]
-        forward = lambda o: classify.probabilities(batch)
-        said |= {f'decode {bits}': timed(lambda o: open_photo(o, decode_size(classify.meta)), files), f'forward {bits}': timed(forward, files), f'ours {bits}': timed(classify, files)}
+        forward = lambda o, classify=classify, batch=batch: classify.probabilities(batch)
+        decode = lambda o, meta=classify.meta: open_photo(o, decode_size(meta))
+        numbers |= {f'{what} {bits}': timed(f, files) for what,f in dict(decode=decode, forward=forward, ours=classify).items()}
         pairs = [(classify(o), classify(open_photo(o))) for o in files]
-        said |= {f'label {bits}': sum(a.label == b.label for a,b in pairs)/len(pairs), f'sure {bits}': sum(a.confident == b.confident for a,b in pairs)/len(pairs)}
-    print(json.dumps(said))
+        for what in 'label', 'confident':
+            numbers[f'{what} {bits}'] = equal([getattr(a, what) for a,_ in pairs], [getattr(b, what) for _,b in pairs])
+    print(json.dumps(numbers))
 
 
-def measure_ray(machines, export, files, said):
-    "Print how long Ray takes for a photo once it has started, and for everything; write down what was said"
+def measure_ray(machines, export, files, labels_file):
+    "Print Ray's time per photo once it has started, and its total time; write the labels to `labels_file`"
     import pyarrow.parquet as pq, ray
     from ray.cluster_utils import Cluster
     from tellapart.use.batch_inference import classify_all
-    machine,to = dict(num_cpus=cpu_count()//machines, object_store_memory=80*2**20),Path(said).with_suffix('')
+    machine,to = dict(num_cpus=cpu_count()//machines, object_store_memory=80*2**20),Path(labels_file).with_suffix('')
     cluster = Cluster(initialize_head=True, head_node_args=machine)
     for _ in range(1, machines): cluster.add_node(**machine)
     os.environ['RAY_ADDRESS'] = cluster.address
@@ -140,46 +150,51 @@ def measure_ray(machines, export, files, said):
     ray.shutdown()
     cluster.shutdown()
     shards = sorted(to.glob('answers/*.parquet'), key=lambda o: o.stat().st_mtime)
-    first,last = (shards[i].stat().st_mtime for i in (0, -1)) # from when the first is there, all are at work
+    first,last = (shards[i].stat().st_mtime for i in (0, -1)) # when the first exists, all workers have started
     labels = {o['path']: o['label'] for shard in shards for o in pq.read_table(shard).to_pylist()}
-    Path(said).write_text(json.dumps([labels[os.path.realpath(o)] for o in files]))
+    Path(labels_file).write_text(json.dumps([labels[os.path.realpath(o)] for o in files]))
     shutil.rmtree(to)
     print('\n' + json.dumps(dict(photo=1000*(last - first)/(len(shards) - 1)/SHARD, all=seconds)))
 
 
+def run_all(photos, tmp):
+    "Measure everything three times in turn; the medians and the labels by way, and the number of photos"
+    from _bench import in_process, median
+    train_files,test_files = split_photos(photos or draw_rackets(tmp/'photos'))
+    export,runs = train(train_files, tmp/'export.pkl'),{o: [] for o in (*WAYS, 'one', *RAY)}
+    for o in {o.parent.name for o in test_files}: (tmp/'test'/o).mkdir(parents=True)
+    test_files = [shutil.copy(o, tmp/'test'/o.parent.name/o.name) for o in test_files]
+    (tmp/'files.json').write_text(json.dumps([str(o) for o in test_files]))
+    for _ in range(3):
+        for who in runs:
+            runs[who].append(in_process(__file__, who, export, tmp/'files.json', tmp/f'{who}.json'))
+            print(who, runs[who][-1], flush=True)
+    labels = {who: json.loads((tmp/f'{who}.json').read_text()) for who in (*WAYS, *RAY)}
+    return {who: median(o) for who,o in runs.items()}, labels, len(test_files)
+
+
 def main(photos):
-    "Measure all in turn, and report"
-    from _bench import apart, median, report
-    runs,said = {o: [] for o in (*WAYS, 'one', *RAY)},{}
-    with TemporaryDirectory() as tmp:
-        tmp = Path(tmp)
-        learned,measured = divided(photos or draw_rackets(tmp/'photos'))
-        export = trained(learned, tmp/'export.pkl')
-        for o in {o.parent.name for o in measured}: (tmp/'measured'/o).mkdir(parents=True)
-        measured = [shutil.copy(o, tmp/'measured'/o.parent.name/o.name) for o in measured]
-        (tmp/'files.json').write_text(json.dumps([str(o) for o in measured]))
-        for _ in range(3):
-            for who in runs:
-                runs[who].append(apart(__file__, who, export, tmp/'files.json', tmp/f'{who}.json'))
-                print(who, runs[who][-1], flush=True)
-        for who in (*WAYS, *RAY): said[who] = json.loads((tmp/f'{who}.json').read_text())
-    of = {who: median(o) for who,o in runs.items()}
-    one,(_,*rest) = of['one'],WAYS
-    rows = [(f'a photo of many, {name}', of[who]['photo'], 'ms') for who,name in WAYS.items()]
-    rows += [(f'most memory held, {name}', of[who]['peak'], 'MB') for who,name in WAYS.items()]
-    rows += [(f'labels as learn.predict gives them, of {len(measured)}, {WAYS[o]}', 100*sum(a == b for a,b in zip(said[o], said['predict']))/len(measured), '%') for o in rest]
-    for who,n in RAY.items():
-        machines = f"{n} machine{'s'*(n > 1)}"
-        rows += [(f'a photo of many, Ray with {machines}', of[who]['photo'], 'ms'), (f'all {len(measured)} photos, Ray with {machines}', of[who]['all'], 's'),
-                 (f'labels as Classifier.many in 8 bits gives them, Ray with {machines}', 100*sum(a == b for a,b in zip(said[who], said['int8']))/len(measured), '%')]
-    rows += [('one photo, decode', one['decode 32'], 'ms')]
-    rows += [(f'one photo, {what}, {bits} bits', one[f'{key} {bits}'], 'ms') for bits in (32, 8) for key,what in (('forward', 'forward'), ('ours', 'Classifier'))]
-    rows += [(f'{what} of a file as of a picture opened before, of {len(measured)}, {bits} bits', 100*one[f'{key} {bits}'], '%') for bits in (32, 8) for key,what in (('label', 'labels'), ('sure', 'sure or not'))]
-    rows += [('one photo, learn.predict', of['predict']['photo'], 'ms')]
-    ratios = {f'a photo of many, {WAYS[them]}, to {WAYS[us]}': of[them]['photo']/of[us]['photo'] for us in ('ours', 'int8') for them in ('predict', 'get_preds')}
-    ratios |= {f'a photo of many, Ray with {n}, to Classifier.many in 8 bits': of[who]['photo']/of['int8']['photo'] for who,n in RAY.items()}
-    ratios |= {f'one photo, Classifier to decode and forward, {bits} bits': one[f'ours {bits}']/(one[f'decode {bits}'] + one[f'forward {bits}']) for bits in (32, 8)}
-    report('classify', rows, ratios, ['tellapart', 'onnxruntime', 'fastai', 'torch', 'pillow', 'ray'])
+    "Measure everything and report"
+    from _bench import report
+    with TemporaryDirectory() as tmp: of,labels,n = run_all(photos, Path(tmp))
+    one,(_,*others),figures = of['one'],WAYS,[('photo', 'time per photo', 'ms'), ('peak', 'peak memory', 'MB')]
+    rows = [(f'{what}, {name}', of[who][k], unit) for k,what,unit in figures for who,name in WAYS.items()]
+    rows += [(f'labels equal to learn.predict, {WAYS[o]}', equal(labels[o], labels['predict']), '%') for o in others]
+    machines = {who: f"Ray ({k} machine{'' if k == 1 else 's'})" for who,k in RAY.items()}
+    for who,name in machines.items():
+        rows += [(f'time per photo, {name}', of[who]['photo'], 'ms'), (f'all {n} photos, {name}', of[who]['all'], 's'),
+                 (f'labels equal to Classifier.many (8 bits), {name}', equal(labels[who], labels['int8']), '%')]
+    rows += [('one photo: decoding, 32 bits', one['decode 32'], 'ms')]
+    for bits in 32, 8:
+        rows += [(f'one photo: {what}, {bits} bits', one[f'{k} {bits}'], 'ms') for what,k in STAGES.items()]
+        rows += [(f'`{o}` equal for a file and its opened image, {bits} bits', one[f'{o} {bits}'], '%') for o in ('label', 'confident')]
+    ratio = lambda a, b: of[a]['photo']/of[b]['photo']
+    ratios = {f'time per photo: {WAYS[a]} / {WAYS[b]}': ratio(a, b) for b in ('ours', 'int8') for a in ('predict', 'get_preds')}
+    ratios |= {f'time per photo: {name} / {WAYS["int8"]}': ratio(who, 'int8') for who,name in machines.items()}
+    overhead = lambda bits: one[f'ours {bits}']/(one[f'decode {bits}'] + one[f'forward {bits}'])
+    ratios |= {f'one photo: Classifier / (decoding + forward pass), {bits} bits': overhead(bits) for bits in (32, 8)}
+    report('classify', rows, ratios, ['tellapart', 'onnxruntime', 'fastai', 'torch', 'pillow', 'ray'],
+           columns=[[*WAYS.values()], [*machines.values()], ['32 bits', '8 bits']])
 
 
 if __name__ == '__main__':

@@ -1,4 +1,4 @@
-"Wrong labels: how many are found after so many photos looked at, in tellapart's order, in fastai's and by chance; and what putting them right brings"
+"Label errors: recall among the first photos reviewed, in tellapart's order, fastai's and a random one; and the error after correcting them"
 import json, sys, time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -7,45 +7,45 @@ import numpy as np
 
 LABELS = 'badminton', 'squash', 'tennis'
 SEEDS = 0, 1, 2
-WRONG = .15 # share of the labels
-LOOKED = .1, .15, .2, .3 # shares of the photos
-REVIEWED = .2 # share of them that is put right
+WRONG = .15 # share of wrong labels
+REVIEWED = .1, .15, .2, .3 # shares of the photos
+CORRECTED = .2 # share of the photos that is reviewed before the second training
 LONGER = 4 # times as many epochs
-ORDERS = 'tellapart', 'fastai', 'by chance'
+ORDERS = 'tellapart', 'fastai', 'random'
 
 
-def draw_photos(folder, seed, n=100, kept=100):
-    "Draw `n` photos of each label into `folder`, and `kept` more that are kept to measure with: rackets, where something else lies already, so that the floor tells nothing of the sport"
+def draw_photos(folder, seed, n=100, test=100):
+    "Draw `n` photos and `test` test photos of each label: rackets among other objects, so that the background tells nothing of the label"
     from tellapart.demo.draw import cutout, draw
     for label in LABELS:
-        for i in range(n + kept):
-            file = folder/('photos' if i < n else 'kept')/label/f'{i}.jpg'
+        for i in range(n + test):
+            file = folder/('photos' if i < n else 'test')/label/f'{i}.jpg'
             file.parent.mkdir(parents=True, exist_ok=True)
             photo,racket = draw(None, f'{label} {i}', size=(320, 240), seed=seed), cutout(label, i, size=(320, 240), seed=seed)
             photo.paste(racket, mask=racket.getchannel('A'))
             photo.save(file, quality=90)
-    return folder/'photos', folder/'kept'
+    return folder/'photos', folder/'test'
 
 
-def divided(photos, folder, seed):
-    "Copies of `photos`: three quarters, and a quarter that is kept to measure with"
+def split_photos(photos, folder, seed):
+    "Copies of `photos`: three quarters to train on, and a quarter to test with"
     from fastai.vision.utils import get_image_files
     rng = np.random.default_rng(seed)
     for file in sorted(get_image_files(photos)):
-        to = folder/('kept' if rng.random() < .25 else 'photos')/file.parent.name/file.name
+        to = folder/('test' if rng.random() < .25 else 'photos')/file.parent.name/file.name
         to.parent.mkdir(parents=True, exist_ok=True)
         to.write_bytes(file.read_bytes())
-    return folder/'photos', folder/'kept'
+    return folder/'photos', folder/'test'
 
 
 def project(photos, folder, seed):
-    "A project of `photos`, some of them under a label that isn't theirs; and what these should be, by name"
+    "A project of `photos`, some with wrong labels; and the true labels of these, by name"
     from fastai.vision.utils import get_image_files
     from tellapart.check.check import check
     from tellapart.check.inspection import inspect_image
     from tellapart.catalog import Catalog
     from tellapart.project import Project, read_project
-    files,rng,right = sorted(get_image_files(photos)),np.random.default_rng(seed),{}
+    files,rng,true_labels = sorted(get_image_files(photos)),np.random.default_rng(seed),{}
     labels = sorted({o.parent.name for o in files})
     train = read_project(Path(__file__).resolve().parents[1]/'tellapart.toml').train
     p = Project(name='bench', labels={o: o for o in labels}, train=train.model_copy(update=dict(seed=seed)))
@@ -54,31 +54,35 @@ def project(photos, folder, seed):
     with Catalog(p.folder) as catalog:
         for i,file in enumerate(files):
             data,true = file.read_bytes(),file.parent.name
-            name = catalog.add(str(rng.choice([o for o in labels if o != true])) if i in wrong else true, data, **inspect_image(data)[0])
-            if i in wrong: right[name] = true
+            label = str(rng.choice([o for o in labels if o != true])) if i in wrong else true
+            name = catalog.add(label, data, **inspect_image(data)[0])
+            if i in wrong: true_labels[name] = true
     check(p)
     with Catalog(p.folder) as catalog: used = set(catalog.frame().file)
-    return p,{k: v for k,v in right.items() if k in used}
+    return p,{k: v for k,v in true_labels.items() if k in used}
 
 
 def train(p, epochs):
-    "A model trained as in the notebook, but for keeping the best epoch: of a longer training that may be an early one"
-    from fastai.vision.all import (CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, imagenet_stats, set_seed, vision_learner)
+    "A model trained as in the notebook, but without keeping the best epoch, which may be an early one of a longer training"
+    from fastai.vision.all import (CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate,
+                                   imagenet_stats, set_seed, vision_learner)
     from tellapart.clean.label_errors import TrainingDynamics
     from tellapart.check.splits import training_photos
     from tellapart.train.resize import resize_transform
     from tellapart.train.train import AutoMixedPrecision, dataloaders, model_kwargs
     set_seed(p.train.seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('working'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
-                      item_tfms=resize_transform(p.train.resize_method, p.train.size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(dataloaders(block, training_photos(p), p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate, cbs=[AutoMixedPrecision(), TrainingDynamics()])
+                      item_tfms=resize_transform(p.train.resize_method, p.train.size),
+                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    learn = vision_learner(dataloaders(block, training_photos(p), p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate,
+                           cbs=[AutoMixedPrecision(), TrainingDynamics()])
     learn.remove_cb(learn.progress)
     with learn.no_logging(): learn.fine_tune(epochs, p.train.lr)
     return learn
 
 
 def by_loss(learn):
-    "The photos as fastai's cleaner orders them, its labels and sides taken together"
+    "The photos as fastai's cleaner orders them, but all labels and both splits together"
     losses = {}
     for i in 0,1:
         dl = learn.dls[i].new(shuffle=False, drop_last=False)
@@ -89,63 +93,72 @@ def by_loss(learn):
 def first(order, share): return order[:round(share*len(order))]
 
 
-def error(learn, kept):
-    "The share of the photos in `kept` that a model gets wrong, in per cent"
+def error(learn, test):
+    "A model's error on the photos in `test`, in per cent"
     import pandas as pd
     from fastai.vision.utils import get_image_files
-    files = sorted(get_image_files(kept))
+    files = sorted(get_image_files(test))
     probs,_ = learn.get_preds(dl=learn.dls.test_dl(pd.DataFrame(dict(working=files))))
     return 100*float(np.mean([learn.dls.vocab[i] != o.parent.name for i,o in zip(probs.argmax(1), files)]))
 
 
-def after_review(p, right, order, kept):
-    "The error of a model that is trained again when the first photos of `order` have been put right"
+def error_after_review(p, true_labels, order, test):
+    "The error of a model trained again after the wrong labels among the first photos of `order` have been corrected"
     from tellapart.catalog import Catalog
-    with Catalog(p.folder) as catalog: catalog.apply(labels={o: right[o] for o in first(order, REVIEWED) if o in right})
-    found = error(train(p, p.train.epochs), kept)
+    with Catalog(p.folder) as catalog: catalog.apply(labels={o: true_labels[o] for o in first(order, CORRECTED) if o in true_labels})
+    found = error(train(p, p.train.epochs), test)
     with Catalog(p.folder) as catalog: catalog.undo()
     return found
 
 
 def timed(f, *args):
-    "What `f` returns, and how many seconds that took"
+    "The result of a call, and its seconds"
     start = time.perf_counter()
     return f(*args), time.perf_counter() - start
 
 
+def orders_of(learn, p, seed):
+    "The photos in each order, and the seconds that `find_label_errors` took"
+    from tellapart.clean.label_errors import find_label_errors
+    found,seconds = timed(find_label_errors, learn, p)
+    shuffled = np.random.default_rng(seed).permutation(found.index.sort_values())
+    return dict(zip(ORDERS, [list(found.index), by_loss(learn), list(shuffled)])), seconds
+
+
 def measure(seed, folder, photos=None):
     "Print the numbers of one seed"
-    from tellapart.clean.label_errors import find_label_errors
-    seed,folder,said = int(seed),Path(folder),{}
+    seed,folder,numbers = int(seed),Path(folder),{}
     with redirect_stdout(sys.stderr):
-        photos,kept = divided(Path(photos), folder, seed) if photos else draw_photos(folder, seed)
-        p,right = project(photos, folder, seed)
+        photos,test = split_photos(Path(photos), folder, seed) if photos else draw_photos(folder, seed)
+        p,true_labels = project(photos, folder, seed)
         for name,epochs in dict(notebook=p.train.epochs, longer=LONGER*p.train.epochs).items():
-            learn,said[f'training {name}'] = timed(train, p, epochs)
-            found,said[f'doubts {name}'] = timed(find_label_errors, learn, p)
-            orders = dict(zip(ORDERS, [list(found.index), by_loss(learn), list(np.random.default_rng(seed).permutation(found.index.sort_values()))]))
-            said |= {f'{name} {who} {share}': 100*len(right.keys() & first(order, share))/len(right) for who,order in orders.items() for share in LOOKED}
-            said[f'error {name}'] = error(learn, kept)
-            if name == 'notebook': said |= {f'error {who}': after_review(p, right, order, kept) for who,order in orders.items()}
-    print(json.dumps(said))
+            learn,numbers[f'training {name}'] = timed(train, p, epochs)
+            orders,numbers[f'finding {name}'] = orders_of(learn, p, seed)
+            for who,order in orders.items():
+                for share in REVIEWED: numbers[f'{name} {who} {share}'] = 100*len(true_labels.keys() & first(order, share))/len(true_labels)
+            numbers[f'error {name}'] = error(learn, test)
+            for who,order in orders.items() if name == 'notebook' else ():
+                numbers[f'error {who}'] = error_after_review(p, true_labels, order, test)
+    print(json.dumps(numbers))
 
 
 def main(photos):
     "Measure with each seed, and report the means"
-    from _bench import apart, report
+    from _bench import in_process, report
     runs = []
     for seed in SEEDS:
-        with TemporaryDirectory() as folder: runs.append(apart(__file__, seed, folder, *([photos.absolute()] if photos else [])))
+        with TemporaryDirectory() as folder: runs.append(in_process(__file__, seed, folder, *([photos.absolute()] if photos else [])))
     mean = {k: np.mean([o[k] for o in runs]) for k in runs[0]}
-    models = dict(notebook='trained as in the notebook', longer=f'trained {LONGER} times as long')
-    rows = [(f'wrong labels found, {share:.0%} looked at, {what}, {who}', mean[f'{model} {who} {share}'], '%')
-            for model,what in models.items() for share in LOOKED for who in ORDERS]
+    rows,ratios = [],{}
+    for model,epochs in dict(notebook='', longer=f', {LONGER} times the epochs').items():
+        for share in REVIEWED:
+            what = f'recall, {share:.0%} reviewed{epochs}'
+            rows += [(f'{what}, {who}', mean[f'{model} {who} {share}'], '%') for who in ORDERS]
+            ratios[what] = mean[f'{model} tellapart {share}']/mean[f'{model} fastai {share}']
+    rows += [(f'error after correcting the first {CORRECTED:.0%}, {who}', mean[f'error {who}'], '%') for who in ORDERS]
     rows += [('error before cleaning', mean['error notebook'], '%')]
-    rows += [(f'error after the first {REVIEWED:.0%} were put right, {who}', mean[f'error {who}'], '%') for who in ORDERS]
-    rows += [('training as in the notebook', mean['training notebook'], 's'), ('doubts', mean['doubts notebook'], 's')]
-    ratios = {f'found, {share:.0%} looked at, {what}, tellapart to fastai': mean[f'{model} tellapart {share}']/mean[f'{model} fastai {share}']
-              for model,what in models.items() for share in LOOKED}
-    report('clean', rows, ratios, ['tellapart', 'fastai', 'torch', 'scikit-learn'])
+    rows += [('training as in the notebook', mean['training notebook'], 's'), ('`find_label_errors`', mean['finding notebook'], 's')]
+    report('clean', rows, ratios, ['tellapart', 'fastai', 'torch', 'scikit-learn'], columns=[ORDERS])
 
 
 if __name__ == '__main__':

@@ -1,21 +1,22 @@
-"Training: tellapart beside the plain course code, from photos as large as the web has them to export.pkl"
+"Training: tellapart beside fastai's course code, from large photos to export.pkl"
 import json, shutil, sys, time
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 LABELS = 'badminton', 'squash', 'tennis'
-EACH = 150 # photos drawn of each label, as many as a project asks for
+EACH = 150 # photos drawn of each label, a project's default
 SIZE = 1500, 1125 # of a drawn photo, in pixels
-PIXELS = 128 # a side, of what the model sees; like all below what a project has that says nothing
+PIXELS = 128 # the model's input size; this and what follows are a project's defaults
 EPOCHS = 10 # after the first, frozen one
 LR,BATCH = 2e-3,32
 SEEDS = 1, 2, 3
 
 
 def draw_racket(folder, size, label, i):
-    "Draw one photo of those that the demo tells apart"
+    "Draw one photo as the demo does"
     from tellapart.demo.draw import draw
     draw(f'{label} racket', i, size=size).save(folder/label/f'{label}-{i}.jpg', quality=88)
 
@@ -23,7 +24,8 @@ def draw_racket(folder, size, label, i):
 def draw_rackets(folder):
     "Draw photos, on all cores"
     for o in LABELS: (folder/o).mkdir(parents=True)
-    with ProcessPoolExecutor() as pool: list(pool.map(partial(draw_racket, folder, SIZE), *zip(*((o, i) for o in LABELS for i in range(EACH)))))
+    photos = [(o, i) for o in LABELS for i in range(EACH)]
+    with ProcessPoolExecutor() as pool: list(pool.map(partial(draw_racket, folder, SIZE), *zip(*photos)))
     return folder
 
 
@@ -44,10 +46,10 @@ def project(photos, folder, seed):
     return p
 
 
-def trained(learn):
-    "Train; how long an epoch took, and how many of how many validation photos are wrong"
+def train(learn, keep=nullcontext):
+    "Train; seconds per epoch, wrong predictions, and number of validation photos"
     start = time.perf_counter()
-    with learn.no_bar(), learn.no_logging(): learn.fine_tune(EPOCHS, LR)
+    with learn.no_bar(), learn.no_logging(), keep(learn): learn.fine_tune(EPOCHS, LR)
     epoch = (time.perf_counter() - start)/(EPOCHS + 1)
     with learn.no_bar(): error = learn.validate()[1]
     return dict(epoch=epoch, wrong=round(error*len(learn.dls.valid_ds)), valid=len(learn.dls.valid_ds))
@@ -55,47 +57,51 @@ def trained(learn):
 
 def tellapart(photos, valid, folder, seed):
     "Train as notebooks 01 to 05 do"
-    from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, get_image_files, imagenet_stats, parent_label, set_seed, vision_learner
+    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate, get_image_files,
+                                   imagenet_stats, parent_label, set_seed, vision_learner)
     from tellapart.export.export import export
     from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import resize_transform
-    from tellapart.train.train import AutoMixedPrecision, KeepBest, estimate_time, dataloaders, model_kwargs
+    from tellapart.train.train import AutoMixedPrecision, dataloaders, estimate_time, keep_best, model_kwargs
     p = project(photos, folder, seed)
     set_seed(seed, reproducible=True)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform(p.train.resize_method, p.train.size),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
+                      item_tfms=resize_transform(p.train.resize_method, p.train.size),
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(dataloaders(block, p.working, p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate, cbs=[AutoMixedPrecision(), KeepBest()])
+    learn = vision_learner(dataloaders(block, p.working, p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate,
+                           cbs=AutoMixedPrecision())
     estimate_time(learn, p.train.epochs)
-    said = trained(learn)
+    numbers = train(learn, keep_best)
     export(learn, p.export)
-    return said
+    return numbers
 
 
 def course(photos, valid, folder, seed):
     "Train as fastai's course does, on the same photos, from the same weights"
-    from fastai.vision.all import (CategoryBlock, DataBlock, FuncSplitter, ImageBlock, Normalize, RandomResizedCrop, aug_transforms, error_rate, get_image_files, imagenet_stats,
-                                   parent_label, set_seed, verify_images, vision_learner)
+    from fastai.vision.all import (CategoryBlock, DataBlock, FuncSplitter, ImageBlock, Normalize, RandomResizedCrop, aug_transforms,
+                                   error_rate, get_image_files, imagenet_stats, parent_label, set_seed, verify_images, vision_learner)
     from tellapart.train.train import model_kwargs
     verify_images(get_image_files(photos)).map(Path.unlink)
     set_seed(seed, reproducible=True)
     names = set(json.loads(valid.read_text()))
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=FuncSplitter(lambda o: o.name in names),
-                      item_tfms=RandomResizedCrop(PIXELS, min_scale=.5), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label,
+                      splitter=FuncSplitter(lambda o: o.name in names), item_tfms=RandomResizedCrop(PIXELS, min_scale=.5),
+                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(block.dataloaders(photos, bs=BATCH), **model_kwargs('resnet18'), metrics=error_rate)
-    said = trained(learn)
+    numbers = train(learn)
     folder.mkdir()
     learn.export(folder.absolute()/'export.pkl')
-    return said
+    return numbers
 
 
 def measure(who, photos, valid, folder, seed):
-    "Train in one of the two ways, and print its numbers"
-    said = globals()[who](Path(photos), Path(valid), Path(folder), int(seed))
-    print('\n' + json.dumps(said)) # below what is said in training
+    "Train with one of the two functions, and print its numbers"
+    numbers = globals()[who](Path(photos), Path(valid), Path(folder), int(seed))
+    print('\n' + json.dumps(numbers)) # below the output of the training
 
 
 def usable(photos, tmp):
-    "A folder of the photos that can be used, each once, and for each seed a file with the names of those that are measured with"
+    "Copy the usable photos into a folder, and write the names of the validation photos of each seed to a file"
     from tellapart.catalog import Catalog
     from tellapart.check.splits import assign_splits
     p = project(photos, tmp/'usable', SEEDS[0])
@@ -103,14 +109,14 @@ def usable(photos, tmp):
     for label in p.labels: (tmp/'photos'/label).mkdir(parents=True)
     for o in df.itertuples(): shutil.copy(o.path, tmp/'photos'/o.label)
     for seed in SEEDS:
-        side = assign_splits(df, p.train.model_copy(update=dict(seed=seed)))
-        (tmp/f'{seed}.json').write_text(json.dumps(df.path.map(lambda o: o.name)[side == 'valid'].tolist()))
+        split = assign_splits(df, p.train.model_copy(update=dict(seed=seed)))
+        (tmp/f'{seed}.json').write_text(json.dumps(df.path.map(lambda o: o.name)[split == 'valid'].tolist()))
     return tmp/'photos'
 
 
 def main(folder):
-    "Train in both ways in turn, with each seed, and report"
-    from _bench import apart, median, report
+    "Train with both in turn, with each seed, and report"
+    from _bench import in_process, median, report
     from scipy.stats import binomtest
     runs = dict(tellapart=[], course=[])
     with TemporaryDirectory() as tmp:
@@ -118,16 +124,17 @@ def main(folder):
         photos = usable(folder or draw_rackets(tmp/'drawn'), tmp)
         for seed in SEEDS:
             for who in runs:
-                runs[who].append(one := apart(__file__, who, photos, tmp/f'{seed}.json', tmp/f'{who}-{seed}', seed))
+                runs[who].append(one := in_process(__file__, who, photos, tmp/f'{seed}.json', tmp/f'{who}-{seed}', seed))
                 print(f"{who}, seed {seed}: {one['seconds']:.0f} s, {one['wrong']} of {one['valid']} wrong", flush=True)
     names,of = dict(tellapart='tellapart', course='course code'),{who: median(o) for who,o in runs.items()}
-    kinds = dict(epoch=('an epoch', 's'), seconds=('from photos to export.pkl', 's'), peak=('most memory held', 'MB'))
-    rows = [(f'{what}, {name}', of[who][k], unit) for k,(what,unit) in kinds.items() for who,name in names.items()]
+    figures = dict(epoch=('an epoch', 's'), seconds=('from photos to export.pkl', 's'), peak=('peak memory', 'MB'))
+    rows = [(f'{what}, {name}', of[who][k], unit) for k,(what,unit) in figures.items() for who,name in names.items()]
     for who,name in names.items():
         wrong = binomtest(sum(o['wrong'] for o in runs[who]), sum(o['valid'] for o in runs[who]))
         low,high = wrong.proportion_ci(method='wilson')
         rows.append((f'error rate, {name}', 100*wrong.statistic, f'% ({100*low:.1f} to {100*high:.1f})'))
-    report('train', rows, {what: of['course'][k]/of['tellapart'][k] for k,(what,_) in kinds.items()}, ['tellapart', 'fastai', 'torch', 'torchvision', 'pillow'])
+    report('train', rows, {what: of['course'][k]/of['tellapart'][k] for k,(what,_) in figures.items()},
+           ['tellapart', 'fastai', 'torch', 'torchvision', 'pillow'], columns=[[*names.values()]])
 
 
 if __name__ == '__main__':

@@ -1,96 +1,98 @@
-"The command line: each command is one call into the package, imported when it is asked for"
+"The command line: each command is one call into the package, imported when the command is used"
 import argparse, errno, os, subprocess, sys
 from contextlib import suppress
 from importlib.util import find_spec
+from io import TextIOWrapper
 from pathlib import Path
 from . import __version__
 from .course import PACKED, course, nearest, write_course
 from .errors import MissingExtra, need, NoProject, os_reason, TellapartError
-from .dev.install import EXTRAS, checkout, find_programs, install
+from .dev.install import EXTRAS, checkout, install, prepare_kernels
 from .paths import quote_path
 
 
 def _install(args):
-    "install what a part of tellapart needs into this virtual environment"
+    "install the packages that a part of tellapart needs into this virtual environment"
     install(args.extra)
 
 
 def _course(args):
-    "write the course into a folder: notebooks, projects, and the files of the app"
+    "write the course into a folder: notebooks, projects and the app's files"
     new,other = write_course(args.folder)
     print(f"Files written into {args.folder}: {len(new)}.")
-    if other: print(f"Left as they are, since they differ from the course's: {', '.join(o.as_posix() for o in other)}.")
-    if not find_spec('fastai'): print('Training takes more than is installed here; first: tellapart install learn')
-    print(f'Next: cd {quote_path(args.folder)}, and then tellapart run, which shows it all, or tellapart lab, to go through it yourself.')
+    if other: print(f"Not replaced, because they differ from the course's: {', '.join(o.as_posix() for o in other)}.")
+    if not find_spec('fastai'): print('Training needs packages that are not installed here; first: tellapart install learn')
+    print(f'Next: cd {quote_path(args.folder)}, then tellapart run to run all of it, or tellapart lab to go through it yourself.')
 
 
 def _new(args):
     "write the file of a new project"
     from .project import new_project
     file = new_project(args.name, args.labels)
-    print(f"Wrote {file}. Look over its search terms, then: tellapart run --project {quote_path(file)}")
+    print(f"Wrote {file}. Edit its search terms, then: tellapart run --project {quote_path(file)}")
 
 
 def _run(args):
-    "run the course's notebooks from gather to export, or those that are named"
+    "run the course's notebooks from gathering to export, or those that are named"
+    need('fastai', 'nbclient', 'nbdev', extra='learn')
     from .dev.run_notebooks import run
     run(args.notebooks, args.project, rehearse=args.rehearse, save=args.save)
 
 
 def _export_file(args):
-    "The export.pkl that is named, else the one here, else the one that the project at hand made"
+    "The export.pkl that is named, else the one in this folder, else the project's"
     named = args.export or os.environ.get('TELLAPART_EXPORT')
     if named or Path('export.pkl').exists():
         return Path(named or 'export.pkl')
     try:
         from .project import read_project
-        made = read_project().export
-    except (NoProject, MissingExtra): made = None # a machine that only answers
-    if made and made.exists():
-        return made
+        exported = read_project().export
+    except (NoProject, MissingExtra): exported = None # on a machine that is used for inference only
+    if exported and exported.exists():
+        return exported
     raise TellapartError("There is no export.pkl here: name one with --export FILE, or make one by: tellapart run")
 
 
-def _answering(args):
-    "The export that answers; which one, if it wasn't named, and what is newer are said apart from the answers"
+def _export_to_use(args):
+    "The export to use; says on stderr which one, unless it was named, and which models are newer"
     file = _export_file(args)
     from .use.newer import newer_models, short_path
-    told = [] if args.export else [f"{short_path(file)} answers."]
-    for o in told + newer_models(file): print(o, file=sys.stderr)
+    using = [] if args.export else [f"Using {short_path(file)}."]
+    for o in using + newer_models(file): print(o, file=sys.stderr)
     return file
 
 
 def _serve(args):
-    "serve the app"
+    "serve the web app on this machine"
     from .use.serve import serve
-    serve(_answering(args), port=args.port)
+    serve(_export_to_use(args), port=args.port)
 
 
 def _classify(args):
-    "say what photos show"
+    "classify photos"
     from .use.classify import classify
-    classify(args.photos, export=_answering(args), json=args.json)
+    classify(args.photos, export=_export_to_use(args), json=args.json)
 
 
 def _sort(args):
-    "sort a folder's photos into folders by what they show"
+    "sort the photos in a folder into a folder per label"
     from .use.sort.sort import sort
     if not args.ray:
-        return sort(args.folder, args.to, _answering(args), args.how, args.keep_tree, args.dry_run)
+        return sort(args.folder, args.to, _export_to_use(args), args.how, args.keep_tree, args.dry_run)
     if args.how != 'copy' or args.keep_tree != 'label' or args.dry_run:
-        raise TellapartError("With --ray nothing is brought anywhere: leave out --move, --link, --keep-tree and --dry-run.")
+        raise TellapartError("With --ray no photo is copied or moved: leave out --move, --link, --keep-tree and --dry-run.")
     from .use.batch_inference import classify_all
-    classify_all(args.folder, args.to, _answering(args))
+    classify_all(args.folder, args.to, _export_to_use(args))
 
 
 def _undo(args):
-    "take back what was sorted"
+    "undo a sort"
     from .use.sort.sort import undo
     undo(args.folder)
 
 
 def _review(args):
-    "learn from sorted photos that you moved to another label's folder"
+    "add sorted photos that you moved to another label's folder to the project"
     need('pandas', 'fastcore', extra='learn')
     from .project import read_project
     from .clean.review import review
@@ -98,18 +100,18 @@ def _review(args):
 
 
 def _export(args):
-    "export the model that the project at hand has trained, or one of any fastai course project"
+    "export a project's trained model, or the model of another fastai project"
     from .export.export import export_project, export_summary, upgrade
-    if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.strangers, args.int8)
+    if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.ood, args.int8)
     else:
         from .project import read_project
         p = read_project(args.project)
-        path = export_project(p, args.new, args.strangers or _drawn_strangers(p), args.int8)
+        path = export_project(p, args.new, args.ood or _drawn_ood_photos(p), args.int8)
     print(f"Wrote {path}. {export_summary(path)}".rstrip())
 
 
-def _drawn_strangers(p):
-    "A folder of photos of anything else, where the project's own are drawn, too"
+def _drawn_ood_photos(p):
+    "A folder of drawn out-of-distribution photos, if the project's own photos are drawn by the demo web"
     if not p.ground_truth.exists():
         return
     from .demo.fault_recall import draw_ood_photos
@@ -125,22 +127,38 @@ def _lab(args):
     file = Path(args.project or os.environ.get('TELLAPART_PROJECT') or (found or course(here))/'tellapart.toml').absolute()
     if not file.is_file(): raise TellapartError(f"{file} doesn't exist; make a project by: tellapart new NAME LABEL LABEL")
     root = course(file.parent, here)
-    if root == PACKED: raise TellapartError("The course isn't in this folder or above it: write it into one by tellapart course DIR, and open it there.")
-    os.environ['TELLAPART_PROJECT'] = str(file) # Kernels inherit it, and start in another folder.
-    find_programs()
-    main([f'--ServerApp.root_dir={root}', '--LabApp.default_url=/lab/tree/notebooks/01_gather.ipynb', '--allow-root']) # containers have no other user
+    if root == PACKED:
+        raise TellapartError("The course isn't in this folder or above it: write it into one by tellapart course DIR, and open it there.")
+    os.environ['TELLAPART_PROJECT'] = str(file) # for kernels, which start in another folder
+    prepare_kernels()
+    page = '/lab/tree/notebooks/01_gather.ipynb'
+    main([f'--ServerApp.root_dir={root}', f'--LabApp.default_url={page}', '--allow-root']) # containers have no other user
+
+
+def _docs(args):
+    "build the site: course, library notebooks, documents and API reference"
+    root = checkout()
+    need('sphinx', 'myst_nb', 'furo', extra='docs')
+    site = root/'docs/_build/html'
+    code = subprocess.call([sys.executable, '-m', 'sphinx', '--quiet', '--fail-on-warning', '--conf-dir', root/'docs', root, site])
+    if not code: print(f"Open {site/'index.html'}")
+    return code
 
 
 def _test(args):
-    "run every test, the library's notebooks among them"
-    need('pytest', 'nbdev', extra='test')
+    "run the tests, including the library's notebooks"
+    need('pytest', 'xdist', 'nbdev', extra='test')
     import pytest
+    from .machine import cpu_count
     os.chdir(checkout())
-    return pytest.main(['-rs', *args.pytest_args])
+    cores = cpu_count()
+    workers = min(cores, 4) # each takes about 3 GB of memory
+    os.environ.setdefault('OMP_NUM_THREADS', str(cores//workers)) # trainings beside each other are slow with more threads than cores
+    return pytest.main(['-rs', '-n', str(workers), '-m', args.which, *args.pytest_args])
 
 
 def _bench(args):
-    "run the benchmarks, or the one that is named"
+    "run all benchmarks, or the one that is named"
     folder = checkout()/'benchmarks'
     names = sorted(o.stem for o in folder.glob('[!_]*.py'))
     if args.name and args.name not in names: raise TellapartError(f"There is no benchmark {args.name!r}; there are {', '.join(names)}.")
@@ -149,12 +167,22 @@ def _bench(args):
     return max(subprocess.call([sys.executable, folder/f'{o}.py', *photos]) for o in ([args.name] if args.name else names))
 
 
-_STATUS = ("Exit status: 0 if it was done, also where some photos couldn't be opened, which their rows say; 1 if it couldn't be done, or there is no answer for any photo, with a "
-           "sentence that says why; 2 if the command isn't understood; 130 after Ctrl-C; 141 if the program that reads the output has ended.")
+_STATUS = ("Exit status: 0 if the command succeeded, even if some photos couldn't be opened, as the output then says; 1 if it failed, "
+           "or if no photo could be classified, with the reason on stderr; 2 if the arguments are invalid; 130 after Ctrl-C; "
+           "141 if the program that reads the output has ended.")
+
+
+class _RenamedOption(argparse.Action):
+    "An option that is now called otherwise: it works, and one line on stderr gives the new name"
+    def __call__(self, parser, namespace, values, option_string=None):
+        print(f"tellapart: {option_string} is now called --{self.dest}; the old name still works.", file=sys.stderr)
+        setattr(namespace, self.dest, values)
+
 
 def _parser():
-    "What can be asked for, and how"
-    parser = argparse.ArgumentParser(prog='tellapart', epilog=_STATUS, description="Tell things apart from photos of them: from an idea to a web page that answers.")
+    "The parser of all commands and their options"
+    parser = argparse.ArgumentParser(prog='tellapart', epilog=_STATUS,
+                                     description="Tell things apart from photos of them: from an idea to a web page that answers.")
     parser.add_argument('--version', action='version', version=f'tellapart {__version__}')
     commands = parser.add_subparsers(title='commands', metavar='COMMAND', required=True)
     def command(do):
@@ -163,79 +191,91 @@ def _parser():
         return p.add_argument
 
     arg = command(_install)
-    arg('extra', nargs='?', default='use', choices=EXTRAS, help="'use' answers, 'learn' trains too; 'test' and 'bench' are for work on tellapart itself")
+    arg('extra', nargs='?', default='use', choices=EXTRAS,
+        help="'use' for inference (the default), 'learn' to train as well; 'docs', 'test' and 'bench' for work on tellapart itself")
     arg = command(_course)
-    arg('folder', metavar='DIR', type=Path, help="made where it is missing; what is there already stays as it is")
+    arg('folder', metavar='DIR', type=Path, help="created if it is missing; files in it are never replaced")
     arg = command(_new)
     arg('name', metavar='NAME', help="the project's name")
-    arg('labels', metavar='LABEL', nargs='+', help="what to tell apart, two at least; after -- if one begins with -")
+    arg('labels', metavar='LABEL', nargs='+', help="what to tell apart, two or more; after -- if one begins with -")
     arg = command(_run)
-    arg('notebooks', metavar='NOTEBOOK', nargs='*', help="such as 03_train; 01 to 05 if none is named")
-    arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
-    arg('--rehearse', action='store_true', help="on few photos that are drawn for the purpose, without the internet")
-    arg('--save', action='store_true', help="write the outputs into the notebooks")
+    arg('notebooks', metavar='NOTEBOOK', nargs='*', help="such as 03_train; default: 01 to 05")
+    arg('--project', metavar='FILE', type=Path, help="the project's file; default: the nearest tellapart.toml")
+    arg('--rehearse', action='store_true', help="with few photos, from the built-in demo web; needs no internet")
+    arg('--save', action='store_true', help="save the outputs in the notebooks")
     arg = command(_serve)
-    arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
-    arg('--port', metavar='N', type=int, default=8866, help="8866 if not given")
+    arg('--export', metavar='FILE', type=Path, help="the export.pkl to use; default: the one in this folder, else the project's")
+    arg('--port', metavar='N', type=int, default=8866, help="default: 8866")
     arg = command(_classify)
-    arg('photos', metavar='PHOTO', nargs='+', help="photo files")
-    arg('--json', action='store_true', help="one line of JSON a photo instead of a table")
-    arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
+    arg('photos', metavar='PHOTO', nargs='+', help="image files")
+    arg('--json', action='store_true', help="print one line of JSON per photo instead of a table")
+    arg('--export', metavar='FILE', type=Path, help="the export.pkl to use; default: the one in this folder, else the project's")
     arg = command(_sort)
-    arg('folder', metavar='FOLDER', help="photos, in whatever folders")
-    arg('--to', metavar='DIR', required=True, help="where they go, into a folder per label; once more with the same DIR goes on where it stopped")
+    arg('folder', metavar='FOLDER', help="the folder of photos; its subfolders are included")
+    arg('--to', metavar='DIR', required=True,
+        help="where the photos go, into a folder per label; run it again with the same DIR to continue after an interruption")
     how = commands.choices['sort'].add_mutually_exclusive_group().add_argument
     how('--move', dest='how', action='store_const', const='move', default='copy', help="move the photos instead of copying them")
-    how('--link', dest='how', action='store_const', const='link', help="link to the photos, which takes no room")
+    how('--link', dest='how', action='store_const', const='link', help="link to the photos, which takes no disk space")
     arg('--keep-tree', choices=('label/tree', 'tree/label'), default='label',
-        help="keep the folders that the photos are in: below each label's folder, or with a folder per label in each of them")
-    arg('--dry-run', action='store_true', help="only say what would go where")
-    arg('--ray', action='store_true', help="only write what each photo shows, with all machines of a Ray cluster; "
-        "FOLDER and DIR may be addresses such as s3://bucket/photos")
-    arg('--export', metavar='FILE', type=Path, help="the export.pkl that answers")
+        help="keep the tree of folders: below each label's folder, or with a folder per label in each of its folders")
+    arg('--dry-run', action='store_true', help="only say which photos would go where")
+    arg('--ray', action='store_true',
+        help="write only a table of predictions, on all machines of a Ray cluster; FOLDER and DIR may be URLs such as s3://bucket/photos")
+    arg('--export', metavar='FILE', type=Path, help="the export.pkl to use; default: the one in this folder, else the project's")
     arg = command(_undo)
     arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into, or a table in it")
     arg = command(_review)
     arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into")
-    arg('--project', metavar='FILE', type=Path, help="the project that learns; the nearest tellapart.toml if none is named")
+    arg('--project', metavar='FILE', type=Path, help="the project that gets them; default: the nearest tellapart.toml")
     arg = command(_export)
-    arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
-    arg('--from', dest='old', metavar='OLD', type=Path, help="an export.pkl of another project that you trust: reading it runs the code in it")
-    arg('--to', dest='new', metavar='NEW', type=Path, help="the file to write; else the project's own, with --from export.pkl here")
-    arg('--strangers', metavar='DIR', type=Path, help="photos of anything but the labels, to measure how well the model tells that they are none of these")
-    arg('--int8', action=argparse.BooleanOptionalAction, help="answer in 8 bits or in 32, whatever the project says and the photos show")
+    arg('--project', metavar='FILE', type=Path, help="the project's file; default: the nearest tellapart.toml")
+    arg('--from', dest='old', metavar='OLD', type=Path,
+        help="an export.pkl of another project; only one that you trust, because reading it runs the code in it")
+    arg('--to', dest='new', metavar='NEW', type=Path,
+        help="the file to write; default: the project's own; with --from: export.pkl in this folder")
+    arg('--ood', metavar='DIR', type=Path,
+        help="out-of-distribution photos, which show none of the labels, to measure how well they are rejected")
+    arg('--strangers', dest='ood', action=_RenamedOption, type=Path, help=argparse.SUPPRESS)
+    arg('--int8', action=argparse.BooleanOptionalAction,
+        help="an 8-bit or a 32-bit model; default: as the project says, else 8-bit if hardly any label changes")
     arg = command(_lab)
-    arg('--project', metavar='FILE', type=Path, help="the project's file; the nearest tellapart.toml if none is named")
+    arg('--project', metavar='FILE', type=Path, help="the project's file; default: the nearest tellapart.toml")
+    command(_docs)
     arg = command(_test)
-    arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest, after --, as in: tellapart test -- -k photo")
+    which = commands.choices['test'].add_mutually_exclusive_group().add_argument
+    which('--quick', dest='which', action='store_const', const='not browser and not training and not slow', default='not slow',
+        help="only what needs neither a browser nor a trained model, in a minute")
+    which('--all', dest='which', action='store_const', const='', help="also what takes long, in up to an hour")
+    arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest; after --, as in: tellapart test -- -k photo")
     arg = command(_bench)
-    arg('name', metavar='NAME', nargs='?', help="such as answer; all of them if none is named")
-    arg('--photos', metavar='DIR', type=Path, help="real photos to measure with, a folder per label")
+    arg('name', metavar='NAME', nargs='?', help="such as answer; default: all")
+    arg('--photos', metavar='DIR', type=Path, help="real photos to use, in a folder per label")
     return parser
 
 
 def main(
     argv:list[str]|None=None, # Arguments; those of the process if `None`
-)->int: # What the process should exit with, as `_STATUS` says
-    "Run one command; what a person can put right is told in one sentence"
+)->int: # The exit status, as in `_STATUS`
+    "Run one command; an error that the user can fix is one sentence on stderr"
     for o in sys.stdout, sys.stderr:
-        if hasattr(o, 'reconfigure'): o.reconfigure(errors='backslashreplace') # consoles and files that have no 犬 get \u72ac
+        if isinstance(o, TextIOWrapper): o.reconfigure(errors='backslashreplace') # an encoding without 犬 gets \u72ac
     try:
         try:
             return _do(_parser().parse_args(argv))
-        finally: print(end='', flush=True) # here, as what fails at the very end can't be caught
+        finally: print(end='', flush=True) # at the exit of Python, an error couldn't be caught any more
     except BrokenPipeError:
         _drop_output(sys.stdout, sys.stderr)
         return 141
     except OSError as e:
-        if e.filename or e.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO): raise # that isn't about what we print
+        if e.filename or e.errno not in (errno.ENOSPC, errno.EFBIG, errno.EIO): raise # not about the output
         _drop_output(sys.stdout)
-        print(f"tellapart: What it has to say can't be written: {os_reason(e)}.", file=sys.stderr)
+        print(f"tellapart: The output can't be written: {os_reason(e)}.", file=sys.stderr)
         return 1
 
 
 def _do(args):
-    "Run the command of `args`; what `main` returns"
+    "Run the command of `args`; returns the exit status"
     try:
         return args.do(args) or 0
     except TellapartError as e: print(f"tellapart: {e}", file=sys.stderr)
@@ -246,7 +286,7 @@ def _do(args):
 
 
 def _drop_output(*streams):
-    "Let what may still be said go nowhere, as it can't be written, or nobody reads it"
+    "Discard further output, which can't be written or isn't read"
     null = os.open(os.devnull, os.O_WRONLY)
     for o in streams:
         with suppress(AttributeError, OSError): os.dup2(null, o.fileno())

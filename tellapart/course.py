@@ -1,52 +1,52 @@
-"The course's files: where they are, and a copy of them in a folder of one's own"
+"Find the course's files, and copy them into a folder"
 import os
 from pathlib import Path
 from . import __version__
 from .errors import writing
 
-# What the course consists of, below a checkout's root; build_course.py puts it into the wheel.
-FILES = ('notebooks/*.ipynb', 'notebooks/library/**/*.ipynb', 'projects/*.toml', 'tellapart.toml', 'benchmarks/README.md',
+# The course's files, relative to the root of a checkout; build_course.py puts them into the wheel.
+FILES = ('notebooks/*.ipynb', 'notebooks/library/**/*.ipynb', 'projects/*.toml', 'tellapart.toml', 'benchmarks/*.md',
          'app.ipynb', 'voila.json', 'requirements.txt', 'Procfile', 'runtime.txt', '.gitignore')
-PACKED = Path(__file__).with_name('course_files') # Where the wheel has them
+PACKED = Path(__file__).with_name('course_files') # where the wheel has them
 
 
 def files_of(
     root:Path, # A checkout, or `PACKED`
-)->list[Path]: # From `root`
-    "The files that belong to the course"
+)->list[Path]: # Relative to `root`
+    "The course's files"
     return [o.relative_to(root) for pattern in FILES for o in sorted(root.glob(pattern)) if '.ipynb_checkpoints' not in o.parts]
 
 
 def shipped()->Path:
-    "Where the course came with this package"
+    "The folder of the course that came with this package"
     return PACKED if PACKED.exists() else Path(__file__).resolve().parents[1]
 
 
 def nearest(
-    place:str, # A file, from the folder that is looked for
-    folder:Path, # Where to begin
+    file:str, # A path relative to the folder that is searched for
+    folder:Path, # Where to start
 )->Path|None: # `None` if there is none
-    "The nearest folder at or above `folder` that has `place`"
-    return next((o for o in (folder, *folder.parents) if (o/place).is_file()), None)
+    "The nearest folder at or above `folder` that has `file`"
+    return next((o for o in (folder, *folder.parents) if (o/file).is_file()), None)
 
 
 def course(
-    *folders:Path, # Where to look, at and above: the project's folder, for instance
-)->Path:
-    "The folder that `notebooks/01_gather.ipynb` lies in: the nearest to one of `folders`, else the one that came with this package"
+    *folders:Path, # Search in and above these, such as the project's folder
+)->Path: # It has `notebooks/01_gather.ipynb`
+    "The folder of the course: the nearest to one of `folders`, else the one that came with this package"
     return next(filter(None, (nearest('notebooks/01_gather.ipynb', o) for o in folders)), shipped())
 
 
 def _content(file, root):
-    "What `file` holds in a folder of one's own, where the package comes from the index instead of lying beside it"
+    "The content of `file` for a copy of the course, for which the app's package comes from the package index"
     data = (root/file).read_bytes()
     return data + f'tellapart=={__version__}\n'.encode() if file.name == 'requirements.txt' else data
 
 
 def write_course(
-    folder:str|Path, # Made where it is missing
-)->tuple[list[Path], list[Path]]: # The files that were written, and those left alone because something else stands there; both from `folder`
-    "Write the course into a folder, and nothing over what is there"
+    folder:str|Path, # Created if it is missing
+)->tuple[list[Path], list[Path]]: # Files written, and files skipped because a different one exists; both relative to `folder`
+    "Write the course into a folder, without replacing any file"
     root,new,other = shipped(),[],[]
     for file in files_of(root):
         data,dst = _content(file, root),Path(folder)/file

@@ -10,11 +10,11 @@ import os
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote, urlsplit
-import pandas as pd
 from .errors import writing
 from .catalog import Catalog
 from .pages import render
 from .project import Project
+from .gather.sources import SOURCES
 from .spreadsheets import escape_formula
 
 # %% ../notebooks/library/08_credits.ipynb #00000005
@@ -32,7 +32,7 @@ def _safe_cell(text):
 
 # %% ../notebooks/library/08_credits.ipynb #0000000b
 COLUMNS = ['file', 'label', 'title', 'creator', 'licence', 'licence_url', 'page', 'url', 'origin']
-TERMS = dict(own='your own photo', demo='drawn by the demo web') # by origin, where no licence is known
+TERMS = {o.origin: o.terms for o in SOURCES.values() if o.terms} # origin → terms of a photo without a licence
 UNKNOWN = 'licence not known: ask before you publish it'
 
 def _credits(df, folder):

@@ -7,24 +7,24 @@ __all__ = ['TellapartError', 'MissingExtra', 'need', 'NoProject', 'os_reason', '
 
 # %% ../notebooks/library/00_errors.ipynb #00000002
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from importlib.util import find_spec
 
 # %% ../notebooks/library/00_errors.ipynb #00000004
 class TellapartError(Exception):
-    "Something a person can put right, told in one sentence"
+    "An error that the user can fix; its message is one sentence"
     def _render_traceback_(self): return [f'{type(self).__name__}: {self}']
 
 # %% ../notebooks/library/00_errors.ipynb #00000008
 class MissingExtra(TellapartError, ModuleNotFoundError):
-    "A part of tellapart was used whose packages aren't installed"
+    "A part of tellapart needs packages that aren't installed"
 
 # %% ../notebooks/library/00_errors.ipynb #00000009
 def need(
     *modules:str, # Names of modules that must be importable
     extra:str, # The extra of tellapart that installs them
-)->None: # Raises `MissingExtra` where one is missing
+)->None: # Raises `MissingExtra` if one is missing
     "Check that `modules` are installed, without importing them"
     missing = [m for m in modules if find_spec(m) is None]
     if missing: raise MissingExtra(f'This part of tellapart needs {" and ".join(missing)}: run pip install "tellapart[{extra}]" '
@@ -32,48 +32,49 @@ def need(
 
 # %% ../notebooks/library/00_errors.ipynb #00000011
 class NoProject(TellapartError):
-    "No project's file was named, and there is none in this folder or above it"
+    "No project file was named, and there is none in this folder or above it"
 
 # %% ../notebooks/library/00_errors.ipynb #00000013
 def os_reason(
-    e:OSError, # What went wrong
+    e:OSError, # The error
 )->str: # Without a full stop
-    "Why the system couldn't do something, in its own words"
+    "The reason for a system error, in the system's words"
     return e.strerror or str(e) or type(e).__name__
 
 # %% ../notebooks/library/00_errors.ipynb #0000000c
 @contextmanager
 def writing(
-    what, # The file or folder that is being written, for the message
-): # Raises `TellapartError` instead of the system's error
-    "Tell in a sentence that something couldn't be written"
+    what:object, # The file or folder that is written, for the message
+)->Generator[None, None, None]: # Raises `TellapartError` instead of the system's error
+    "Report in one sentence that something can't be written"
     try: yield
-    except BrokenPipeError: raise # that is what we print, not what we write
+    except BrokenPipeError: raise # about our output, not about a file
     except (OSError, sqlite3.OperationalError) as e:
-        if 'database is locked' in str(e): raise TellapartError(f"{what} is in use by another program; wait until that has ended, then run this step again.") from e
+        if 'database is locked' in str(e):
+            raise TellapartError(f"{what} is in use by another program; wait until that has ended, then run this step again.") from e
         why = os_reason(e) if isinstance(e, OSError) else e
-        raise TellapartError(f"{what} can't be written: {why}; mend that and run this step again, it goes on where it stopped.") from e
+        raise TellapartError(f"{what} can't be written: {why}; fix that, then run this step again: it continues where it stopped.") from e
 
 # %% ../notebooks/library/00_errors.ipynb #0000000f
 def listed(
     words:Iterable[str], # The most important first
-    most:int=8, # So many are named, or one more
-    between:str=', ', # What separates them
-)->str: # Empty where there is none
-    "Things in a sentence, no more than fit into it"
+    most:int=8, # How many to name; one more is named rather than counted
+    sep:str=', ', # Separator
+)->str: # Empty if there are none
+    "The first few of `words`, and how many more there are"
     words = list(words)
     if len(words) <= most + 1:
-        return between.join(words)
-    return f"{between.join(words[:most])} and {len(words) - most:,} more"
+        return sep.join(words)
+    return f"{sep.join(words[:most])} and {len(words) - most:,} more"
 
 # %% ../notebooks/library/00_errors.ipynb #39aec3cf
 @contextmanager
 def reading(
-    what, # The file that is being read, for the message
-): # Raises `TellapartError` instead of the system's error, but for `FileNotFoundError`
-    "Tell in a sentence that something couldn't be read"
+    what:object, # The file that is read, for the message
+)->Generator[None, None, None]: # Raises `TellapartError` instead of the system's error, except for `FileNotFoundError`
+    "Report in one sentence that something can't be read"
     try: yield
     except FileNotFoundError: raise
     except OSError as e:
         if not e.errno: raise # not the system's
-        raise TellapartError(f"{what} can't be read: {os_reason(e)}; mend that and run this step again.") from e
+        raise TellapartError(f"{what} can't be read: {os_reason(e)}; fix that, then run this step again.") from e

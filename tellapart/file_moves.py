@@ -51,10 +51,7 @@ class Move(NamedTuple):
 
 def _same_file(a, b):
     "Whether two paths lead to one file, such as names that differ in case only on some systems"
-    try:
-        return os.path.samefile(a, b)
-    except FileNotFoundError:
-        return False
+    return os.path.exists(a) and os.path.exists(b) and os.path.samefile(a, b)
 
 def move_file(
     move:Move,
@@ -62,7 +59,7 @@ def move_file(
     "Move a file, to another file system if need be"
     src,dst,part,replaceable = move
     rename = os.replace if replaceable or _same_file(src, dst) else rename_new
-    os.makedirs(os.path.dirname(dst), exist_ok=True)
+    if not os.path.isdir(parent := os.path.dirname(dst)): os.makedirs(parent, exist_ok=True)
     try:
         return rename(src, dst)
     except OSError as e:
@@ -96,9 +93,9 @@ class MoveLog:
     def cancel(self, entry): "Take back an entry whose move can't be made"; raise NotImplementedError
     def move_of(self, entry)->Move|None: "The move that an entry asks for, if any"; raise NotImplementedError
 
-    def at_source(self, entry)->bool:
+    def at_source(self, entry, move:Move)->bool:
         "Whether the file is still where it was when the entry was recorded"
-        return os.path.lexists(self.move_of(entry).src)
+        return os.path.lexists(move.src)
 
     def make(self,
         entry:Any, # Whatever the subclass stores
@@ -122,7 +119,7 @@ class MoveLog:
 
     def _is_made(self, entry, move):
         remove_reserved(move.dst)
-        return not self.at_source(entry) or finish_copy(move)
+        return not self.at_source(entry, move) or finish_copy(move)
 
     def _complete(self, entry, move):
         try: move_file(move)
@@ -139,7 +136,7 @@ class MoveTable(MoveLog):
         folder:str, # Paths in the table are relative to this folder
         replaceable:tuple=(), # Names of folders in `folder` whose files can be made again
     ):
-        self.db,self.folder,self.replaceable = db,folder,replaceable
+        self.db,self.folder,self.replaceable = db,os.fspath(folder),replaceable
 
     def record(self, entry): self.db.execute('insert into moves (src, dst) values (:src, :dst)', entry)
     def pending(self): return self.db.execute('select * from moves order by id').fetchall()

@@ -7,31 +7,32 @@ __all__ = ['cpu_count']
 
 # %% ../notebooks/library/02_machine.ipynb #00000002
 import math, os
+from collections.abc import Iterator
 from pathlib import Path
 
 # %% ../notebooks/library/02_machine.ipynb #00000005
-def _limits(
-    proc:Path=Path('/proc/self/cgroup'), # The process's groups, a line each: number, controllers, path
-    root:Path=Path('/sys/fs/cgroup'), # Where the groups are mounted
-):
-    "Each limit on this process's share of time, in cores; a group's limit holds for the groups in it"
+def _cgroup_limits(
+    proc:Path=Path('/proc/self/cgroup'), # The process's control groups, one per line: number, controllers, path
+    root:Path=Path('/sys/fs/cgroup'), # Where control groups are mounted
+)->Iterator[float]: # In cores
+    "Each limit on this process's CPU time; the limits of parent groups count too"
     try: groups = [o.split(':', 2) for o in proc.read_text().splitlines()]
     except (OSError, UnicodeDecodeError):
         return
     for _,controllers,path in groups:
         if controllers and 'cpu' not in controllers.split(','): continue
         top = root/'cpu' if controllers else root # version 1 of control groups, or version 2
-        here = top/path.lstrip('/')
-        for folder in (here, *here.parents)[:len(here.relative_to(top).parts) + 1]:
+        group = top/path.lstrip('/')
+        for folder in (group, *group.parents)[:len(group.relative_to(top).parts) + 1]:
             try: quota,period = ((folder/'cpu.max').read_text().split() if not controllers else
                                  [(folder/f'cpu.cfs_{o}_us').read_text() for o in ('quota', 'period')])
-            except OSError: continue # the group lies outside of the container, or has no limit
+            except OSError: continue # outside the container, or without a limit
             if quota != 'max' and int(quota) > 0: yield int(quota)/int(period)
 
 # %% ../notebooks/library/02_machine.ipynb #00000007
 def cpu_count()->int: # At least 1
-    "How many cores this process may use"
+    "The number of CPU cores that this process may use"
     if hasattr(os, 'process_cpu_count'): n = os.process_cpu_count() # Python 3.13
     elif hasattr(os, 'sched_getaffinity'): n = len(os.sched_getaffinity(0))
     else: n = os.cpu_count()
-    return max(1, math.ceil(min([n or 1, *_limits()])))
+    return max(1, math.ceil(min([n or 1, *_cgroup_limits()])))

@@ -17,13 +17,13 @@ _FORBIDDEN = re.compile(r'[\x00-\x1f\x7f<>:"/\\|?*\ud800-\udfff]')
 _DEVICE = re.compile(r'(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\.|$)', re.I)
 
 def safe_name(
-    name:str, # Of a file or a folder, on whatever system
-    mark:str='', # What goes before its suffix, to tell it from others
-)->str: # At most 255 bytes in UTF-8; the same name if it does no harm anywhere
-    "A name that every system takes"
+    name:str, # Of a file or a folder
+    mark:str='', # Goes before the suffix, to tell it from others
+)->str: # At most 255 bytes in UTF-8; `name` itself if it is valid everywhere
+    "A name that is valid on every system"
     name = _FORBIDDEN.sub('_', name).strip(' .')
     stem,suffix = os.path.splitext(name)
-    if len(suffix) > 16: stem,suffix = name,'' # what comes after that full stop is no suffix
+    if len(suffix) > 16: stem,suffix = name,'' # text after a full stop, not a suffix
     if _DEVICE.match(name): stem = f'_{stem}'
     room = 255 - len(f'{mark}{suffix}'.encode())
     return (stem.encode()[:room].decode(errors='ignore') + mark + suffix).rstrip(' .') or '_'
@@ -31,23 +31,23 @@ def safe_name(
 # %% ../notebooks/library/01_paths.ipynb #00000008
 def canonical_name(
     name:str, # A name, or a path
-)->str: # The same for two names that some system takes for one
-    "What a name comes down to, on the least particular of systems"
+)->str: # Equal for two names that are the same on some system
+    "A key to compare names by, without case and independent of Unicode form"
     return unicodedata.normalize('NFC', unicodedata.normalize('NFD', name).casefold())
 
 # %% ../notebooks/library/01_paths.ipynb #00000010
 def to_nfc(
-    name:str,
-)->str: # The same to the eye, and `canonical_name`
-    "A name as most keyboards write it, an accented letter in one character"
+    name:str, # In any Unicode form
+)->str: # Looks the same, and has the same `canonical_name`
+    "A name in Unicode's composed form (NFC), which most keyboards produce"
     return unicodedata.normalize('NFC', name)
 
 # %% ../notebooks/library/01_paths.ipynb #00000014b
 def escape_unencodable(
-    name:str, # Of a file in an encoding that isn't the system's, say, or with half an emoji in it
-)->str: # The same if it is text; else with escapes
-    "A name that can be printed, kept and sent"
-    return name.encode('utf-8', 'backslashreplace').decode().replace('\0', r'\x00') # at which some programs believe text to end
+    name:str, # May hold bytes of another encoding, or half an emoji
+)->str: # `name` itself if it is valid text
+    "A name that can be encoded in UTF-8, with escapes for what can't"
+    return name.encode('utf-8', 'backslashreplace').decode().replace('\0', r'\x00') # some programs end text at a null
 
 # %% ../notebooks/library/01_paths.ipynb #0000000b
 _SYSTEM = {'thumbs.db', 'desktop.ini', '$recycle.bin', 'system volume information', 'lost+found', '__macosx', # of Windows, Linux and macOS
@@ -56,14 +56,14 @@ _SYSTEM = {'thumbs.db', 'desktop.ini', '$recycle.bin', 'system volume informatio
 def is_hidden(
     name:str, # Of a file or a folder
 )->bool:
-    "Whether a system or a photo server keeps this for itself"
+    "Whether the name is hidden, or belongs to an operating system or a photo server"
     return name.startswith('.') or canonical_name(name) in _SYSTEM
 
 # %% ../notebooks/library/01_paths.ipynb #00000011
 def list_names(
-    folder:str|Path, # That there may or may not be
-)->dict: # What `canonical_name` makes of names → the names; empty where the folder can't be read
-    "The names of what lies in a folder, to be found as any system writes them"
+    folder:str|Path, # May be missing
+)->dict[str, list[str]]: # `canonical_name` → names; empty if the folder can't be read
+    "The names in a folder, by the key to compare them by"
     found = {}
     try:
         for o in sorted(os.listdir(folder)): found.setdefault(canonical_name(o), []).append(o)
@@ -72,21 +72,21 @@ def list_names(
 
 def find_path(
     path:Path, # Of a file or a folder
-    names:Callable=list_names, # Or one that remembers what it has read
-)->Path: # `path` itself where that is there, or nothing like it
-    "The file or folder that is meant by a path, also where the disk has its name in other letters"
+    names:Callable[[Path], dict[str, list[str]]]=list_names, # Or a cached version of it
+)->Path: # `path` itself if it exists, or if nothing matches
+    "The existing file or folder that `path` means, even if the names on disk differ in case or Unicode form"
     if os.path.lexists(path) or path == path.parent:
         return path
     folder = find_path(path.parent, names)
-    there = names(folder).get(canonical_name(path.name), [])
-    return folder/(there[0] if len(there) == 1 else path.name)
+    matches = names(folder).get(canonical_name(path.name), [])
+    return folder/(matches[0] if len(matches) == 1 else path.name)
 
 # %% ../notebooks/library/01_paths.ipynb #0000000e
 def windows_path(
-    host:str, # As it stands in a `file:` address; empty for this machine
-    path:str, # Behind the host
+    host:str, # Of a `file:` URL; empty for this machine
+    path:str, # Of the URL, decoded
 )->str:
-    "The path on Windows that an address means"
+    "The path on Windows that a `file:` URL means"
     if re.fullmatch('[a-zA-Z]:', host):
         return host + path # written with two slashes instead of three
     if host not in ('', 'localhost'):
@@ -94,44 +94,44 @@ def windows_path(
     return path if path.startswith('//') else path.lstrip('/')
 
 def url_to_path(
-    url:str, # A `file:` address
+    url:str, # A `file:` URL
 )->Path:
-    "The file that an address leads to"
-    url = urlsplit(url)
-    path = os.fsdecode(unquote_to_bytes(url.path))
-    return Path(windows_path(url.netloc, path) if os.name == 'nt' else path)
+    "The path that a `file:` URL means"
+    parts = urlsplit(url)
+    path = os.fsdecode(unquote_to_bytes(parts.path))
+    return Path(windows_path(parts.netloc, path) if os.name == 'nt' else path)
 
 # %% ../notebooks/library/01_paths.ipynb #44e3f1c6
 def relative_parts(
-    url:str, # A `file:` address
+    url:str, # A `file:` URL
     folder:Path, # Where the folder is now, absolute
-)->tuple: # The names of folders and, last, the file; empty for a file that lay elsewhere
-    "Where a file lies below a folder, wherever that was when the address was noted"
-    here = url_to_path(url)
-    if here.is_relative_to(folder):
-        return here.relative_to(folder).parts
-    at = [i for i,o in enumerate(here.parts) if canonical_name(o) == canonical_name(folder.name)]
-    return here.parts[at[-1]+1:] if at else ()
+)->tuple[str, ...]: # Names of folders, and last of the file; empty for a file from elsewhere
+    "The path of a file below `folder`, even if the folder had another parent when the URL was stored"
+    path = url_to_path(url)
+    if path.is_relative_to(folder):
+        return path.relative_to(folder).parts
+    at = [i for i,o in enumerate(path.parts) if canonical_name(o) == canonical_name(folder.name)]
+    return path.parts[at[-1]+1:] if at else ()
 
 # %% ../notebooks/library/01_paths.ipynb #00000013
 def long_path(
     path:str, # Absolute, of Windows
-)->str: # For opening files, not for people
-    "A path that Windows takes, however long it is"
+)->str: # For opening files, not for showing
+    "A path of any length that Windows accepts"
     if path.startswith('\\\\?\\'):
         return path
     return '\\\\?\\UNC' + path[1:] if path.startswith('\\\\') else '\\\\?\\' + path
 
 def system_path(
     path:str, # Absolute
-)->str:
-    "`path` as it is handed to the system that this runs on"
+)->str: # On Windows `long_path`, else `path`
+    "A path to pass to the operating system"
     return long_path(path) if os.name == 'nt' else path
 
 # %% ../notebooks/library/01_paths.ipynb #51e11001
 def quote_path(
     path:str|Path,
-    windows:bool=os.name == 'nt', # Whose shell it is for
-)->str: # In quotes where it needs them
-    "A path to be typed into a command"
+    windows:bool=os.name == 'nt', # For the shell of Windows, else a POSIX shell
+)->str: # With quotes if it needs them
+    "A path to paste into a command"
     return subprocess.list2cmdline([str(path)]) if windows else shlex.quote(str(path))

@@ -11,10 +11,14 @@ import re
 # %% ../notebooks/library/06_spreadsheets.ipynb #55000005
 _FORMULA = re.compile("'*[=+\\-@＝＋－＠\t\r]")
 
-def escape_formula(cell:str)->str:
-    "`cell` as a spreadsheet shows it, and doesn't compute it"
+def escape_formula(
+    cell:str, # Any text
+)->str:
+    "`cell`, with an apostrophe in front if a spreadsheet would run it"
     return f"'{cell}" if _FORMULA.match(cell) else cell
 
-def unescape_formula(cell:str)->str:
-    "What `escape_formula` was given"
+def unescape_formula(
+    cell:str, # From `escape_formula`
+)->str: # The original text
+    "`cell` without the apostrophe"
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

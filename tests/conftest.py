@@ -1,17 +1,64 @@
-"What the tests share: a browser, free ports, and the README's pictures"
-import io, signal, socket
+"What the tests share: a browser, free ports, a trained model, and the README's pictures; and which tests run where"
+import io, os, random, shutil, signal, socket
+from contextlib import suppress
 from pathlib import Path
 import numpy as np
 import pytest
+from filelock import FileLock
 from PIL import Image
+from exports import draw_photos
 from tellapart.dev.install import chromium
 
 ROOT = Path(__file__).resolve().parents[1]
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync', '--no-first-run']
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync',
+         '--no-first-run']
 
 
 def pytest_addoption(parser):
     parser.addoption('--renew-pictures', action='store_true', help="write the README's pictures anew instead of comparing with them")
+
+
+# The mark of a test by the fixtures that it asks for
+FIXTURES = dict(browser={'browser'}, training={'course', 'export_pkl', 'exported', 'one_thread', 'trained'})
+LONGEST = ['dev/test_course.py', 'dev/test_rehearsal.py', 'dev/test_library.py'] # begin first, so that no worker ends long after the others
+APART = 'tests/dev/test_library.py::test_notebook' # the one file whose tests share nothing
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    "Mark tests by their fixtures, and let the longest begin"
+    for item in items:
+        for mark,fixtures in FIXTURES.items():
+            if fixtures & {*item.fixturenames}: item.add_marker(mark)
+    files = [o.path.relative_to(ROOT/'tests').as_posix() for o in items]
+    rank = {id(item): LONGEST.index(o) if o in LONGEST else len(LONGEST) for item,o in zip(items, files)}
+    items.sort(key=lambda o: rank[id(o)]) # which keeps the order of the others
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    "Keep a file's tests in one worker, where they share what they have made"
+    from xdist.scheduler import LoadScopeScheduling
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid): return nodeid if nodeid.startswith(APART) else nodeid.partition('::')[0]
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+@pytest.fixture(scope='session')
+def shared_folder(tmp_path_factory):
+    "Have a folder filled once in a run of the tests, by whichever worker comes first: `shared_folder(name, make)`"
+    def folder(name, make):
+        base = tmp_path_factory.getbasetemp()
+        folder = (base.parent if 'PYTEST_XDIST_WORKER' in os.environ else base)/name
+        with FileLock(f'{folder}.lock'):
+            if not folder.exists():
+                shutil.rmtree(part := folder.with_name(f'{name}.part'), ignore_errors=True) # another worker's that failed
+                part.mkdir()
+                make(part)
+                part.rename(folder)
+        return folder
+    return folder
 
 
 @pytest.fixture(scope='module') # Playwright holds the thread's event loop: other modules' asyncio.run would fail beside it
@@ -28,7 +75,7 @@ def browser():
 
 @pytest.fixture
 def ctrl_c():
-    "Ctrl-C is heard, here and in programs that are started from here, also where the tests run in the background and were told to ignore it"
+    "Ctrl-C is heard, here and in programs started from here, also where the tests run in the background and were told to ignore it"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -37,9 +84,11 @@ def ctrl_c():
 @pytest.fixture
 def free_port():
     "A port on loopback that nobody uses"
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        return s.getsockname()[1]
+    worker = int(os.environ.get('PYTEST_XDIST_WORKER', 'gw0')[2:])
+    for port in random.sample(range(20_000 + 1000*worker, 21_000 + 1000*worker), 1000): # other workers take others, and so does the system
+        with socket.socket() as s, suppress(OSError):
+            s.bind(('127.0.0.1', port))
+            return port
 
 
 @pytest.fixture
@@ -50,7 +99,8 @@ def picture(request):
         if request.config.getoption('--renew-pictures'):
             file.parent.mkdir(exist_ok=True)
             return file.write_bytes(png)
-        renew = f"docs/{name}.png is not what it shows any more; look at the change, and renew it by: pytest --renew-pictures {request.node.nodeid}"
+        command = f'pytest --renew-pictures {request.node.nodeid}'
+        renew = f"docs/{name}.png is not what it shows any more; look at the change, and renew it by: {command}"
         assert file.exists() and likeness(Image.open(file), Image.open(io.BytesIO(png))) > .9, renew
     return check
 
@@ -64,37 +114,28 @@ def likeness(a, b):
 
 
 @pytest.fixture(scope='session')
-def export_pkl(tmp_path_factory):
+def export_pkl(shared_folder):
     "An export.pkl of a small model, trained for a moment as the course does it; its validation photos lie in `photos` beside it"
-    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, Pipeline, RandomResizedCrop, RandomSplitter, aug_transforms, error_rate, get_image_files,
-                                   imagenet_stats, parent_label, resnet18, set_seed, vision_learner)
+    return shared_folder('model', _train)/'export.pkl'
+
+
+def _train(folder):
+    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, Pipeline, RandomResizedCrop, RandomSplitter,
+                                   aug_transforms, error_rate, get_image_files, imagenet_stats, parent_label, resnet18, set_seed,
+                                   vision_learner)
     from tellapart.export.export import export
     from tellapart.use.classify import printable
-    folder = tmp_path_factory.mktemp('model')
     photos = folder/'photos'
     for label in 'badminton', 'squash', 'tennis': draw_photos(photos/label)
     set_seed(1, reproducible=True)
     # printable is ours, and so has to travel by value: fastai reads the export where tellapart isn't installed.
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=Pipeline([parent_label, printable]), splitter=RandomSplitter(.4, seed=1),
-                      item_tfms=RandomResizedCrop(128, min_scale=.5), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=Pipeline([parent_label, printable]),
+                      splitter=RandomSplitter(.4, seed=1), item_tfms=RandomResizedCrop(128, min_scale=.5),
+                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(block.dataloaders(photos, bs=8, num_workers=0), resnet18, metrics=error_rate, pretrained=False)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(4, 1e-3)
-    path = export(learn, folder/'export.pkl', error_rate=.125)
+    export(learn, folder/'export.pkl', error_rate=.125)
     for file in learn.dls.train_ds.items: file.unlink()
-    return path
-
-
-def draw_photos(folder, n=10):
-    "Draw photos that are easy to tell apart: stripes in a direction and colour of the label, in many sizes"
-    folder.mkdir(parents=True)
-    kind = {'badminton': 0, 'squash': 1, 'tennis': 2}[folder.name]
-    rng = np.random.default_rng(kind)
-    for i in range(n):
-        w,h = rng.integers(90, 700, 2)
-        x,y = np.meshgrid(np.arange(w), np.arange(h))
-        stripes = np.sin((x, y, x + y)[kind]*rng.uniform(.1, .4))[...,None]*90 + 120
-        pixels = stripes*np.eye(3)[kind]*.6 + stripes*.4 + rng.normal(0, 12, (h, w, 3))
-        Image.fromarray(pixels.clip(0, 255).astype('uint8')).save(folder/f'{folder.name}-{i}.{"png" if i % 3 else "jpg"}')
 
 
 @pytest.fixture(scope='module')

@@ -8,7 +8,8 @@ UV = shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), 
 
 def tracked(folder):
     "Copy the files that git tracks into `folder`, which is made"
-    for o in subprocess.run(['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard'], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split('\0'):
+    files = ['git', 'ls-files', '-z', '--cached', '--others', '--exclude-standard']
+    for o in subprocess.check_output(files, cwd=ROOT, text=True).split('\0'):
         if o and (ROOT/o).exists():
             (folder/o).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT/o, folder/o)
@@ -21,7 +22,8 @@ def programs(venv): return venv/('Scripts' if os.name == 'nt' else 'bin')
 def install(venv, *what):
     "Install into `venv`, with uv where it is at hand"
     python = programs(venv)/'python'
-    subprocess.run([UV, 'pip', 'install', '--quiet', '--python', python, *what] if UV else [python, '-m', 'pip', 'install', '--quiet', *what], check=True)
+    pip = [UV, 'pip', 'install', '--python', python] if UV else [python, '-m', 'pip', 'install']
+    subprocess.run([*pip, '--quiet', *what], check=True)
 
 
 def environment(folder, *what):

@@ -1,12 +1,15 @@
-"Sort in processes that get a signal before or after a given step: a line of JSON says which, and the number of steps that there were comes back"
+"""Sort in processes that get a signal before or after a given step.
+
+Reads a line of JSON for each: the arguments of `run` after the first. Writes the number of steps that the process took"""
 import io, json, os, sys
+from contextlib import suppress
 from tellapart.use.sort.sort import sort
 
 STEPS = {'open', 'rename', 'unlink', 'link', 'symlink', 'mkdir', 'utime', 'sendfile', 'truncate', 'write'}
 
 
-def run(tell, stop, number, *args):
-    "Sort; at moment `stop`, of which there are two for each call that changes a file, send the signal with this number to this process"
+def run(pipe, stop, signal, *args):
+    "Sort, and send `signal` to this process at step `stop`: there is a step before and after each call that changes a file"
     steps = 0
     def watch(frame, event, call):
         nonlocal steps
@@ -15,23 +18,23 @@ def run(tell, stop, number, *args):
         if call.__name__ == 'open' and call is not os.open:
             return
         if call.__name__ in ('write', 'truncate') and not isinstance(call.__self__, io.FileIO):
-            return # other streams
+            return # another stream
         steps += 1
-        os.write(tell, b'.')
-        if steps == stop: os.kill(os.getpid(), number)
+        os.write(pipe, b'.')
+        if steps == stop: os.kill(os.getpid(), signal)
     sys.setprofile(watch)
-    try: sort(*args)
-    except KeyboardInterrupt: pass
+    with suppress(KeyboardInterrupt): sort(*args)
     sys.setprofile(None)
 
 
 if __name__ == '__main__':
-    for line in sys.stdin: # The next process is forked from here, where everything has been imported
+    for line in sys.stdin: # fork here, where everything is imported already
         r,w = os.pipe()
         if not os.fork():
-            sys.stdout = sys.stderr = open(os.devnull, 'w')
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            os.dup2(1, 2)
             run(w, *json.loads(line))
             os._exit(0)
         os.close(w)
-        with open(r, 'rb') as told: print(len(told.read()), flush=True)
+        with open(r, 'rb') as f: print(len(f.read()), flush=True)
         os.wait()

@@ -1,4 +1,4 @@
-"""A proxy on loopback that answers for hosts of the real web, so that clients with a fixed address can be tested over the wire."""
+"""A proxy on loopback that stands for hosts of the real web, so that clients with fixed addresses can be tested over the wire"""
 import datetime, socket, socketserver, ssl, threading
 from contextlib import suppress
 from pathlib import Path
@@ -9,11 +9,12 @@ from cryptography.x509.oid import NameOID
 
 
 def _certificate(name, key, issuer, issuer_key, *extensions):
-    "A certificate for two days; who signs it with its own key is an authority"
-    now = datetime.datetime.now(datetime.timezone.utc)
+    "A certificate for two days; one that is signed with its own key is an authority's"
+    now = datetime.datetime.now(datetime.UTC)
     named = lambda o: x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, o)])
+    day = datetime.timedelta(days=1)
     builder = (x509.CertificateBuilder().subject_name(named(name)).issuer_name(named(issuer)).public_key(key.public_key())
-        .serial_number(x509.random_serial_number()).not_valid_before(now - datetime.timedelta(days=1)).not_valid_after(now + datetime.timedelta(days=1))
+        .serial_number(x509.random_serial_number()).not_valid_before(now - day).not_valid_after(now + day)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer_key.public_key()), critical=False))
     for extension, critical in extensions: builder = builder.add_extension(extension, critical)
@@ -27,7 +28,7 @@ def _pem(o):
 
 
 def authority(folder: Path, names: list[str]) -> tuple[Path, Path]:
-    "A throwaway authority's certificate, and a certificate with its key for hosts of these names, as two files in `folder`"
+    "Two files in `folder`: the certificate of a temporary authority, and a certificate with its key for the hosts `names`"
     ca_key, key = ec.generate_private_key(ec.SECP256R1()), ec.generate_private_key(ec.SECP256R1())
     ca = _certificate('Throwaway', ca_key, 'Throwaway', ca_key, (x509.BasicConstraints(ca=True, path_length=0), True),
         (x509.KeyUsage(False, False, False, False, False, True, True, False, False), True))
@@ -39,22 +40,22 @@ def authority(folder: Path, names: list[str]) -> tuple[Path, Path]:
 
 
 class _Tunnel(socketserver.StreamRequestHandler):
-    "One CONNECT: ends TLS here and passes on what is said"
+    "One CONNECT request: terminates TLS and relays the data"
     def handle(self):
         name = self.rfile.readline().split()[1].decode().rpartition(':')[0]
         while self.rfile.readline().strip(): pass
         if name not in self.server.hosts:
             return self.wfile.write(b'HTTP/1.1 403 Forbidden\r\n\r\n')
         self.wfile.write(b'HTTP/1.1 200 Connection established\r\n\r\n')
-        with suppress(OSError), self.server.tls.wrap_socket(self.connection, server_side=True) as asked, \
-             socket.create_connection(self.server.hosts[name]) as answering:
-            back = threading.Thread(target=self.relay, args=(answering, asked), daemon=True)
+        with suppress(OSError), self.server.tls.wrap_socket(self.connection, server_side=True) as client, \
+             socket.create_connection(self.server.hosts[name]) as host:
+            back = threading.Thread(target=self.relay, args=(host, client), daemon=True)
             back.start()
-            self.relay(asked, answering)
+            self.relay(client, host)
             back.join()
 
     def relay(self, source, target):
-        "Pass on until one side closes, then tell the other"
+        "Relay until one end closes, then close the other"
         with suppress(OSError):
             while data := source.recv(65536): target.sendall(data)
         for o in (source, target):
@@ -62,7 +63,7 @@ class _Tunnel(socketserver.StreamRequestHandler):
 
 
 class Proxy(socketserver.ThreadingTCPServer):
-    "A forward proxy that sends each of `hosts` (name → address and port) somewhere else; `url` is the proxy's, `ca` the authority to trust"
+    "A forward proxy that connects each of `hosts` to the address it maps to; `url` is the proxy's, `ca` the authority to trust"
     daemon_threads = allow_reuse_address = True
 
     def __init__(self, hosts: dict[str, tuple], folder: Path):

@@ -1,36 +1,34 @@
-"Several programs on one project at once: each step runs or is rejected in a sentence, and every row keeps its file"
-import json, multiprocessing, os, random, re, shutil, sqlite3, time
+"Several programs on one project at once: each step runs or ends with an error of one sentence, and every row has its file"
+import json, os, random, re, shutil, sqlite3, time
 import pytest
+from forked import context
 from tellapart.errors import TellapartError
 from tellapart import catalog as module
-from tellapart.catalog import Catalog
-
-context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-context.set_forkserver_preload(['tellapart.clean.cleaner', 'tellapart.export.export', 'tellapart.clean.review'])
+from tellapart.catalog import Catalog, Reason
 
 
 def run(jobs):
     "Run functions with their arguments in a process each, all at once; fails if one does"
-    start,said = context.Barrier(len(jobs)),context.SimpleQueue()
-    processes = [context.Process(target=_job, args=(start, said, *o)) for o in jobs]
+    start,results = context.Barrier(len(jobs)),context.SimpleQueue()
+    processes = [context.Process(target=_job, args=(start, results, *o)) for o in jobs]
     for o in processes: o.start()
-    told = [said.get() for _ in processes]
+    found = [results.get() for _ in processes]
     for o in processes: o.join()
-    assert all(o.exitcode == 0 for o in processes), told
-    return told
+    assert all(o.exitcode == 0 for o in processes), found
+    return found
 
 
-def _job(start, said, do, *args):
+def _job(start, results, do, *args):
     start.wait(60)
-    try: said.put((do.__name__, do(*args)))
-    except TellapartError as e: said.put((do.__name__, f'{e}'))
-    except BaseException as e: said.put((do.__name__, repr(e))); raise
+    try: results.put((do.__name__, do(*args)))
+    except TellapartError as e: results.put((do.__name__, f'{e}'))
+    except BaseException as e: results.put((do.__name__, repr(e))); raise
 
 
 def in_step(folder):
     "Whether each row has its file, and each file its row"
     with Catalog(folder) as catalog: df = catalog.frame('all')
-    files = {o for place in ('photos', 'aside') for o in (folder/place).rglob('*') if o.is_file()}
+    files = {o for top in ('photos', 'aside') for o in (folder/top).rglob('*') if o.is_file()}
     return set(df.path) == files
 
 
@@ -43,21 +41,21 @@ def test_new_project_opened_by_many(tmp_path):
 
 def _change(folder, seed):
     rng,slow,module._WAIT = random.Random(seed),os.rename,60
-    os.rename = lambda *o: (time.sleep(rng.random()/500), slow(*o)) # so that others come between
+    os.rename = lambda *o: (time.sleep(rng.random()/500), slow(*o)) # so that others get in between
     for i in range(12):
         with Catalog(folder) as catalog:
             catalog.add(rng.choice('ab'), os.urandom(20), '.jpg')
             some = rng.sample(sorted(catalog.frame('all').file), 2)
             try:
                 match rng.randrange(4):
-                    case 0: catalog.apply(aside=dict.fromkeys(some, f'by {seed}, {i}'))
+                    case 0: catalog.apply(quarantine=dict.fromkeys(some, Reason('other', f'by {seed}, {i}')))
                     case 1: catalog.apply(labels=dict.fromkeys(some, rng.choice('ab')))
                     case 2: catalog.undo()
                     case 3: catalog.mark(some[0], 'b')
-            except TellapartError as e: assert 'knows no photo' in str(e) # another one has renamed it
+            except TellapartError as e: assert 'has no photo called' in str(e) # another one has renamed it
 
 
-def test_writers_come_between_each_other(tmp_path):
+def test_writers_take_turns(tmp_path):
     with Catalog(tmp_path) as catalog:
         for i in range(6): catalog.add('a', f'{i}'.encode(), '.jpg')
     assert all(o == ('_change', None) for o in run([(_change, tmp_path, o) for o in range(5)]))
@@ -65,12 +63,12 @@ def test_writers_come_between_each_other(tmp_path):
     with Catalog(tmp_path) as catalog:
         assert not catalog.db.execute('select * from moves').fetchall()
         df = catalog.db.execute("select decision, new from history where what='set aside'").fetchall()
-    for decision in {o['decision'] for o in df}: # each was one writer's
-        assert len({json.loads(o['new'])['reason'] for o in df if o['decision'] == decision}) == 1
+    for decision in {o['decision'] for o in df}: # each is of one writer
+        assert len({json.loads(o['new'])['reason_note'] for o in df if o['decision'] == decision}) == 1
 
 
-def test_moves_are_struck_off_by_whoever_does_them(tmp_path):
-    "One opens the catalog while another one's moves are written down, and is slow: those that come later stay"
+def test_moves_are_removed_by_whoever_makes_them(tmp_path):
+    "One program opens the catalog while another one's moves are recorded, and is slow: moves that come later stay recorded"
     with Catalog(tmp_path) as catalog: files = [catalog.add('a', f'{i}'.encode(), '.jpg') for i in range(6)]
     assert run([(_slowly_open, tmp_path), (_set_aside, tmp_path, files)])
     assert in_step(tmp_path)
@@ -84,7 +82,7 @@ def _slowly_open(folder):
 
 def _set_aside(folder, files):
     for o in files:
-        with Catalog(folder) as catalog: catalog.apply(aside={o: 'a shoe'})
+        with Catalog(folder) as catalog: catalog.apply(quarantine={o: Reason('other', 'a shoe')})
 
 
 def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
@@ -103,8 +101,8 @@ def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
     with pytest.raises(TellapartError, match='is no catalog of ours'): Catalog(tmp_path/'other')
 
 
-def test_what_is_staged_goes_to_no_one_else(tmp_path):
-    "A photo that has gone from where it was laid down is told, and can be offered again"
+def test_a_staged_file_that_has_gone_is_reported(tmp_path):
+    "And the photo can be staged again"
     with Catalog(tmp_path) as catalog:
         photo = dict(label='a', sha256='0'*64, suffix='.jpg', file=catalog.stage(b'1'))
         (tmp_path/photo['file']).unlink()
@@ -112,27 +110,30 @@ def test_what_is_staged_goes_to_no_one_else(tmp_path):
         assert catalog.commit([photo | dict(file=catalog.stage(b'1'))]) == ['a-00000000.jpg'] and in_step(tmp_path)
 
 
-def test_half_a_character_of_a_search_engine(tmp_path):
-    "It is taken in, it can be read, and so can a catalog that has had one for long"
+def test_a_lone_surrogate_of_a_search_engine(tmp_path):
+    "It is stored escaped; a catalog that already has one can be read"
     title = 'half an apple \ud83c'
     with Catalog(tmp_path) as catalog:
         catalog.add('a', b'1', '.jpg', title=title, url='http://x.org/\ud83c')
         catalog.commit(rejected=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', transient=False)])
-        assert catalog.frame().title[0] == r'half an apple \ud83c' and catalog.seen_urls('a') == {r'http://x.org/\ud83c', r'http://x.org/\ud83d'}
+        assert catalog.frame().title[0] == r'half an apple \ud83c'
+        assert catalog.seen_urls('a') == {r'http://x.org/\ud83c', r'http://x.org/\ud83d'}
         with catalog.db: catalog.db.execute("update photos set title=json_extract(?, '$')", (json.dumps(title),)) # as it was once written
     with Catalog(tmp_path) as catalog: assert catalog.frame().title[0].startswith('half an apple ')
 
 
 LABELS = 'squash','tennis'
-REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The catalog knows no photo called') # it has another name, of its new label
+# The catalog has no photo of a name where it has got another one, of its new label.
+REFUSED = re.compile('Another step is at work|Another program is at work on the photos|The catalog has no photo called')
 STEPS = 'gather','check','review','clean','undo','export'
 
 
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
-    "A project that has come to its export; there is something to do for each step"
+    "A project with its export, in which each step has something to do"
     pytest.importorskip('fastai')
-    from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, error_rate, get_image_files, parent_label, resnet18, vision_learner
+    from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, ImageBlock, Learner, error_rate, get_image_files, nn,
+                                   parent_label)
     from tellapart.check.check import check
     from tellapart.demo.draw import draw
     from tellapart.export.export import export_project
@@ -140,35 +141,37 @@ def trained(tmp_path_factory):
     from tellapart.project import read_project
     from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import resize_transform
-    from tellapart.train.train import dataloaders
+    from tellapart.train.train import dataloaders, save_trained
     from tellapart.use.sort.sort import sort
     folder = tmp_path_factory.mktemp('together')/'project'
-    def draw_some(place, numbers):
+    def draw_some(top, numbers):
         for label in LABELS:
-            (folder/place/label).mkdir(parents=True, exist_ok=True)
-            for i in numbers: draw(label, i, size=(96, 72)).save(folder/place/label/f'{i}.png')
+            (folder/top/label).mkdir(parents=True, exist_ok=True)
+            for i in numbers: draw(label, i, size=(96, 72)).save(folder/top/label/f'{i}.png')
     draw_some('own', range(12))
-    (folder/'tellapart.toml').write_text('name = "rackets"\nsource = "folder"\nint8 = false\n[labels]\nsquash = "squash"\ntennis = "tennis"\n[train]\nsize = 32\nvalid = 0.5\n')
+    (folder/'tellapart.toml').write_text('name = "rackets"\nsource = "folder"\nint8 = false\n[labels]\nsquash = "squash"\n'
+                                         'tennis = "tennis"\n[train]\nsize = 32\nvalid = 0.5\n')
     p = read_project(folder/'tellapart.toml')
     gather(p)
     check(p)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform('squish', 32))
-    learn = vision_learner(dataloaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
+                      item_tfms=resize_transform('squish', 32))
+    model = nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, len(LABELS))) # quickly exported
+    learn = Learner(dataloaders(block, p.working, p), model, loss_func=CrossEntropyLossFlat(), metrics=error_rate)
+    save_trained(learn, block, p)
     export_project(p)
     draw_some('heap', range(12, 16))
     sort(folder/'heap', folder/'sorted', p.export)
     for i,o in enumerate(sorted((folder/'sorted').glob('*/*.png'))): # all are dragged to another label
-        (there := folder/'sorted'/LABELS[o.parent.name == LABELS[0]]).mkdir(exist_ok=True)
+        (there := folder/'sorted'/(LABELS[1] if o.parent.name == LABELS[0] else LABELS[0])).mkdir(exist_ok=True)
         o.rename(there/f'{i}.png')
     draw_some('own', range(16, 20)) # to be gathered
-    with Catalog(p.folder) as catalog: catalog.apply(aside={catalog.frame().file[0]: 'to be undone'})
+    with Catalog(p.folder) as catalog: catalog.apply(quarantine={catalog.frame().file[0]: Reason('other', 'to be undone')})
     return folder
 
 
 def step(name, folder):
-    "Take a step of a project"
+    "Run a step of a project"
     import pandas as pd
     from tellapart.check.check import check
     from tellapart.clean.cleaner import PhotoCleaner
@@ -184,8 +187,9 @@ def step(name, folder):
     if name == 'undo':
         with Catalog(p.folder) as catalog: catalog.undo()
     if name == 'clean':
-        cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given', 'doubt'], dtype=float))
-        for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, LABELS[label == LABELS[0]])
+        scores = pd.DataFrame(columns=['predicted', 'probability', 'given_probability', 'label_error_score'], dtype=float)
+        cleaner,other = PhotoCleaner(None, p, scores),dict(zip(LABELS, LABELS[::-1]))
+        for file,label in cleaner.photos.set_index('file').label[:4].items(): cleaner.mark(file, other[label])
         cleaner.apply()
 
 
@@ -193,10 +197,10 @@ def step(name, folder):
 def test_two_steps_at_once(trained, tmp_path, pair):
     shutil.copytree(trained, folder := tmp_path/'project')
     data = folder/'data/rackets'
-    said = [o for _,o in run([(step, o, folder) for o in pair])]
-    assert None in said and all(o is None or REFUSED.search(o) for o in said), said
+    results = [o for _,o in run([(step, o, folder) for o in pair])]
+    assert None in results and all(o is None or REFUSED.search(o) for o in results), results
     assert in_step(data)
     for o in pair: step(o, folder) # whichever was rejected
     assert in_step(data)
     with Catalog(data) as catalog: df = catalog.frame('all')
-    assert len(df) == 24 + 8*('gather' in pair) + 8*('review' in pair)
+    assert len(df) == 24 + 8*len({'gather', 'review'} & set(pair))

@@ -1,16 +1,17 @@
-"What is printed arrives, whatever the console is like, and whether or not anybody goes on reading"
+"Output on consoles of any encoding, into closed pipes and onto full disks"
 import io, json, os, shutil, subprocess, sys
+from functools import partial
 import pytest
 from exports import change_meta, rewrite
 from tellapart.cli import main
 from tellapart.use.sort.journal import CSV
 
-LABELS = ['犬', 'æble', '🍐'] # æ is in cp1252, the others aren't
+LABELS = ['犬', 'æble', '🍐'] # cp1252 has only the æ
 
 
 @pytest.fixture
 def odd(export_pkl, tmp_path):
-    "An export whose labels few consoles can show, and a folder of such photos"
+    "An export with labels that few encodings have, and a folder of photos with such names"
     folder = tmp_path/'写真'
     folder.mkdir()
     for i,o in enumerate(sorted(export_pkl.parent.glob('photos/*/*'))[:6]): shutil.copy(o, folder/f'鳥-{i}{o.suffix}')
@@ -20,7 +21,7 @@ def odd(export_pkl, tmp_path):
 
 @pytest.fixture(params=['cp1252', 'ascii', 'utf-8'])
 def console(request, monkeypatch):
-    "Run a command on a console with this encoding; what it shows"
+    "A function that runs a command on a console with this encoding, and returns the output"
     def run(*args, status=0):
         out,err = (io.TextIOWrapper(io.BytesIO(), encoding=request.param, write_through=True) for _ in range(2))
         with monkeypatch.context() as m:
@@ -33,7 +34,7 @@ def console(request, monkeypatch):
 
 
 def test_characters_that_the_console_lacks(odd, console, tmp_path):
-    "Every command that prints names and labels goes through, and shows an escape for what can't be shown"
+    "Every command that prints names and labels works, and prints escapes for characters that the encoding lacks"
     (export,folder),to = odd,tmp_path/'並べた'
     photos = sorted(folder.iterdir())
     out = console('classify', *photos, '--export', export)
@@ -51,69 +52,74 @@ def test_new_labels(console, tmp_path, monkeypatch):
     assert console.shown('projects/果物.toml'.replace('/', os.sep)) in console('new', '果物', '林檎', '梨')
 
 
-def test_a_console_of_its_own(odd):
-    "A program that is started with another encoding, as in Windows where the output goes to a file"
+def test_a_process_with_another_encoding(odd):
+    "As on Windows when the output goes to a file"
     export,folder = odd
     for encoding in 'cp1252', 'ascii':
-        done = subprocess.run([sys.executable, '-m', 'tellapart', 'classify', '--export', export, *folder.iterdir()], capture_output=True, env=os.environ | dict(PYTHONIOENCODING=encoding))
+        done = subprocess.run([sys.executable, '-m', 'tellapart', 'classify', '--export', export, *folder.iterdir()],
+                              capture_output=True, env=os.environ | dict(PYTHONIOENCODING=encoding))
         assert (done.returncode, done.stderr) == (0, b'') and rb'\u9ce5-0' in done.stdout
 
 
-def left(*args, lines, unbuffered):
-    "Run a command and read so many lines of what it says, then no more; its status and its errors"
-    with subprocess.Popen([sys.executable, '-m', 'tellapart', *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, encoding='utf-8',
-                          env=os.environ | dict(PYTHONUNBUFFERED=unbuffered)) as p:
+def close_early(*args, lines, unbuffered):
+    "Run a command, read some lines of its output and close the pipe; returns its exit status and stderr"
+    with subprocess.Popen([sys.executable, '-m', 'tellapart', *map(str, args)], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, encoding='utf-8', env=os.environ | dict(PYTHONUNBUFFERED=unbuffered)) as p:
         for _ in range(lines): assert p.stdout.readline()
         p.stdout.close()
         return p.wait(60),p.stderr.read()
 
 
 @pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
-@pytest.mark.skipif(os.name == 'nt', reason="Windows tells of it otherwise")
-def test_a_reader_that_has_seen_enough(odd, tmp_path, unbuffered):
-    "As `tellapart classify *.jpg | head -2` does: it ends without a word"
-    export,folder = odd
-    assert left('classify', '--export', export, *folder.iterdir(), *[next(folder.glob('鳥*'))]*50, lines=2, unbuffered=unbuffered) == (141, '')
-    assert left('--help', lines=0, unbuffered=unbuffered) in ((141, ''), (0, '')) # argparse itself passes over it where nothing is buffered
-    status,said = left('sort', folder, '--to', tmp_path/'sorted', '--export', export, lines=0, unbuffered=unbuffered) # only its bar is left to see
-    assert status == 141 and not any(o in said for o in ('Traceback', 'Broken', 'Exception', 'tellapart:')), said
+@pytest.mark.skipif(os.name == 'nt', reason="Windows reports a closed pipe differently")
+def test_a_reader_that_stops(odd, tmp_path, unbuffered):
+    "As with `tellapart classify *.jpg | head -2`: the command ends without a message"
+    (export,folder),run = odd,partial(close_early, unbuffered=unbuffered)
+    photos = [*folder.iterdir(), *[next(folder.glob('鳥*'))]*50]
+    assert run('classify', '--export', export, *photos, lines=2) == (141, '')
+    assert run('--help', lines=0) in ((141, ''), (0, '')) # argparse ignores the error if nothing is buffered
+    status,err = run('sort', folder, '--to', tmp_path/'sorted', '--export', export, lines=0) # stderr has its progress bar
+    assert status == 141 and not any(o in err for o in ('Traceback', 'Broken', 'Exception', 'tellapart:')), err
     assert (tmp_path/'sorted'/CSV).exists() and not (tmp_path/'sorted/.sorted.part').exists()
 
 
-@pytest.mark.skipif(not os.path.exists('/dev/full'), reason="only Linux has a disk that is always full")
+@pytest.mark.skipif(not os.path.exists('/dev/full'), reason="only Linux has /dev/full")
 @pytest.mark.parametrize('unbuffered', ['', '1'], ids=['buffered', 'unbuffered'])
-def test_a_full_disk_is_told(odd, unbuffered):
-    "As by `tellapart classify photo.jpg > answers.txt`"
+def test_a_full_disk_is_reported(odd, unbuffered):
+    "As with `tellapart classify photo.jpg > labels.txt`"
     export,folder = odd
     for args in ['--help'], ['classify', next(folder.glob('鳥*')), '--export', export]:
         with open('/dev/full', 'w') as full:
-            done = subprocess.run([sys.executable, '-m', 'tellapart', *map(str, args)], stdout=full, stderr=subprocess.PIPE, text=True, env=os.environ | dict(PYTHONUNBUFFERED=unbuffered))
-        if args == ['--help'] and unbuffered: continue # argparse itself passes over it
-        assert (done.returncode, done.stderr) == (1, "tellapart: What it has to say can't be written: No space left on device.\n")
+            done = subprocess.run([sys.executable, '-m', 'tellapart', *map(str, args)], stdout=full, stderr=subprocess.PIPE, text=True,
+                                  env=os.environ | dict(PYTHONUNBUFFERED=unbuffered))
+        if args == ['--help'] and unbuffered: continue # argparse ignores the error
+        assert (done.returncode, done.stderr) == (1, "tellapart: The output can't be written: No space left on device.\n")
 
 
-@pytest.mark.skipif(os.name == 'nt', reason="Windows tells of it otherwise")
-def test_a_run_that_nobody_reads_ends(tmp_path):
-    "Its kernel, too"
+@pytest.mark.skipif(os.name == 'nt', reason="Windows reports a closed pipe differently")
+def test_a_run_whose_output_is_closed_ends_with_its_kernel(tmp_path):
     pytest.importorskip('fastai')
     from notebooks import notebook
     (tmp_path/'tellapart.toml').write_text('name = "pets"\nsource = "demo"\n[labels]\ncat = "cat"\ndog = "dog"\n')
-    notebook(tmp_path/'a.ipynb', 'import os, time\nprint("Python:", os.getpid())', 'for i in range(10**6): print("Line", i, flush=True); time.sleep(.01)')
-    with subprocess.Popen([sys.executable, '-m', 'tellapart', 'run', 'a.ipynb'], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
+    endless = 'for i in range(10**6): print("Line", i, flush=True); time.sleep(.01)'
+    notebook(tmp_path/'a.ipynb', 'import os, time\nprint("Python:", os.getpid())', endless)
+    with subprocess.Popen([sys.executable, '-m', 'tellapart', 'run', 'a.ipynb'], cwd=tmp_path,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         while 'Python:' not in (line := p.stdout.readline()): assert line
         p.stdout.close()
         try: assert p.wait(60) == 141
         finally: p.terminate()
-        assert not any(o in (said := p.stderr.read()) for o in ('Traceback', 'Broken', 'Exception', 'tellapart:')), said
+        assert not any(o in (err := p.stderr.read()) for o in ('Traceback', 'Broken', 'Exception', 'tellapart:')), err
     with pytest.raises(ProcessLookupError): os.kill(int(line.split()[-1]), 0)
 
 
 def test_status(odd, tmp_path, capsys):
-    "0 if there is an answer for some photo, 1 if for none"
+    "0 if any photo could be classified, 1 if none"
     export,folder = odd
     good,bad = next(folder.glob('鳥*')),folder/'壊れ.jpg'
     for photos,status in ([good], 0), ([bad, good], 0), ([bad], 1), ([bad, bad], 1):
         for more in [], ['--json']:
             assert main(['classify', *map(str, photos), '--export', str(export), *more]) == status
             out,err = capsys.readouterr()
-            assert len(out.splitlines()) == len(photos) + (not more) and err.startswith('tellapart: None of') == status
+            header = 0 if more else 1
+            assert len(out.splitlines()) == len(photos) + header and err.startswith('tellapart: None of') == status

@@ -24,7 +24,9 @@ def found(name):
     return False
 
 
-def test_found(): assert found('tellapart.use.classifier.Classifier.many') and not found('tellapart.use.classifier.nothing') and not found('tellapart.nothing')
+def test_found():
+    assert found('tellapart.use.classifier.Classifier.many')
+    assert not found('tellapart.use.classifier.nothing') and not found('tellapart.nothing')
 
 
 @pytest.mark.parametrize('page', PAGES, ids=lambda o: o.name)

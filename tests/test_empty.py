@@ -1,4 +1,4 @@
-"The course's notebooks on a project that has no photos: each says in a sentence what is missing"
+"The course's notebooks on a project without photos: each reports what is missing"
 import json
 from pathlib import Path
 import matplotlib, pytest
@@ -19,13 +19,13 @@ def test_a_notebook_stops_with_a_sentence(tmp_path, monkeypatch, source, made):
     monkeypatch.setenv('TELLAPART_PROJECT', str(tmp_path/'tellapart.toml'))
     monkeypatch.chdir(NOTEBOOKS[0].parent)
     matplotlib.use('agg')
-    said = {}
+    errors = {}
     for file in NOTEBOOKS:
         names = {}
         try:
             for cell in cells(file):
                 if not cell.startswith('!'): exec(cell, names)
-        except TellapartError as e: said[file.stem] = str(e)
-    assert list(said) == [o.stem for o in NOTEBOOKS[1:]]
-    assert "There is no photo of 'cat'; run 01_gather" in said['02_check'] and 'too few photos' in said['03_train']
-    assert all(f'run {o} first' in said[k] for k,o in [('04_clean', '03_train'), ('05_export', '03_train'), ('07_share', '05_export')])
+        except TellapartError as e: errors[file.stem] = str(e)
+    assert list(errors) == [o.stem for o in NOTEBOOKS[1:]]
+    assert "There is no photo of 'cat'; run 01_gather" in errors['02_check'] and 'too few photos' in errors['03_train']
+    assert all(f'run {o} first' in errors[k] for k,o in [('04_clean', '03_train'), ('05_export', '03_train'), ('07_share', '05_export')])

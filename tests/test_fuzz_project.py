@@ -1,10 +1,12 @@
-"Made-up project files: a project, or a sentence; and whatever is written can be read again"
+"Generated project files: each gives a project or an error message, and a new project can be read again"
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 from hypothesis import example, given, strategies as st
 from fuzzing import fuzz
 from tellapart.errors import TellapartError
-from tellapart.project import Project, _TABLES, new_project, read_project
+from tellapart.images import Limits
+from tellapart.project import new_project, Project, read_project, Search, Train
 
 GOOD = '''name = "fruits"
 source = ["folder", "duckduckgo"]
@@ -22,13 +24,15 @@ min_side = 32
 size = 224
 valid = {web = 0.2, own = 0.5}
 '''
-PIECE = st.one_of(st.sampled_from([*sum(_TABLES.values(), []), *_TABLES, 'apple', 'café', '=', ' = ', ':', '"', "'", '“', '”', '[', ']', '{', '}', ',', '\n', '\\', '"C:\\Users"', '"C:\\temp"', '"""', '#', '.', '1', '-1', '1e999', 'nan',
-                                   'true', 'True', '"x"', '[train]', '[[labels]]', '[labels]', '\ufeff', '\x7f', '\0', '1979-05-27']), st.text(max_size=5))
+KEYS = [*Project.model_fields, *Train.model_fields, *Search.model_fields, *(o.name for o in fields(Limits))]
+SIGNS = [*'=:"\'“”[]{},\n\\#.', ' = ', '"""', '\ufeff', '\x7f', '\0']
+VALUES = ['1', '-1', '1e999', 'nan', 'true', 'True', '"x"', '"C:\\Users"', '"C:\\temp"', '1979-05-27']
+PIECE = st.sampled_from([*KEYS, *SIGNS, *VALUES, 'apple', 'café', '[train]', '[[labels]]', '[labels]']) | st.text(max_size=5)
 
 
 @st.composite
 def texts(draw):
-    "The good file with pieces put in, taken out and exchanged; or nothing but pieces"
+    "`GOOD` with pieces inserted, removed and replaced; or only pieces"
     if draw(st.integers(0, 4)) == 0:
         return ''.join(draw(st.lists(PIECE, max_size=12)))
     text = GOOD
@@ -39,14 +43,14 @@ def texts(draw):
 
 
 def read(data):
-    "What comes of a file: a project, or a sentence"
+    "The project in a file, or a check of the error message"
     with tempfile.TemporaryDirectory() as folder:
         (file := Path(folder)/'tellapart.toml').write_bytes(data)
         try:
             return read_project(file)
         except TellapartError as e:
-            said = str(e)
-            assert said.startswith(str(file)) and said.endswith('.') and said.isprintable() and len(said) < 1000, said
+            message = str(e)
+            assert message.startswith(str(file)) and message.endswith('.') and message.isprintable() and len(message) < 1000, message
 
 
 @fuzz
@@ -64,7 +68,8 @@ def test_fuzz_bytes(data): read(data)
 
 
 @fuzz
-@given(st.text(max_size=12) | st.just('fruits'), st.lists(st.text(max_size=12) | st.sampled_from(['🍎', 'aux', 'a"b', 'a\\b', 'CON.txt']), max_size=4))
+@given(st.text(max_size=12) | st.just('fruits'),
+       st.lists(st.text(max_size=12) | st.sampled_from(['🍎', 'aux', 'a"b', 'a\\b', 'CON.txt']), max_size=4))
 @example('fruits', ['🍎', '🍐'])
 @example('fruits', ['\x7f', '\ud83c'])
 def test_fuzz_a_new_project_is_read_again(name, labels):

@@ -1,4 +1,4 @@
-"What a project's [limits] let in can be drawn, trained, exported and answered; what only the machine can't do is held against no photo"
+"Photos within a project's [limits] can be shown, trained on, exported and classified; a lack of memory or files rejects no photo"
 import io, os, subprocess, sys
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter
 from tellapart.train.resize import resize_transform, show_resize_methods
-from tellapart.train.train import dataloaders
+from tellapart.train.train import dataloaders, save_trained
 from tellapart.images import Limits, NOTES, OutOfResources
 from tellapart.use.app import upload_card
 from tellapart.use.classifier import Classifier, read_meta
@@ -47,28 +47,28 @@ def p(tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def exported(p):
-    "The project's export, trained for a moment as the course does it"
+    "The project's export, after a short training as in the course"
     gather(p)
     check(p)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform(p.train.resize_method, p.train.size))
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
+                      item_tfms=resize_transform(p.train.resize_method, p.train.size))
     learn = vision_learner(dataloaders(block, p.working, p), resnet18, pretrained=False, metrics=error_rate)
     with learn.no_bar(), learn.no_logging(): learn.fit(p.train.epochs)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    save_trained(learn, block, p)
     return export_project(p, int8=False)
 
 
-def test_all_come_in_and_can_be_seen(p, exported):
+def test_all_are_gathered_and_shown(p, exported):
     with Catalog(p.folder) as catalog: df = catalog.frame()
     assert {*zip(df.width, df.height)} == {*SIZES}
     for files in df.path,df.working:
         sheet = np.asarray(contact_sheet(files[:4], columns=4))
-        assert all(sheet[30:100, 30 + 126*i:100 + 126*i].std() > 1 for i in range(4)) # a photo, no empty frame
+        assert all(sheet[30:100, 30 + 126*i:100 + 126*i].std() > 1 for i in range(4)) # a photo, not an empty frame
         assert show_resize_methods(files[:4]).width > 160
     assert all(thumbnail_url(o) for o in df.itertuples())
 
 
-def test_all_are_answered(p, exported, tmp_path, capsys):
+def test_all_are_classified(p, exported, tmp_path, capsys):
     assert read_meta(exported)['limits'] == dict(max_bytes=Limits.max_bytes, max_pixels=Limits.max_pixels, min_side=20, max_ratio=30)
     files = sorted(p.own_photos.rglob('*.png'))
     classify = Classifier(exported)
@@ -77,11 +77,11 @@ def test_all_are_answered(p, exported, tmp_path, capsys):
     for o in files[:4]: assert 'ta-bad' not in upload_card(classify, o.name, o.read_bytes(), 1)
     assert main(['sort', str(p.own_photos), '--to', str(tmp_path/'sorted'), '--export', str(exported)]) == 0
     assert "can't be opened" not in capsys.readouterr().out
-    pictures = sum(o.read_text().count('<figure>') for o in (tmp_path/'sorted').rglob('*.html'))
-    assert pictures == len([o for o in (tmp_path/'sorted').rglob('*.png')]) > 0
+    figures = sum(o.read_text().count('<figure>') for o in (tmp_path/'sorted').rglob('*.html'))
+    assert figures == len(list((tmp_path/'sorted').rglob('*.png'))) > 0
 
 
-def test_what_it_does_not_let_in_is_refused(exported):
+def test_photos_outside_the_limits_are_refused(exported):
     small = Image.new('RGB', (19, 40))
     assert next(Classifier(exported).many([small])).reason.endswith('take one of at least 20 x 20.')
 
@@ -98,16 +98,16 @@ def jpeg(im, **kw):
     return f.getvalue()
 
 
-def test_what_is_doubtful_about_a_file_is_told(exported):
+def test_notes_on_a_file_are_shown(exported):
     cut,deep = jpeg(draw('squash', 0))[:-9],io.BytesIO()
     Image.fromarray(np.asarray(draw('squash', 0).convert('L')).astype('uint16')*16).save(deep, 'PNG') # 12 bits in 16
-    for content,word in (cut, 'cut short'), (deep.getvalue(), 'brightness guessed'):
-        assert word in inspect_image(content)[0]['warnings'].split(', ')
-        assert NOTES[word].replace("'", '&#39;') in upload_card(Classifier(exported), 'a.jpg', content, len(content))
+    for content,note in (cut, 'cut short'), (deep.getvalue(), 'brightness guessed'):
+        assert note in inspect_image(content)[0]['warnings'].split(', ')
+        assert NOTES[note].replace("'", '&#39;') in upload_card(Classifier(exported), 'a.jpg', content, len(content))
 
 
 @pytest.mark.skipif(not os.path.exists('/proc/self/statm'), reason="limits a process as Linux does")
-def test_too_little_memory_stops_gathering_and_is_held_against_no_photo(tmp_path):
+def test_too_little_memory_stops_gathering_and_rejects_no_photo(tmp_path):
     for label in 'squash','tennis':
         (tmp_path/'own'/label).mkdir(parents=True)
         for i in range(2): draw(label, i, size=(96, 64)).save(tmp_path/'own'/label/f'{i}.png')
@@ -128,12 +128,14 @@ def test_too_little_memory_stops_gathering_and_is_held_against_no_photo(tmp_path
         with Catalog(p.folder) as catalog: print(catalog.db.execute('select count(*) from rejected').fetchone()[0])
         gather(p)
         with Catalog(p.folder) as catalog: print(len(catalog.frame()))"""
-    run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | dict(TELLAPART_PROJECT='', MALLOC_ARENA_MAX='1'), capture_output=True, text=True)
-    told,rejected,n = run.stdout.splitlines()
-    assert "huge.png can't be opened now (Cannot allocate memory); close other programs" in told and rejected == '0' and n == '5', run.stderr
+    run = subprocess.run([sys.executable, '-c', code], cwd=tmp_path, env=os.environ | dict(TELLAPART_PROJECT='', MALLOC_ARENA_MAX='1'),
+                         capture_output=True, text=True)
+    message,rejected,n = run.stdout.splitlines()
+    assert "huge.png can't be opened now (Cannot allocate memory); close other programs" in message, run.stderr
+    assert rejected == '0' and n == '5', run.stderr
 
 
-def test_a_lack_of_files_is_no_answer(exported, tmp_path):
+def test_too_many_open_files_stop_a_classification(exported, tmp_path):
     resource = pytest.importorskip('resource')
     (file := tmp_path/'photo.jpg').write_bytes(jpeg(draw('squash', 0)))
     classify,limits = Classifier(exported),resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -7,6 +7,7 @@ from fresh import environment, programs, tracked
 from webapp import served
 
 ROOT = Path(__file__).resolve().parents[1]
+pytestmark = pytest.mark.slow # share/test_hosting.py has a plain install of the checkout
 
 
 def build(kind, source, out, python):
@@ -35,7 +36,8 @@ def plain(wheel): return environment(wheel.parents[1]/'plain', wheel)
 def learning(wheel):
     "An environment with the wheel in it, and behind it all that is installed here"
     venv = environment(wheel.parents[1]/'learning', '--no-deps', wheel)
-    site = subprocess.check_output([programs(venv)/'python', '-c', 'import sysconfig; print(sysconfig.get_path("purelib"))'], text=True).strip()
+    code = 'import sysconfig; print(sysconfig.get_path("purelib"))'
+    site = subprocess.check_output([programs(venv)/'python', '-c', code], text=True).strip()
     Path(site, 'behind.pth').write_text(sysconfig.get_path('purelib'))
     return venv
 
@@ -43,7 +45,7 @@ def learning(wheel):
 @pytest.fixture(autouse=True)
 def alone(monkeypatch):
     "No checkout and no project that the environment names"
-    for o in 'PYTHONPATH', 'TELLAPART_PROJECT', 'TELLAPART_EXPORT', 'TELLAPART_REHEARSE': monkeypatch.delenv(o, raising=False)
+    for o in 'PYTHONPATH', 'TELLAPART_PROJECT', 'TELLAPART_EXPORT': monkeypatch.delenv(o, raising=False)
 
 
 def tellapart(venv, *args, cwd):
@@ -68,7 +70,8 @@ def test_a_plain_install_answers(plain, export_pkl, free_port, tmp_path):
     assert len(sorted_photos) == len(answers)
     works(plain, 'undo', 'sorted', cwd=tmp_path)
     assert not any(o.exists() for o in sorted_photos)
-    with served([programs(plain)/'tellapart', 'serve', '--port', str(free_port)], f'http://localhost:{free_port}/voila/static/favicon.ico', tmp_path):
+    command = [programs(plain)/'tellapart', 'serve', '--port', str(free_port)]
+    with served(command, f'http://localhost:{free_port}/voila/static/favicon.ico', tmp_path):
         page = urlopen(f'http://localhost:{free_port}/', timeout=60)
         assert page.status == 200 and 'tellapart' in page.read().decode()
 
@@ -102,11 +105,11 @@ def test_the_course_runs_where_it_was_written(learning, tmp_path):
     works(learning, 'course', '.', cwd=tmp_path)
     notebook = tmp_path/'notebooks/01_gather.ipynb'
     cells = json.loads(notebook.read_text('utf-8'))
-    cells['cells'][4]['source'].append('\nprint("This is mine.")')
+    cells['cells'][5]['source'].append('\nprint("This is mine.")')
     notebook.write_text(json.dumps(cells), 'utf-8')
     told = works(learning, 'run', '--rehearse', '--save', '01_gather', '02_check', cwd=tmp_path)
     assert 'This is mine.' in told and 'Set aside' in told and (tmp_path/'data/rackets-rehearsal/ledger.db').exists()
-    assert 'This is mine.' in str(json.loads(notebook.read_text('utf-8'))['cells'][4]['outputs'])
+    assert 'This is mine.' in str(json.loads(notebook.read_text('utf-8'))['cells'][5]['outputs'])
 
 
 def test_without_the_course_its_notebooks_run_from_the_package_and_stay_as_they_are(learning, tmp_path):

@@ -1,4 +1,4 @@
-"The projects that come along, and one made anew"
+"Project files: those that come with the course, new ones, invalid ones, and ones of older versions"
 import os, subprocess, sys
 from pathlib import Path
 import pytest
@@ -16,58 +16,61 @@ def test_loads(file):
     assert file.stem in ('tellapart', 'rackets') or p.name == file.stem
 
 
-def test_there_are_the_six():
+def test_six_projects_come_with_the_course():
     assert {o.stem for o in (ROOT/'projects').glob('*.toml')} >= {'rackets', 'bears', 'furniture', 'cartoons', 'icons', 'emotions'}
 
 
-@pytest.mark.parametrize('text, told', [
+@pytest.mark.parametrize('text, message', [
     ('', "'name' is missing; add it."),
     ('name = "x"\nlabels = {a = "a", "b/c" = "b"}\n', "the label 'b/c' can't be a folder's name"),
     ('name = "x"\nlabels = {a = "a", ".." = "b"}\n', "the label '..' can't be a folder's name"),
     (None, "doesn't exist; make a project by: tellapart new NAME LABEL LABEL")])
-def test_a_run_stops_with_a_sentence_and_makes_nothing(tmp_path, text, told):
+def test_a_run_stops_with_a_sentence_and_makes_nothing(tmp_path, text, message):
     file = tmp_path/'mine.toml'
     if text is not None: file.write_text(text)
-    run = subprocess.run([sys.executable, '-m', 'tellapart', 'run', '--project', file], cwd=tmp_path, env=os.environ | dict(TELLAPART_PROJECT=''), capture_output=True, text=True)
+    run = subprocess.run([sys.executable, '-m', 'tellapart', 'run', '--project', file], cwd=tmp_path,
+                         env=os.environ | dict(TELLAPART_PROJECT=''), capture_output=True, text=True)
     assert run.returncode == 1 and run.stdout == ''
-    assert run.stderr.startswith(f'tellapart: {file}') and told in run.stderr and run.stderr.count('\n') == 1
+    assert run.stderr.startswith(f'tellapart: {file}') and message in run.stderr and run.stderr.count('\n') == 1
     assert [o.name for o in tmp_path.iterdir()] == (['mine.toml'] if text is not None else [])
 
 
 FRUITS = 'name = "fruits"\n[labels]\napple = "apple"\npear = "pear"\n'
 
-@pytest.mark.parametrize('text, told', [
+@pytest.mark.parametrize('text, message', [
     ('name = "x"\ncafé = "a"\n', 'in line 2 (café = "a"): put the name in quotes'),
     ('犬 = "dog"\n', 'in line 1 (犬 = "dog"): put the name in quotes'),
     ('[café]\n', 'in line 1 ([café]): put the name in quotes'),
     ('two seat sofa = "a"\n', 'in line 1 (two seat sofa = "a"): put the name in quotes'),
-    ('name = fruits\n', 'in line 1 (name = fruits): put what is a word in quotes'),
+    ('name = fruits\n', 'in line 1 (name = fruits): put the value in quotes'),
     ('name = “fruits”\n', 'in line 1 (name = “fruits”): use straight quotes'),
-    ('name: "fruits"\n', 'put = in the place of the colon'),
-    ('name = "fruits\n', 'a quote or a bracket that is opened has to be closed'),
+    ('name: "fruits"\n', 'write = instead of the colon'),
+    ('name = "fruits\n', 'close the quote or the bracket'),
     ('labels = ["a",\n', 'close'),
     ('honour_noai = True\n', 'write true and false in lower case'),
     ('name = "a"\nname = "b"\n', 'in line 2 (name = "b"): it is there already'),
-    ('own = "C:\\Users\\me"\n', 'in line 1 (own = "C:\\Users\\me"): a backslash has a meaning in double quotes; use single quotes, or forward slashes'),
-    ('own = "C:\\temp"\n' + FRUITS, "'own' is 'C:\\temp'; a backslash has a meaning in double quotes"),
-    ('labels = ["apple", "pear"]\nname = "x"\n', "'labels' is ['apple', 'pear']; it should be a table: [labels] on a line of its own, and below it a line for each label"),
+    ('own = "C:\\Users\\me"\n',
+     'in line 1 (own = "C:\\Users\\me"): a backslash is an escape character in double quotes; use single quotes, or forward slashes'),
+    ('own = "C:\\temp"\n' + FRUITS, "'own' is 'C:\\temp'; a backslash is an escape character in double quotes"),
+    ('labels = ["apple", "pear"]\nname = "x"\n',
+     "'labels' is ['apple', 'pear']; it should be a table: [labels] on a line of its own, and below it a line for each label"),
     ('labels = "apple"\nname = "x"\n', "it should be a table: [labels] on a line of its own"),
     ('train = 3\n' + FRUITS, "'train' is 3; it should be a table"),
-    (FRUITS + 'per_label = 9\n', "'per_label' stands in [labels]; move it above the first line in brackets"),
-    (FRUITS + 'source = "folder"\n', "'source' stands in [labels]; move it above the first line in brackets"),
-    (FRUITS + 'csv = "my photos.csv"\n', "'csv' stands in [labels]; move it above the first line in brackets"),
-    (FRUITS + '[train]\nper_label = 9\n', "'per_label' stands in [train]; move it above the first line in brackets"),
-    ('epochs = 9\n' + FRUITS, "'epochs' stands outside of all tables; move it below [train]"),
-    (FRUITS.partition('\n')[2] + 'name = "x"\n', "'name' stands in [labels]; move it above"),
-    (FRUITS + 'Apple = "red apple"\n', "the labels 'apple' and 'Apple' are one name to some systems"),
-    (FRUITS + '"caf\u00e9" = "a"\n"cafe\u0301" = "b"\n', 'are one name to some systems'),
+    (FRUITS + 'per_label = 9\n', "'per_label' is in [labels]; move it above the first line in brackets"),
+    (FRUITS + 'source = "folder"\n', "'source' is in [labels]; move it above the first line in brackets"),
+    (FRUITS + 'csv = "my photos.csv"\n', "'csv' is in [labels]; move it above the first line in brackets"),
+    (FRUITS + '[train]\nper_label = 9\n', "'per_label' is in [train]; move it above the first line in brackets"),
+    ('epochs = 9\n' + FRUITS, "'epochs' is outside of all tables; move it below [train]"),
+    (FRUITS.partition('\n')[2] + 'name = "x"\n', "'name' is in [labels]; move it above"),
+    (FRUITS + 'Apple = "red apple"\n', "the labels 'apple' and 'Apple' are the same name on systems"),
+    (FRUITS + '"caf\u00e9" = "a"\n"cafe\u0301" = "b"\n', 'are the same name on systems'),
     (FRUITS + '"aux.txt" = "a"\n', "the label 'aux.txt' can't be a folder's name"),
     (FRUITS + '"CONIN$" = "a"\n', "the label 'CONIN$' can't be a folder's name"),
     (FRUITS + '"COM¹" = "a"\n', "the label 'COM¹' can't be a folder's name")])
-def test_slips_are_told_with_their_cure(tmp_path, text, told):
+def test_a_mistake_is_reported_with_a_hint(tmp_path, text, message):
     (file := tmp_path/'fruits.toml').write_text(text, 'utf-8')
     with pytest.raises(TellapartError) as e: read_project(file)
-    assert told in str(e.value) and str(e.value).startswith(str(file)) and '\n' not in str(e.value)
+    assert message in str(e.value) and str(e.value).startswith(str(file)) and '\n' not in str(e.value)
 
 
 def test_labels_may_be_called_like_keys_and_a_byte_order_mark_does_no_harm(tmp_path):
@@ -75,18 +78,40 @@ def test_labels_may_be_called_like_keys_and_a_byte_order_mark_does_no_harm(tmp_p
     assert list(read_project(file).labels) == ['apple', 'arch', 'data', 'pear', 'source']
 
 
-def test_a_file_in_another_encoding_is_told(tmp_path):
+NEW_KEYS = 'respect_opt_out = false\n' + FRUITS + '[train]\nresize_method = "squish"\n'
+OLD_KEYS = 'honour_noai = false\n' + FRUITS + '[train]\nsquare = "squish"\n'
+
+def test_keys_of_older_versions_work_with_one_warning(tmp_path, capsys):
+    (file := tmp_path/'fruits.toml').write_text(NEW_KEYS)
+    new = read_project(file)
+    assert capsys.readouterr() == ('', '') and (new.respect_opt_out, new.train.resize_method) == (False, 'squish')
+    file.write_text(OLD_KEYS)
+    assert read_project(file) == new
+    out,err = capsys.readouterr()
+    renamed = "'honour_noai' is now called 'respect_opt_out', 'square' is now called 'resize_method'"
+    assert (out, err) == ('', f'{file}: {renamed}; the old name still works.\n')
+
+
+@pytest.mark.parametrize('text, old, new', [('honour_noai = false\n' + NEW_KEYS, 'honour_noai', 'respect_opt_out'),
+                                            (NEW_KEYS + 'square = "squish"\n', 'square', 'resize_method')])
+def test_an_old_key_beside_the_new_one_is_an_error(tmp_path, text, old, new):
+    (file := tmp_path/'fruits.toml').write_text(text)
+    with pytest.raises(TellapartError) as e: read_project(file)
+    assert str(e.value) == f"{file}: '{old}' is the old name of '{new}', and both are there; remove '{old}'."
+
+
+def test_a_file_in_another_encoding_is_reported(tmp_path):
     (file := tmp_path/'fruits.toml').write_text(FRUITS, 'utf-16')
     with pytest.raises(TellapartError, match="isn't text in UTF-8; save it again in UTF-8"): read_project(file)
 
 
 def test_new_files_hold_any_letters(tmp_path):
-    "Those that JSON would write as two, and an accent that a Mac's terminal has made two"
+    "Letters that JSON escapes as two, and an accent that a Mac's terminal sends as two characters"
     p = read_project(new_project('picnic', ['🍎', '犬', 'cafe\u0301', "it's"], tmp_path/'projects'))
     assert list(p.labels) == ['caf\u00e9', "it's", '犬', '🍎'] and p.use_all_own
 
 
-def test_new_leaves_no_file_that_can_not_be_read(tmp_path):
+def test_new_leaves_no_invalid_file(tmp_path):
     for labels in (['a', '\udce9'], ['a', 'A'], ['a', 'aux.txt']):
         with pytest.raises(TellapartError): new_project('x', labels, tmp_path)
     (tmp_path/'file').touch()
@@ -94,7 +119,7 @@ def test_new_leaves_no_file_that_can_not_be_read(tmp_path):
     assert [o.name for o in tmp_path.iterdir()] == ['file']
 
 
-def test_what_is_told_may_hold_names_that_are_no_text(tmp_path, capsys):
+def test_a_summary_may_hold_names_that_are_not_valid_text(tmp_path, capsys):
     p = read_project(new_project('fruits', ['apple', 'pear'], tmp_path/'projects'))
     add_summary(p, gather='There is no folder caf\udce9.' if os.name != 'nt' else 'There is no folder.')
     add_summary(p, check='Nothing.')

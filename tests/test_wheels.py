@@ -11,8 +11,9 @@ UV = shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), 
 @pytest.mark.parametrize('system', ['windows', 'macos', 'linux'])
 def test_wheels(system):
     "The package index's metadata has a wheel of each need, and of what those need in turn"
-    done = subprocess.run([UV, 'pip', 'compile', '--quiet', '--only-binary', ':all:', '--python-platform', system, '--python-version', '3.11',
-                           ROOT/'pyproject.toml'], capture_output=True, text=True, env=os.environ | dict(UV_HTTP_TIMEOUT='20', UV_HTTP_RETRIES='1'))
+    command = [UV, 'pip', 'compile', '--quiet', '--only-binary', ':all:', '--python-platform', system, '--python-version', '3.11']
+    env = os.environ | dict(UV_HTTP_TIMEOUT='20', UV_HTTP_RETRIES='1')
+    done = subprocess.run([*command, ROOT/'pyproject.toml'], capture_output=True, text=True, env=env)
     if 'Failed to fetch' in done.stderr: pytest.skip("the package index can't be reached")
     assert done.returncode == 0, done.stderr
     assert {'onnxruntime', 'numpy', 'pillow', 'pillow-heif'} <= {o.split('==')[0] for o in done.stdout.splitlines()}

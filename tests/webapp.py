@@ -6,9 +6,9 @@ from urllib.request import urlopen
 
 
 @contextmanager
-def served(command, url, cwd, env={}, patience=60):
+def served(command, url, cwd, env=None, patience=60):
     "Run `command` until the block ends; the block begins when `url` answers"
-    server = subprocess.Popen(command, cwd=cwd, env=os.environ | env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    server = subprocess.Popen(command, cwd=cwd, env=os.environ | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         for _ in range(patience*5):
             try: urlopen(url, timeout=20).close()

@@ -8,6 +8,7 @@ __all__ = ['working_copies', 'filter_pairs', 'find_duplicates', 'group_ids', 'se
 
 # %% ../../notebooks/library/check/06_check.ipynb #00000002
 import os
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 import numpy as np, pandas as pd
 from PIL import Image, ImageDraw, ImageFont, ImageOps
@@ -16,26 +17,26 @@ from ..errors import reading, TellapartError, writing
 from ..machine import cpu_count
 from ..credits import write_credits
 from .inspection import working_copy
-from ..catalog import RESTORED, Catalog
-from .duplicates import verify_pairs, connected_components_of, candidate_pairs, same_photo
+from ..catalog import Catalog, Reason, reason_text
+from .duplicates import verify_pairs, group_pairs, candidate_pairs, same_photo
 from ..project import DUPLICATE_LEVELS, Project
 from .reconcile import keep_to_labels, reconcile
 from .splits import serialize_positions, assign_splits
 from ..images import NotAPhoto, open_photo
 
 # %% ../../notebooks/library/check/06_check.ipynb #00000007
-def _side(working):
-    "The short side of a working copy; `None` if there is none that can be read"
+def _short_side(working):
+    "Pixels of the short side of a working copy; `None` if it can't be read"
     try:
         with reading(working), Image.open(working) as im:
             return min(im.size)
     except (FileNotFoundError, Image.UnidentifiedImageError):
         return None
 
-def _copy(row, p):
-    "Make one working copy unless it is there; the reason if that can't be done"
+def _make_working_copy(row, p):
+    "Make the working copy of a photo unless it is there; returns why that can't be done, if so"
     dst = p.folder/row['working']
-    if _side(dst) == min(p.working_side, row['width'], row['height']):
+    if _short_side(dst) == min(p.working_side, row['width'], row['height']):
         return
     try:
         with reading(row['path']): data = working_copy(open_photo(row['path'], p.working_side, p.limits), p.working_side)
@@ -52,69 +53,75 @@ def _copy(row, p):
 def working_copies(
     p:Project, # The project at hand
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
-)->dict: # Name → reason, for photos that can't be opened any more
+)->dict[str, Reason]: # For photos that can't be opened any more: name → why
     "Make the working copies that are missing"
-    broken,some = {},100 # photos that a thread sees to at once, so that few rows are unpacked at a time
+    unreadable,n = {},100 # photos a task, so that few rows are unpacked at a time
+    def make(i): return {row['file']: _make_working_copy(row, p) for row in df[i:i+n].to_dict('records')}
     with ThreadPoolExecutor(cpu_count()) as pool, tqdm(total=len(df), desc='working copies', unit='photo', leave=False) as bar:
-        # Pillow decodes and resizes outside Python's lock
-        for o in pool.map(lambda i: {row['file']: _copy(row, p) for row in df[i:i+some].to_dict('records')}, range(0, len(df), some)):
-            broken |= {file: why for file,why in o.items() if why}
+        for o in pool.map(make, range(0, len(df), n)): # Pillow decodes and resizes outside Python's lock
+            unreadable |= {file: Reason('unreadable', why) for file,why in o.items() if why}
             bar.update(len(o))
-    return broken
+    return unreadable
 
 # %% ../../notebooks/library/check/06_check.ipynb #0000000c
 def filter_pairs(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
-    pairs:np.ndarray, # Those that look alike, as `verify_pairs` gives them
+    pairs:np.ndarray, # Similar ones, as `verify_pairs` gives them
     p:Project, # The project at hand
 )->np.ndarray: # Those of the pairs that count as one photo
-    "Leave out the pairs that only look alike"
+    "Leave out the pairs that are only similar"
     origin,sha,file,taken = (df[o].astype(object).where(df[o].notna(), None).tolist() for o in ('origin', 'sha256', 'working', 'taken'))
     def same(i, j, bits):
-        limit = p.duplicate_level(origin[i], origin[j])
-        return limit == 'near' or sha[i] == sha[j] or same_photo(limit, bits, file[i], file[j], (taken[i], taken[j]))
+        level = p.duplicate_level(origin[i], origin[j])
+        return level == 'near' or sha[i] == sha[j] or same_photo(level, bits, file[i], file[j], (taken[i], taken[j]))
     pairs = pairs[np.array([same(*o) for o in pairs.tolist()], bool)]
-    loose = np.array([p.duplicate_level(o) == 'near' for o in origin], bool)[pairs[:, :2]]
-    mixed = np.flatnonzero(loose[:, 0] != loose[:, 1])
+    near = np.array([p.duplicate_level(o) == 'near' for o in origin], bool)[pairs[:, :2]]
+    mixed = np.flatnonzero(near[:, 0] != near[:, 1]) # a photo from the web and one of your own, say
     label = df.label.to_numpy()[pairs[mixed, :2]]
     mixed = mixed[np.lexsort((pairs[mixed, 2], label[:, 0] != label[:, 1]))]
-    web = pd.Series(pairs[mixed, :2][loose[mixed]]) # It counts as one with the nearest of your own photos only, if possible of its label: it makes no two of them one
+    # The one from the web counts as one with a single other, the closest and if possible of its label: it doesn't join two of your own
+    web = pd.Series(pairs[mixed, :2][near[mixed]])
     return np.delete(pairs, mixed[web.duplicated()], 0)
 
 # %% ../../notebooks/library/check/06_check.ipynb #c0de0101
+def _originals(pairs, rank, near):
+    "For each photo to set aside the one that stays, with the lower `rank`; similar photos are duplicates where `near`"
+    pairs = np.where((rank[pairs[:, 0]] < rank[pairs[:, 1]])[:, None], pairs, pairs[:, ::-1])
+    original,strict = {},pairs[~near[pairs].any(1)]
+    # A copy of one that stays goes. A copy of a copy may be another moment, since light fades little by little
+    for i,j in strict[np.lexsort(rank[strict].T)].tolist():
+        if i not in original: original.setdefault(j, i)
+    group = pd.Series(group_pairs(len(rank), pairs))
+    first = group.map(pd.Series(rank).groupby(group).idxmin()).to_numpy()
+    return original | {j: first[j] for j in np.flatnonzero((first != np.arange(len(rank))) & near)}
+
 def find_duplicates(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
     pairs:np.ndarray, # Those that count as one, as `filter_pairs` gives them
     p:Project, # The project at hand
-)->tuple[dict, pd.DataFrame]: # Reasons to set photos aside by name; conflicts, a row a pair
-    "Find the photos that are there more than once"
-    label,file,sha = (df[o].to_numpy() for o in ('label', 'file', 'sha256'))
-    limit = df.origin.map(lambda o: DUPLICATE_LEVELS.index(p.duplicate_level(o))).to_numpy()
-    rank = np.lexsort((file, -(df.width*df.height).to_numpy(), limit)).argsort() # of two, the photo with the lower one is kept
+)->tuple[dict[str, Reason], pd.DataFrame]: # Names of photos to set aside, each with why; conflicts, a row a pair
+    "Find the duplicates under one label, and the conflicts: those under two"
+    id,label,file,sha = (df[o].to_numpy() for o in ('id', 'label', 'file', 'sha256'))
+    level = df.origin.map(lambda o: DUPLICATE_LEVELS.index(p.duplicate_level(o))).to_numpy()
+    rank = np.lexsort((file, -(df.width*df.height).to_numpy(), level)).argsort()
     same = label[pairs[:, 0]] == label[pairs[:, 1]]
-    twice = pairs[same, :2]
-    twice = np.where((rank[twice[:, 0]] < rank[twice[:, 1]])[:, None], twice, twice[:, ::-1])
-    of,strict = {},twice[(limit[twice] < DUPLICATE_LEVELS.index('near')).all(1)]
-    for i,j in strict[np.lexsort(rank[strict].T)].tolist(): # A copy of a kept one goes. A copy of a copy may be another moment: the light fades little by little
-        if i not in of: of.setdefault(j, i)
-    look = pd.Series(connected_components_of(len(df), twice))
-    first = look.map(pd.Series(rank).groupby(look).idxmin()).to_numpy()
-    of |= {j: first[j] for j in np.flatnonzero((first != np.arange(len(df))) & (limit == DUPLICATE_LEVELS.index('near')))}
-    aside = {file[j]: f"{'exact' if sha[i] == sha[j] else 'near'} duplicate of {file[i]}" for j,i in of.items() if df.reason.iloc[j] != RESTORED}
+    original = _originals(pairs[same, :2], rank, level == DUPLICATE_LEVELS.index('near'))
+    quarantine = {file[j]: Reason('exact duplicate' if sha[i] == sha[j] else 'near duplicate', duplicate_of=int(id[i]))
+                  for j,i in original.items() if df.reason_kind.iloc[j] != 'restored'}
     i,j,bits = pairs[~same].T
     conflicts = pd.DataFrame(dict(file=file[i], other=file[j], label=label[i], other_label=label[j], bits=bits))
-    return aside, conflicts[~conflicts.file.isin(aside) & ~conflicts.other.isin(aside)].reset_index(drop=True)
+    return quarantine, conflicts[~conflicts.file.isin(quarantine) & ~conflicts.other.isin(quarantine)].reset_index(drop=True)
 
 # %% ../../notebooks/library/check/06_check.ipynb #0000000f
-def _beside(df, *keys):
-    "The positions of rows that have the same `keys`, in pairs: each with the next one"
-    known = df[list(keys)].notna().all(axis=1).to_numpy().nonzero()[0]
-    number = df.iloc[known].groupby(list(keys)).ngroup().to_numpy()
-    order = known[np.argsort(number, kind='stable')]
+def _adjacent_pairs(df, *keys):
+    "Positions of rows that have the same `keys`, each paired with the next one"
+    given = df[list(keys)].notna().all(axis=1).to_numpy().nonzero()[0]
+    number = df.iloc[given].groupby(list(keys)).ngroup().to_numpy()
+    order = given[np.argsort(number, kind='stable')]
     return np.stack([order[:-1], order[1:]], 1)[np.diff(np.sort(number)) == 0]
 
 def _first_name(df, number, name):
-    "The name that the first photo has in each of the groups that `number` counts"
+    "For each photo the `name` of the first photo with the same `number`"
     number = pd.Series(number, df.index)
     return number.map(name.loc[df.sort_values('id').index].groupby(number).first())
 
@@ -122,56 +129,65 @@ def group_ids(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
     pairs:np.ndarray, # Those that count as one, as `filter_pairs` gives them
 )->pd.Series: # The name of each photo's group
-    "Find the photos that must stay together"
-    number = connected_components_of(len(df), np.concatenate([pairs[:, :2], _beside(df, 'label', 'object_id')]))
+    "Find the photos that must stay in one split"
+    number = group_pairs(len(df), np.concatenate([pairs[:, :2], _adjacent_pairs(df, 'label', 'object_id')]))
     return _first_name(df, number, df.group_id.fillna(df.sha256))
 
 def series_ids(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them, each with its group
-    pairs:np.ndarray, # Those that look alike, as `verify_pairs` gives them
+    pairs:np.ndarray, # Similar ones, as `verify_pairs` gives them
 )->pd.Series: # The name of each photo's series: that of its first group; nothing for photos of none
-    "Find the groups that look alike"
-    number = connected_components_of(len(df), np.concatenate([pairs[:, :2], _beside(df, 'group_id')]))
+    "Find the series: groups that are similar"
+    number = group_pairs(len(df), np.concatenate([pairs[:, :2], _adjacent_pairs(df, 'group_id')]))
     return _first_name(df, number, df.group_id).where(df.group_id.groupby(number).transform('nunique') > 1)
 
 # %% ../../notebooks/library/check/06_check.ipynb #00000015
-def _stop_if_too_many(df, aside):
-    gone = df.file.isin(aside).groupby(df.label).mean()
-    if (gone > .5).any():
-        why = pd.Series(aside)[df.file[(df.label == gone.idxmax()) & df.file.isin(aside)]].str.partition(' of ')[0].value_counts().index[0]
-        raise TellapartError(f"{gone.max():.0%} of the photos of {gone.idxmax()!r} would be set aside, most as {why!r}, so nothing was changed; try other search terms or look at the files.")
+def _stop_if_too_many(df, quarantine):
+    "Raise `TellapartError` where more than half of a label would be set aside"
+    share = df.file.isin(quarantine).groupby(df.label).mean()
+    if share.max() <= .5:
+        return
+    label = share.idxmax()
+    reasons = [quarantine[o] for o in df.file[df.label == label] if o in quarantine]
+    most = Counter(reason_text(o.kind, o.note) for o in reasons).most_common(1)[0][0]
+    raise TellapartError(f"{share.max():.0%} of the photos of {label!r} would be set aside, most as {most!r}, so nothing was changed; "
+                         "try other search terms or look at the files.")
 
 # %% ../../notebooks/library/check/06_check.ipynb #00000016
+def _metadata(every, readable, pairs, same, quarantine, p):
+    "Group, series and split of the photos `readable`; a row for each that differs from what the catalog has"
+    every = every.assign(group_id=group_ids(readable, same).combine_first(every.group_id))
+    every['series'] = series_ids(readable.assign(group_id=every.group_id), pairs)
+    every.loc[every.file.isin(quarantine), 'status'] = 'aside'
+    every['split_positions'] = serialize_positions(every, p.train)
+    columns = ['group_id', 'series', 'split_positions', 'split']
+    now = every.assign(split=assign_splits(every, p.train, p.own_photos.absolute())).loc[readable.index, columns].astype(object)
+    now,old = (o.where(o.notna(), None) for o in (now, readable[columns].astype(object)))
+    changed = now[(now.fillna('') != old.fillna('')).any(axis=1)]
+    return changed.set_index(readable.file[changed.index])
+
 def _check(p, catalog):
-    "Write into the catalog what the photos show; the conflicts"
+    "Compare the photos, and write what that shows into the catalog; returns the conflicts"
     every = catalog.frame('all')
     df = every[every.status == 'ok']
     for label in p.labels:
         if not (df.label == label).any(): raise TellapartError(f"There is no photo of {label!r}; run 01_gather.")
-    broken = working_copies(p, df)
-    fine = df[~df.file.isin(broken)]
-    pairs = verify_pairs(candidate_pairs(fine.phash), fine.working)
-    same = filter_pairs(fine, pairs, p)
-    aside,conflicts = find_duplicates(fine, same, p)
-    _stop_if_too_many(df, aside := aside | broken)
-    every['group_id'] = group_ids(fine, same).combine_first(every.group_id)
-    every['series'] = series_ids(fine.assign(group_id=every.group_id), pairs)
-    every.loc[every.file.isin(aside), 'status'] = 'aside'
-    every['split_positions'] = serialize_positions(every, p.train)
-    facts = ['group_id', 'series', 'split_positions', 'split']
-    now = every.assign(split=assign_splits(every, p.train, p.own_photos.absolute())).loc[fine.index, facts].astype(object)
-    now,old = (o.where(o.notna(), None) for o in (now, fine[facts].astype(object)))
-    news = now[(now.fillna('') != old.fillna('')).any(axis=1)]
-    catalog.set_metadata(news.set_index(fine.file[news.index]).to_dict('index'))
-    catalog.apply(aside=aside)
+    unreadable = working_copies(p, df)
+    readable = df[~df.file.isin(unreadable)]
+    pairs = verify_pairs(candidate_pairs(readable.phash), readable.working)
+    same = filter_pairs(readable, pairs, p)
+    duplicates,conflicts = find_duplicates(readable, same, p)
+    _stop_if_too_many(df, quarantine := duplicates | unreadable)
+    catalog.set_metadata(_metadata(every, readable, pairs, same, quarantine, p).to_dict('index'))
+    catalog.apply(quarantine=quarantine)
     return conflicts
 
 def check(
     p:Project, # The project at hand
     accept_missing:bool=False, # Whether to go on where much of a label has been deleted by hand
-)->pd.DataFrame: # The conflicts, a row a pair of photos that are the same under two labels. Raises `TellapartError` if more than half of a label would go, or another step is at work
-    "Make working copies, set aside what is broken or there twice, and choose each photo's side"
-    with Catalog(p.folder, step=True) as catalog:
+)->pd.DataFrame: # Conflicts: a row a pair of photos that count as one under two labels. Raises `TellapartError` if half a label would go
+    "Make working copies, set aside unreadable photos and duplicates, and assign splits"
+    with Catalog(p.folder, exclusive=True) as catalog:
         keep_to_labels(p, catalog)
         if by_hand := reconcile(p, catalog, accept_missing): print(by_hand)
         conflicts = _check(p, catalog)
@@ -182,11 +198,12 @@ def check_summary(
     p:Project, # The project at hand
     conflicts:pd.DataFrame, # As `check` returns them
 )->str: # A sentence
-    "Say what checking came to"
+    "Count the photos set aside, conflicts and series"
     with Catalog(p.folder) as catalog: df = catalog.frame('all')
-    alike = df[(df.status == 'ok') & df.series.notna()]
-    return (f"Set aside: {(df.status == 'aside').sum()} of {len(df)} photos; pairs that look alike under two labels: {len(conflicts)}"
-            + (f"; {len(alike)} photos are of {alike.series.nunique()} series that look alike, and stay" if len(alike) else '') + '.')
+    similar = df[(df.status == 'ok') & df.series.notna()]
+    series = f'; {len(similar)} photos are of {similar.series.nunique()} series that look alike, and stay' if len(similar) else ''
+    return (f"Set aside: {(df.status == 'aside').sum()} of {len(df)} photos; "
+            f"pairs that look alike under two labels: {len(conflicts)}{series}.")
 
 # %% ../../notebooks/library/check/06_check.ipynb #0000001d
 def contact_sheet(
@@ -206,7 +223,7 @@ def contact_sheet(
     for i,(photo,caption) in enumerate(zip(photos, captions)):
         x,y = 6+(i%columns)*(side+6),6+(i//columns)*(side+below+6)
         try: sheet.paste(ImageOps.fit(open_photo(photo, side, limits=None), (side, side)), (x, y))
-        except (NotAPhoto, OSError): draw.rectangle((x, y, x+side-1, y+side-1), outline='gray') # set aside as broken, or gone
+        except (NotAPhoto, OSError): draw.rectangle((x, y, x+side-1, y+side-1), outline='gray') # unreadable, or gone
         while caption and draw.textlength(caption, font) > side: caption = caption.rstrip('…')[:-1] + '…'
         draw.text((x, y+side+2), caption, 'black', font)
     return sheet

@@ -19,18 +19,21 @@ def working_copy(
     side:int, # Pixels of the short side, at most
 )->bytes: # A JPEG
     "The file that training reads instead of the photo"
-    shrink(photo, side).save(f := io.BytesIO(), 'JPEG', quality=92, subsampling=0) # as JPEG usually halves them, colours differ enough for another answer
+    # Full chroma: with the usual halved colours a prediction can differ from that for the photo itself
+    shrink(photo, side).save(f := io.BytesIO(), 'JPEG', quality=92, subsampling=0)
     return f.getvalue()
 
 # %% ../../notebooks/library/check/02_inspection.ipynb #4d5a909e
 def inspect_image(
     data:bytes, # The content of a file
     side:int=640, # Pixels of the working copy's short side
-    limits:Limits=Limits(), # What is still a photo
+    limits:Limits=Limits(), # On bytes, pixels and proportions
     name:str='The photo', # What an error calls it
 )->tuple[dict, bytes]: # sha256, suffix, width, height, phash, taken and warnings; and the working copy. Raises `NotAPhoto`
-    "What there is to know of a photo"
+    "Hash, size, capture time, quality warnings and the working copy of a photo"
     photo = open_photo(data, side, limits, name)
     width,height = size = photo.info['size']
-    return dict(sha256=sha256(data).hexdigest(), suffix=SUFFIXES[photo.format], width=width, height=height, phash=phash(photo), taken=capture_time(data),
-                warnings=', '.join([*photo.info['notes'], *quality_warnings(photo, size)])), working_copy(photo, side)
+    warnings = [*photo.info['notes'], *quality_warnings(photo, size)]
+    metadata = dict(sha256=sha256(data).hexdigest(), suffix=SUFFIXES[str(photo.format)], width=width, height=height, phash=phash(photo),
+                    taken=capture_time(data), warnings=', '.join(warnings))
+    return metadata, working_copy(photo, side)

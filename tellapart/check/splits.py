@@ -15,24 +15,25 @@ from pathlib import Path
 from urllib.parse import unquote
 import numpy as np, pandas as pd
 from ..errors import listed, TellapartError
-from ..paths import canonical_name, relative_parts
 from ..catalog import Catalog
 from .duplicates import verify_pairs, candidate_pairs
 from ..project import Project, Train
+from ..split_methods import SPLIT_METHODS
 
 # %% ../../notebooks/library/check/04_splits.ipynb #00000005
 _GOLDEN = (5**.5 - 1)/2
 
-def _die(name, seed):
-    "Where each name falls between 0 and 1"
+def _random_order(name, seed):
+    "A number from 0 to 1 for each name, which is a hash; shifted by the seed"
     return (name.str[:8].map(partial(int, base=16))/2**32 + (seed - Train().seed)*_GOLDEN) % 1
 
-def _between(places, n, rng, low=True, high=True):
-    "`n` places, in order, in the middle of the widest gaps between `places`; evenly if there are none. With `low` 0 is one of them, with `high` 1 is"
-    if not len(places):
-        return np.linspace(1 if high else 1 - .5/n, 0 if low else .5/n, n)[::-1] # a single one is learned from, if that is all there is
-    at = np.sort(places)
-    gaps = [(a-b, rng.random(), a, b) for a,b in pairwise([-at[0] if low else 0, *at, 2-at[-1] if high else 1])] # as in a mirror, 0 and 1 are in the middle
+def _new_positions(taken, n, rng, low=True, high=True):
+    "`n` sorted positions in the widest gaps between those `taken`, or evenly if there are none; with `low` 0 is one, with `high` 1"
+    if not len(taken):
+        return np.linspace(1 if high else 1 - .5/n, 0 if low else .5/n, n)[::-1] # a single photo is trained on
+    at = np.sort(taken)
+    ends = -at[0] if low else 0, 2-at[-1] if high else 1 # mirrored, so that 0 and 1 are the middle of a gap
+    gaps = [(a-b, rng.random(), a, b) for a,b in pairwise([ends[0], *at, ends[1]])]
     heapify(gaps)
     new = []
     for _ in range(n):
@@ -42,154 +43,162 @@ def _between(places, n, rng, low=True, high=True):
     return np.sort(new)
 
 # %% ../../notebooks/library/check/04_splits.ipynb #c0de0203
-def _share(origin, train):
-    "The share to measure with, for photos of each origin"
+def _valid_share(origin, train):
+    "The share of the validation set, for photos of each origin"
     if not isinstance(train.valid, dict):
         return pd.Series(train.valid, origin.index)
     return origin.map(train.valid).fillna(Train().valid)
 
-def _too_long(df, train):
-    "The names of the series that have more photos than the share of one of their labels"
+def _long_series(df, train):
+    "The names of the series that have more photos than the validation share of one of their labels"
     used = df[df.status == 'ok']
-    used = used.assign(share=_share(used.origin, train), label_size=used.groupby('label').label.transform('size'))
+    used = used.assign(share=_valid_share(used.origin, train), label_size=used.groupby('label').label.transform('size'))
     n = used.groupby(['series', 'label']).agg(n=('id', 'size'), share=('share', 'first'), of=('label_size', 'first'))
     return set(n.index[n.n > np.ceil(n.share*n.of)].get_level_values('series'))
 
-def _when(df):
-    "Where each photo of a series stands in the order of time"
+def _time_order(df):
+    "The number of each photo of a series in the order of time"
     name = df.url.fillna(df.file).map(lambda o: re.sub(r'\d+', lambda m: m[0].zfill(20), unquote(o))) # 9 comes before 10
     time = df.taken if df.taken.notna().all() else pd.Series('', df.index)
     order = sorted(df.index, key=lambda o: (time[o], name[o]))
     return pd.Series(range(len(order)), order)
 
-def _deal(some, rng, **ends):
-    "Deal places to those of one label and origin that have none: `n` photos each, `place`, `die`, and for parts of a series that is cut its name and `when`"
-    places,new = list(some.place.dropna()),some[some.place.isna()]
-    for cut in (None, *sorted(new.cut.dropna().unique())):
-        if cut is None: o = new[new.cut.isna()].assign(most=lambda o: 2*o.n > some.n.sum()).sort_values(['most', 'die'])
-        else: o = new[new.cut == cut].sort_values('when', ascending=False)
+def _assign_origin(groups, rng, **ends):
+    "Positions for those groups of one label and origin that have none: pairs of a name and its position"
+    taken,new = list(groups.position.dropna()),groups[groups.position.isna()]
+    for series in (None, *sorted(new.series.dropna().unique())):
+        if series is None: o = new[new.series.isna()].assign(most=lambda o: 2*o.n > groups.n.sum()).sort_values(['most', 'order'])
+        else: o = new[new.series == series].sort_values('time', ascending=False)
         if o.empty: continue
-        at,middle = _between(places, len(o), rng, **ends),o.n.cumsum() - o.n/2
-        got = np.interp(middle, np.linspace(middle.iloc[0], middle.iloc[-1], len(o)), at)
-        places += list(got)
-        yield from zip(o.index, got)
+        at,middle = _new_positions(taken, len(o), rng, **ends),o.n.cumsum() - o.n/2
+        positions = np.interp(middle, np.linspace(middle.iloc[0], middle.iloc[-1], len(o)), at)
+        taken += list(positions)
+        yield from zip(o.index, positions)
+
+def _assign_label(groups, label, seed):
+    "Positions for the groups of one label that have none, origin by origin"
+    origins = sorted(groups.groupby('origin'), key=lambda o: (o[1].share.iloc[0], len(o[1]), o[0]))
+    least,most = origins[0][0],origins[-1][0] # by their share: the one gets a photo to train on for sure, the other one to validate with
+    for origin,o in groups.groupby('origin'):
+        yield from _assign_origin(o, random.Random(f'{seed} {label} {origin}'), low=origin == most, high=origin == least)
 
 # %% ../../notebooks/library/check/04_splits.ipynb #c0de0204
-def _first(facts, name):
-    "For each photo what is known of the first one of its name"
-    return name.map(facts.groupby(name).first())
+def _first(values, name):
+    "For each photo the value of the first one with the same name"
+    return name.map(values.groupby(name).first())
 
-def _key(train): return f"{'photo' if train.split == 'photo' else 'group'} {train.seed}"
+def _unit(df, train):
+    "The name of what gets one position: the photo, or its group"
+    return df.sha256 if SPLIT_METHODS[train.split].unit == 'photo' else df.group_id.fillna(df.sha256)
+
+def _key(train): return f'{SPLIT_METHODS[train.split].unit} {train.seed}'
+
+def _stored_positions(df, train):
+    "The positions that photos have, or that fit their split where it was assigned before there were positions"
+    unit = _unit(df, train)
+    stored = df.split_positions.map(json.loads, na_action='ignore')
+    position = stored.map(lambda o: o.get(_key(train)), na_action='ignore').astype(float)
+    order,share = _random_order(unit, Train().seed),_valid_share(_first(df.origin, unit), train)
+    fitting = (share*order).where(df.split == 'valid', share + (1 - share)*order)
+    return _first(position.mask(stored.isna() & df.split.notna(), fitting), unit)
 
 def split_positions(
     df:pd.DataFrame, # Photos, as `Catalog.frame('all')` gives them: those set aside still count for what came first
     train:Train, # How the project trains: its `split`, `valid` and `seed`
-)->pd.Series: # 0 to 1 for each, those below the share being measured with; nothing where no photo of a group is in use
-    "The place of each photo: the one it has, or one that evens out those of its label and origin"
-    df,order = df.sort_values('id'),df.index
-    one = df.sha256 if train.split == 'photo' else df.group_id.fillna(df.sha256)
-    memory = df.split_positions.map(json.loads, na_action='ignore')
-    place = memory.map(lambda o: o.get(_key(train)), na_action='ignore').astype(float)
-    die,share = _die(one, Train().seed),_share(_first(df.origin, one), train)
-    before = memory.isna() & df.split.notna() # They were given a side before there were places
-    place = _first(place.mask(before, (share*die).where(df.split == 'valid', share + (1 - share)*die)), one)
-    cut = df.series.where(df.series.isin(_too_long(df, train)) & (train.split != 'photo'))
-    together = one if train.split == 'photo' else df.series.mask(cut.notna()).fillna(one)
-    when = pd.concat([_when(o) for _,o in df.groupby(cut)]) if cut.notna().any() else pd.Series(np.nan, df.index)
-    dealt = pd.DataFrame(dict(label=df.label, origin=df.origin.fillna(''), share=share, n=df.status == 'ok', place=place, die=_die(together, train.seed), cut=cut, when=when)).groupby(together)
-    dealt = dealt.agg(dict(label='first', origin='first', share='first', n='sum', place='first', die='first', cut='first', when='max'))
+)->pd.Series: # 0 to 1 for each, those below the share for validation; nothing where no photo of a group is in use
+    "The position of each photo: the one it has, or a new one that evens out those of its label and origin"
+    df,index = df.sort_values('id'),df.index
+    unit,position,by_group = _unit(df, train),_stored_positions(df, train),SPLIT_METHODS[train.split].unit == 'group'
+    cut = df.series.where(df.series.isin(_long_series(df, train)) & by_group) # series whose photos are assigned one by one
+    name = df.series.mask(cut.notna()).fillna(unit) if by_group else unit
+    time = pd.concat([_time_order(o) for _,o in df.groupby(cut)]) if cut.notna().any() else pd.Series(np.nan, df.index)
+    photos = pd.DataFrame(dict(label=df.label, origin=df.origin.fillna(''), share=_valid_share(_first(df.origin, unit), train),
+                               n=df.status == 'ok', position=position, order=_random_order(name, train.seed), series=cut, time=time))
+    how = dict(label='first', origin='first', share='first', n='sum', position='first', order='first', series='first', time='max')
+    groups = photos.groupby(name).agg(how)
     new = {}
-    for label,o in dealt[dealt.n > 0].groupby('label'):
-        last,*_,first = 2*sorted({k: s for k,s in o.groupby('origin')}.items(), key=lambda s: (s[1].share.iloc[0], len(s[1]), s[0]))
-        for origin,some in o.groupby('origin'):
-            new |= dict(_deal(some, random.Random(f'{train.seed} {label} {origin}'), low=origin == first[0], high=origin == last[0]))
-    return place.fillna(_first(place, together)).fillna(together.map(new)).reindex(order)
+    for label,o in groups[groups.n > 0].groupby('label'): new |= dict(_assign_label(o, label, train.seed))
+    return position.fillna(_first(position, name)).fillna(name.map(new)).reindex(index)
 
 def serialize_positions(
     df:pd.DataFrame, # As for `split_positions`
     train:Train, # How the project trains
-)->pd.Series: # JSON: the place of each photo by what was dealt and by which seed
-    "What there is to remember of the places of photos"
-    return pd.Series({i: json.dumps((json.loads(o) if isinstance(o, str) else {}) | ({} if np.isnan(place) else {_key(train): place})) for i,o,place in
-                      zip(df.index, df.split_positions, split_positions(df, train))}, dtype=object)
-
-def _chosen(df, own):
-    "The sides that people chose by the folder in which they put their photos; `None` for other photos"
-    labels = {canonical_name(o) for o in df.label}
-    def chosen(url):
-        side,label,*_ = *map(canonical_name, relative_parts(url, own)[:-1]), '', ''
-        return side if side in ('train', 'valid') and label in labels else None
-    return df.url.where(df.origin == 'own').map(chosen, na_action='ignore')
+)->pd.Series: # JSON for each photo: its positions by what was assigned and by which seed
+    "The split positions as the catalog stores them"
+    def serialize(stored, position):
+        stored = json.loads(stored) if isinstance(stored, str) else {}
+        return json.dumps(stored | ({} if np.isnan(position) else {_key(train): position}))
+    return pd.Series(list(map(serialize, df.split_positions, split_positions(df, train))), df.index, dtype=object)
 
 def assign_splits(
     df:pd.DataFrame, # As for `split_positions`
     train:Train, # How the project trains
-    own:Path|None=None, # For the split by folder: where photos of one's own lie, absolute
+    own:Path|None=None, # The folder of your own photos, absolute
 )->pd.Series: # 'train' or 'valid' for each
-    "The side of the split that each photo belongs to"
-    df,order = df.sort_values('id'),df.index
-    name = df.sha256 if train.split == 'photo' else df.group_id.fillna(df.sha256)
-    side = (split_positions(df, train) < _share(_first(df.origin, name), train)).map({True: 'valid', False: 'train'})
-    if train.split == 'folder':
-        chosen = _chosen(df, own)
-        side = chosen.fillna(_first(chosen, name)).fillna(side)
-    return side.reindex(order)
+    "The split of each photo"
+    df,index = df.sort_values('id'),df.index
+    unit = _unit(df, train)
+    split = (split_positions(df, train) < _valid_share(_first(df.origin, unit), train)).map({True: 'valid', False: 'train'})
+    if (chosen := SPLIT_METHODS[train.split].choose(df, own)) is not None: split = chosen.fillna(_first(chosen, unit)).fillna(split)
+    return split.reindex(index)
 
 # %% ../../notebooks/library/check/04_splits.ipynb #0000000f
 def _stop_if_unchecked(df):
-    "Raise `TellapartError` where something has come or gone since the check"
-    if new := df.split.isna().sum(): raise TellapartError(f"No check has seen {new} of the {len(df)} photos yet; run 02_check.")
+    "Raise `TellapartError` where photos were added or removed since the check"
+    if new := df.split.isna().sum(): raise TellapartError(f"{new} of the {len(df)} photos haven't been checked yet; run 02_check.")
     gone = df.path[~df.path.map(Path.exists)]
-    if len(gone): raise TellapartError(f"{len(gone)} of {len(df)} photos aren't where they were at the last check, such as {gone.iloc[0]}; run 02_check, which finds out what has become of them.")
+    if len(gone): raise TellapartError(f"{len(gone)} of {len(df)} photos aren't where they were at the last check, such as {gone.iloc[0]}; "
+                                       "run 02_check, which finds out what has become of them.")
     gone = df.working[~df.working.map(Path.exists)]
-    if len(gone): raise TellapartError(f"Of {len(df)} working copies {len(gone)} can't be found any more, such as {gone.iloc[0]}; run 02_check.")
+    if len(gone): raise TellapartError(f"{len(gone)} of {len(df)} working copies can't be found, such as {gone.iloc[0]}; run 02_check.")
 
 def _stop_if_too_few(df, p):
-    "Raise `TellapartError` where a label can't be learned, or measured"
-    for side,purpose in ('train', 'learn from'), ('valid', 'measure with'):
-        n = (df.split == side).groupby(df.label).sum().reindex(list(p.labels), fill_value=0)
+    "Raise `TellapartError` where a label has no photos for training, or none for validation"
+    for split,purpose in ('train', 'train on'), ('valid', 'validate with'):
+        n = (df.split == split).groupby(df.label).sum().reindex(list(p.labels), fill_value=0)
         if not len(short := n[n < 1]): continue
-        have = df[df.label == short.index[0]]
-        if p.train.split == 'group' and len(have) > 1 and have.group_id.nunique() == 1:
-            raise TellapartError(f"All {len(have)} photos of {short.index[0]!r} are of one group, which is never on both sides; "
+        photos = df[df.label == short.index[0]]
+        if p.train.split == 'group' and len(photos) > 1 and photos.group_id.nunique() == 1:
+            raise TellapartError(f"All {len(photos)} photos of {short.index[0]!r} are of one group, which is never split; "
                                  'gather photos of other ones and run 02_check again.')
-        cure = f'put some into {p.own_photos/side} and run 01_gather' if p.train.split == 'folder' else 'gather more'
+        more = f'put some into {p.own_photos/split} and run 01_gather' if p.train.split == 'folder' else 'gather more'
         raise TellapartError(f"There are too few photos to {purpose} ({listed((f'{v} of {k!r}' for k,v in short.items()), 4)}), "
-                             f"and each label needs at least one; {cure}, then run 02_check again.")
+                             f"and each label needs at least one; {more}, then run 02_check again.")
 
 # %% ../../notebooks/library/check/04_splits.ipynb #00000010
 def training_photos(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a photo: working (its path), label, origin, group_id (what stays together), valid (a bool), file. Raises `TellapartError` if they can't be trained on
-    "The photos to train on, each with its side"
+)->pd.DataFrame: # A row a photo: working (a path), label, origin, group_id (what stays together), valid (a bool), file
+    "The photos to train on and to validate with; raises `TellapartError` if a training on them would fail or mean nothing"
     with Catalog(p.folder) as catalog: df = catalog.frame()
     df = df[df.label.isin(list(p.labels))].reset_index(drop=True)
     _stop_if_unchecked(df)
     _stop_if_too_few(df, p)
-    whole = df.series.notna() & (df.split.groupby(df.series).transform('nunique') == 1) # a series that isn't cut
-    return df.assign(working=df.working.map(str), valid=df.split == 'valid', group_id=df.group_id.mask(whole, df.series))[['working', 'label', 'origin', 'group_id', 'valid', 'file']]
+    uncut = df.series.notna() & (df.split.groupby(df.series).transform('nunique') == 1)
+    df = df.assign(working=df.working.map(str), valid=df.split == 'valid', group_id=df.group_id.mask(uncut, df.series))
+    return df[['working', 'label', 'origin', 'group_id', 'valid', 'file']]
 
 # %% ../../notebooks/library/check/04_splits.ipynb #00000015
 class CatalogSplitter:
-    "For `DataBlock(splitter=…)`: the sides that the catalog knows"
+    "For `DataBlock(splitter=…)`: the splits as the catalog has them"
     def __init__(self,
         p:Project, # The project at hand
     ): self.p = p
 
     def __call__(self, items):
-        valid = {Path(o.working).name: o.valid for o in training_photos(self.p).itertuples()}
-        known = [(i, valid[o.name]) for i,o in enumerate(map(Path, items)) if o.name in valid]
-        return [i for i,v in known if not v], [i for i,v in known if v]
+        is_valid = {Path(o.working).name: o.valid for o in training_photos(self.p).itertuples()}
+        used = [(i, is_valid[o.name]) for i,o in enumerate(map(Path, items)) if o.name in is_valid]
+        return [i for i,v in used if not v], [i for i,v in used if v]
 
 # %% ../../notebooks/library/check/04_splits.ipynb #0000001c
 def find_leaks(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a pair: file (learned from), other (measured with), label, other_label, bits (that differ), series (whether they are two photos of one series), paths (two)
-    "The pairs of photos on both sides that look alike"
+)->pd.DataFrame: # A row a pair: file (training), other (validation), label, other_label, bits (that differ), series (a bool), paths (two)
+    "The pairs of similar photos of which one is in the training set and one in the validation set"
     with Catalog(p.folder) as catalog: df = catalog.frame().dropna(subset='split')
     pairs,valid = candidate_pairs(df.phash),(df.split == 'valid').to_numpy()
     pairs = verify_pairs(pairs[valid[pairs[:, 0]] != valid[pairs[:, 1]]], df.working)
-    pairs = np.where(valid[pairs[:, :1]], pairs[:, [1, 0, 2]], pairs) # the one to learn from comes first
+    pairs = np.where(valid[pairs[:, :1]], pairs[:, [1, 0, 2]], pairs)
     one,other = (df.iloc[o].reset_index(drop=True) for o in pairs.T[:2])
     series = (one.series == other.series) & (one.group_id != other.group_id)
     found = dict(file=one.file, other=other.file, label=one.label, other_label=other.label, bits=pairs[:, 2], series=series)
@@ -198,9 +207,12 @@ def find_leaks(
 def leak_summary(
     pairs:pd.DataFrame, # As `find_leaks` gives them
 )->str: # A sentence
-    "Say what looks alike on both sides"
-    parts,same = pairs[pairs.series],pairs[~pairs.series]
-    told = [f"{len(same)} pairs of photos on both sides are the same picture: the model may know them by heart, and its error rate flatters it"]*bool(len(same))
-    told += [f"{parts[['file', 'other']].stack().nunique()} photos are of series that look alike and are on both sides: the error rate is that for other photos "
-             "from the same places, not for other places"]*bool(len(parts))
-    return f"{'; '.join(told)}." if told else 'No photo to learn from looks like one to measure with.'
+    "Count the pairs that leak, and the photos of series in both sets"
+    series,same = pairs[pairs.series],pairs[~pairs.series]
+    found = []
+    if len(same): found.append(f"{len(same)} pairs of photos in both sets are the same picture: the model may know them by heart, "
+                               "and its error rate is too good to be true")
+    n = series[['file', 'other']].stack().nunique()
+    if n: found.append(f"{n} photos are of series that look alike and are in both sets: "
+                       "the error rate is that for other photos of the same scenes, not for other scenes")
+    return f"{'; '.join(found)}." if found else 'No training photo looks like a validation photo.'

@@ -1,4 +1,4 @@
-"Clean labels: find label errors, mark and apply them, learn from corrections of sorted photos."
+"Clean labels: find label errors, correct them, and learn from corrections of sorted photos."
 from tellapart.errors import need
 
 need('fastcore', 'pandas', extra='learn')

@@ -1,10 +1,10 @@
-// Shows a page of photos as cards, and tells the kernel what is marked. Marks are shown when the kernel has noted them.
-const DELETE = "<Delete>"; // fastai's word; no label can be called that
-const PATIENCE = 10_000; // Milliseconds until somebody is told that the kernel doesn't answer
+// Shows a page of photos as cards, and sends marks to the kernel. A mark is shown when the kernel has stored it.
+const DELETE = "<Delete>"; // fastai's word, which no label can be
+const TIMEOUT = 10_000; // Milliseconds until the page says that the kernel doesn't answer
 
 function element(name, parts, ...children) {
   const made = Object.assign(document.createElement(name), parts);
-  made.dataset.lmSuppressShortcuts = true; // JupyterLab's own keys, such as d for deleting a cell, are not meant here
+  made.dataset.lmSuppressShortcuts = true; // Else JupyterLab takes keys for its own, such as d for deleting a cell
   made.append(...children);
   return made;
 }
@@ -13,14 +13,14 @@ function render({ model, el }) {
   const labels = model.get("labels");
   let cards = [], current = 0, timer;
 
-  function ask(what, ...args) {
+  function send(command, ...args) {
     clearTimeout(timer);
     timer = setTimeout(() => {
-      status.textContent = "The kernel doesn't answer. It is busy, or was restarted: then run this cell again, what is shown as marked is kept.";
-    }, PATIENCE);
-    model.send({ do: what, args });
+      status.textContent = "The kernel doesn't answer. It is busy, or was restarted: then run this cell again; the marks shown are stored.";
+    }, TIMEOUT);
+    model.send({ do: command, args });
   }
-  const show = (view, page) => ask("show", view, page);
+  const show = (view, page) => send("show", view, page);
   const turn = pages => show(model.get("view"), model.get("page") + pages);
   const button = (text, clicked) => element("button", { type: "button", textContent: text, onclick: clicked });
 
@@ -28,8 +28,8 @@ function render({ model, el }) {
   const [back, on] = [button("‹", () => turn(-1)), button("›", () => turn(1))];
   back.ariaLabel = "Previous page";
   on.ariaLabel = "Next page";
-  const place = element("span", {});
-  const finish = what => { ask(what); focus(current); }; // The button is about to be disabled, and would lose the focus to JupyterLab
+  const position = element("span", {});
+  const finish = command => { send(command); focus(current); }; // The button will be disabled, and the focus would go to JupyterLab
   const [apply, undo] = [button("", () => finish("apply")), button("Undo", () => finish("undo"))];
   const status = element("p", { role: "status" });
   const grid = element("div", { className: "ta-cards", onkeydown: pressed });
@@ -37,34 +37,34 @@ function render({ model, el }) {
   const below = element("div", {}, grid, more);
   const keys = labels.slice(0, 9).map((label, i) => `${i + 1} ${label}`).join(", ");
   const help = element("p", { className: "ta-help", textContent:
-    "Below each photo: its label, what the model takes it for and how sure it is, and what it should be. " +
+    "Below each photo: its label, the model's prediction with its probability, and the label it should have. " +
     `Keys: arrows, Page Up and Page Down; ${keys}, or a label's first letter; Delete to set aside, Space to keep.` });
   el.append(element("div", { className: "ta-clean" },
-    element("div", { className: "ta-bar" }, element("label", {}, "Show ", view), back, place, on, apply, undo), status, help, below));
+    element("div", { className: "ta-bar" }, element("label", {}, "Show ", view), back, position, on, apply, undo), status, help, below));
 
-  function mark(card, what) { ask("mark", card.file, what === card.label ? null : what); }
+  function mark(card, what) { send("mark", card.file, what === card.label ? null : what); }
 
   function card(photo, i) {
-    const { file, label, predicted, sure, side, twins, picture } = photo;
+    const { file, label, predicted, confidence, split, similar, picture } = photo;
     const all = labels.includes(label) ? labels : [label, ...labels];
-    const choice = element("select", { tabIndex: -1, ariaLabel: "What it is", onchange: () => choose(choice.value) },
+    const choice = element("select", { tabIndex: -1, ariaLabel: "Label it should have", onchange: () => choose(choice.value) },
       ...all.map(o => element("option", { value: o, textContent: o })), element("option", { value: DELETE, textContent: "set aside" }));
     const choose = what => { mark(photo, what); focus(i); };
-    const guess = button(`${predicted}${predicted === label ? "" : "?"} ${sure}`, () => choose(predicted));
+    const guess = button(`${predicted}${predicted === label ? "" : "?"} ${confidence}`, () => choose(predicted));
     const aside = button("✕", () => choose(model.get("marks")[file] === DELETE ? label : DELETE));
-    for (const o of [guess, aside]) o.tabIndex = -1; // Each has a key, and two dozen cards would be a long way to tab through
-    guess.title = "What the model takes it for, and how sure it is";
+    for (const o of [guess, aside]) o.tabIndex = -1; // Both have keys, and two dozen cards would take many tabs
+    guess.title = "The model's prediction, with its probability";
     aside.title = aside.ariaLabel = "Set aside";
     guess.hidden = !predicted;
-    const twin = twins.length ? [element("p", { className: "ta-twins", textContent: `looks like ${twins.join(", ")}` })] : [];
+    const alike = similar.length ? [element("p", { className: "ta-similar", textContent: `looks like ${similar.join(", ")}` })] : [];
     const badge = element("b", {});
-    const look = picture ? element("img", { src: picture, alt: "", draggable: false }) : element("div", { className: "ta-none", textContent: "no picture" });
-    const node = element("div", { role: "group", tabIndex: -1, title: file, onfocus: () => { current = i; rove(); } }, element("figure", {}, look, badge),
-      element("p", {}, element("strong", { textContent: label }), ` ${side}`), ...twin, element("div", {}, guess, aside, choice));
-    node.classList.toggle("ta-doubted", predicted && predicted !== label);
+    const photograph = picture ? element("img", { src: picture, alt: "", draggable: false }) : element("div", { className: "ta-none", textContent: "no picture" });
+    const node = element("div", { role: "group", tabIndex: -1, title: file, onfocus: () => { current = i; rove(); } }, element("figure", {}, photograph, badge),
+      element("p", {}, element("strong", { textContent: label }), ` ${split}`), ...alike, element("div", {}, guess, aside, choice));
+    node.classList.toggle("ta-mismatch", predicted && predicted !== label);
     node.onclick = event => { if (event.target !== choice) focus(i); };
 
-    function tell(what) { // What it is marked as, or its label
+    function update(what) { // Its mark, or its label
       const marked = what !== label;
       choice.value = what;
       badge.textContent = !marked ? "" : what === DELETE ? "set aside" : `→ ${what}`;
@@ -72,10 +72,10 @@ function render({ model, el }) {
       node.classList.toggle("ta-aside", what === DELETE);
       guess.ariaPressed = what === predicted;
       aside.ariaPressed = what === DELETE;
-      node.ariaLabel = [`${file}, labelled ${label}`, predicted && `the model says ${predicted}, ${sure}`, side,
-        twins.length && twin[0].textContent, marked && `marked: ${what === DELETE ? "set aside" : what}`].filter(Boolean).join("; ");
+      node.ariaLabel = [`${file}, labelled ${label}`, predicted && `the model says ${predicted}, ${confidence}`, split,
+        similar.length && alike[0].textContent, marked && `marked: ${what === DELETE ? "set aside" : what}`].filter(Boolean).join("; ");
     }
-    return Object.assign(photo, { node, tell });
+    return Object.assign(photo, { node, update });
   }
 
   const rove = () => cards.forEach((o, i) => { o.node.tabIndex = i === current ? 0 : -1; });
@@ -104,7 +104,7 @@ function render({ model, el }) {
     const n = Object.keys(model.get("marks")).length;
     apply.textContent = n ? `Apply ${n} mark${n > 1 ? "s" : ""}` : "Apply marks";
     apply.disabled = !n;
-    for (const o of cards) o.tell(marked(o));
+    for (const o of cards) o.update(marked(o));
   }
 
   function showCards() {
@@ -114,7 +114,7 @@ function render({ model, el }) {
     view.replaceChildren(...model.get("views").map(o => element("option", { value: o, textContent: o })));
     view.value = model.get("view");
     const [n, page, pages] = ["n", "page", "pages"].map(o => model.get(o));
-    place.textContent = `page ${page + 1} of ${pages}, ${n.toLocaleString()} photo${n === 1 ? "" : "s"}`;
+    position.textContent = `page ${page + 1} of ${pages}, ${n.toLocaleString()} photo${n === 1 ? "" : "s"}`;
     back.disabled = page === 0;
     on.disabled = more.hidden = page === pages - 1;
     current = 0;
@@ -123,12 +123,12 @@ function render({ model, el }) {
     if (focused) focus(0);
   }
 
-  const showSaid = () => { status.textContent = model.get("said"); undo.disabled = !model.get("undoable"); };
-  const answered = () => { clearTimeout(timer); showSaid(); };
-  const listeners = { "change:cards": showCards, "change:marks": showMarks, "change:said change:undoable": showSaid, "msg:custom": answered };
+  const showMessage = () => { status.textContent = model.get("message"); undo.disabled = !model.get("undoable"); };
+  const answered = () => { clearTimeout(timer); showMessage(); };
+  const listeners = { "change:cards": showCards, "change:marks": showMarks, "change:message change:undoable": showMessage, "msg:custom": answered };
   for (const [events, listener] of Object.entries(listeners)) model.on(events, listener);
   showCards();
-  showSaid();
+  showMessage();
   return () => { for (const [events, listener] of Object.entries(listeners)) model.off(events, listener); };
 }
 

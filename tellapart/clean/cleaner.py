@@ -10,82 +10,95 @@ import base64, io
 from importlib.resources import files
 from math import ceil
 import anywidget, pandas as pd
+import tellapart.train # First, as it imports fastai without its warning
 from fastai.vision.widgets import ImageClassifierCleaner, ImagesCleaner
 from fastcore.basics import patch
 from fastcore.foundation import L
 from IPython.display import display
 from traitlets import Bool, Dict, Int, List, Unicode
 from ..errors import listed, TellapartError
-from . import label_errors
+from .label_errors import find_label_errors
 from ..check.quarantine import thumbnail_url
 from ..check.check import contact_sheet
 from ..credits import write_credits
-from ..catalog import Catalog
-from ..check.duplicates import verify_pairs, connected_components_of, candidate_pairs
+from ..catalog import Catalog, Reason
+from ..check.duplicates import verify_pairs, group_pairs, candidate_pairs
 from ..project import Project, read_project
 from ..check.reconcile import reconcile
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #00000005
-def _alike(df):
+def _similarity_groups(df):
     "A number for each group of photos that look alike, by the catalog's id"
     df = df.dropna(subset='phash')
-    return pd.Series(connected_components_of(len(df), verify_pairs(candidate_pairs(df.phash), df.working)), df.id) if len(df) else pd.Series()
+    if df.empty:
+        return pd.Series()
+    return pd.Series(group_pairs(len(df), verify_pairs(candidate_pairs(df.phash), df.working)), df.id)
 
-def _beside(df):
-    "Those of `df` that look alike, each group in one place, those under several labels first"
+def _by_group(df):
+    "The photos of `df` that look alike, group by group, those under several labels first"
     df = df.dropna(subset='group')
     groups = df.groupby('group')
-    df = df.assign(labels=groups.label.transform('nunique'), worst=groups.doubt.transform('max'))
-    return df.sort_values(['labels', 'worst', 'group'], ascending=[False, False, True], kind='stable')
+    df = df.assign(labels=groups.label.transform('nunique'), highest=groups.label_error_score.transform('max'))
+    return df.sort_values(['labels', 'highest', 'group'], ascending=[False, False, True], kind='stable')
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #00000007
 class _Cards(anywidget.AnyWidget):
-    "A page of photos, as the browser shows it"
+    "The browser's side: a page of photos"
     _esm = (files('tellapart.clean')/'cleaner.js').read_text('utf-8')
     _css = (files('tellapart.clean')/'cleaner.css').read_text('utf-8')
     labels = List().tag(sync=True)
-    views,view = List().tag(sync=True),Unicode().tag(sync=True) # what can be shown, and what is
-    page,pages,n = (Int().tag(sync=True) for _ in range(3)) # the first page is 0; photos on all of them
+    views,view = List().tag(sync=True),Unicode().tag(sync=True) # All names of views, and the one shown
+    page,pages,n = (Int().tag(sync=True) for _ in range(3)) # The first page is 0; photos on all pages
     cards = List().tag(sync=True)
-    marks = Dict().tag(sync=True) # of all photos, not only those on the page
-    said = Unicode().tag(sync=True) # what was done, or why it wasn't
+    marks = Dict().tag(sync=True) # Of all photos, not only of those on the page
+    message = Unicode().tag(sync=True) # The result of the last command
     undoable = Bool().tag(sync=True)
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #00000009
-DELETE,KEEP = '<Delete>','<Keep>' # fastai's words; no label can be called so
+DELETE,KEEP = '<Delete>','<Keep>' # fastai's words, which no label can be
 ALL = 'all photos'
-_SIDES = dict(train='training', valid='validation')
+_SPLITS = dict(train='training', valid='validation')
+
+class _MarkedPhotos(ImagesCleaner):
+    "An `ImagesCleaner` for the photos of a view, on any number of pages"
+    def __init__(self, labels, per_page):
+        super().__init__(labels, max_n=per_page)
+        self.widget = _Cards(labels=labels)
+
+    def set_fns(self, fns): self.fns = L(fns) # The browser gets thumbnails of a page, not widgets for all
+
+    def show(self, rows):
+        "Take the catalog's rows of a view"
+        self.names = L(list(rows.file))
+        self.set_fns(list(rows.working))
+
+    def values(self): return L(self.widget.marks.get(o, KEEP) for o in self.names)
 
 class PhotoCleaner(ImageClassifierCleaner):
-    "A widget to look through all photos of a project, those most likely to be wrong first, and to say what is wrong with them"
-    delete,change = ImagesCleaner.delete,ImagesCleaner.change
-
+    "A widget to correct labels in: all photos of a project, those most likely mislabelled first"
+    # Not fastai's constructor: it predicts all photos to order them by loss, and makes a widget for each
     def __init__(self,
-        learn, # The trained `Learner`
+        learn, # The trained `Learner`, for `find_label_errors`
         p:Project|None=None, # The project at hand; the nearest one if `None`
-        doubts:pd.DataFrame|None=None, # As `tellapart.clean.label_errors.find_label_errors` gives them, which makes them if `None`
+        label_errors:pd.DataFrame|None=None, # From `find_label_errors`, which is called if `None`
         per_page:int=24, # Photos on a page, of at most 20 KB each
     ): # Raises `TellapartError` if there is no photo
         self.p = p or read_project()
-        self.doubts = label_errors.find_label_errors(learn, self.p) if doubts is None else doubts
+        self.label_errors = find_label_errors(learn, self.p) if label_errors is None else label_errors
         self.per_page,self.applied = per_page,0
-        with Catalog(self.p.folder) as catalog: self.alike = _alike(catalog.frame())
-        self.default = self.widget = _Cards(labels=list(self.p.labels))
-        self.widget.on_msg(self._asked)
+        self.default = self.iw = _MarkedPhotos(list(self.p.labels), per_page) # `default`: has the attributes that this doesn't have
+        self.widget = self.iw.widget
+        self.widget.on_msg(self._on_message)
+        with Catalog(self.p.folder) as catalog: self.groups = _similarity_groups(catalog.frame())
         self._read()
         self.show()
 
-    @property
-    def fns(self):
-        "The working copies of the photos in the view that is shown"
-        return L(list(self.shown.working))
-
-    def values(self):
-        "For each of `fns` the label to move it to, or '<Delete>', or '<Keep>'"
-        return L(self.widget.marks.get(o, KEEP) for o in self.shown.file)
+    def on_change_ds(self, change=None):
+        "Show the first page of the view"
+        self.show(self.widget.view)
 
     def _ipython_display_(self):
-        "Show the page, and for readers that can't show widgets a sheet of it"
+        "Display the widget, and for viewers without widgets a contact sheet"
         rows = self.shown[:self.per_page]
         captions = [o.label if o.predicted in (o.label, '') else f'{o.label}, or {o.predicted}?' for o in rows.itertuples()]
         contact_sheet(rows.working, captions, columns=6, side=150).save(f := io.BytesIO(), 'JPEG', quality=80)
@@ -95,96 +108,98 @@ class PhotoCleaner(ImageClassifierCleaner):
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #0000000b
 @patch
 def _read(self:PhotoCleaner):
-    "Look into the catalog: the photos in use, and what is marked"
+    "Read the photos in use and their marks from the catalog"
     with Catalog(self.p.folder) as catalog: df,self.widget.marks = catalog.frame(),catalog.marks()
     if df.empty: raise TellapartError('There is no photo to look at; run 01_gather and 02_check first.')
-    group = df.id.map(self.alike)
-    df = df.assign(group=group.where(group.duplicated(keep=False))).join(self.doubts[['predicted', 'probability', 'doubt']], on='file')
-    df['predicted'] = df.predicted.astype(object).where(df.predicted.notna(), '') # where none is predicted, the column holds floats
-    self.photos = df.sort_values('doubt', ascending=False, kind='stable')
+    group = df.id.map(self.groups)
+    df = df.assign(group=group.where(group.duplicated(keep=False)))
+    df = df.join(self.label_errors[['predicted', 'probability', 'label_error_score']], on='file')
+    df['predicted'] = df.predicted.astype(object).where(df.predicted.notna(), '') # A column without predictions holds floats
+    self.photos = df.sort_values('label_error_score', ascending=False, kind='stable')
 
 @patch
 def _views(self:PhotoCleaner):
-    "What can be shown: the photos of each view, by its name"
+    "The photos of each view, by its name"
     df = self.photos
     views = {ALL: df} | {f'labelled {o}': df[df.label == o] for o in self.p.labels}
-    views |= {f'for {name}': df[df.split == side] for side,name in _SIDES.items()}
-    views |= {'looking alike': _beside(df), 'feedback': df[df.origin == 'feedback']}
+    views |= {f'for {name}': df[df.split == split] for split,name in _SPLITS.items()}
+    views |= {'looking alike': _by_group(df), 'feedback': df[df.origin == 'feedback']}
     return {name: o for name,o in views.items() if len(o)} | dict(marked=df[df.file.isin(self.widget.marks)])
 
 @patch
 def _card(self:PhotoCleaner, row):
-    "What the browser is told of a photo"
-    twins = self.photos.file[(self.photos.group == row.group) & (self.photos.file != row.file)]
-    return dict(file=row.file, label=row.label, predicted=row.predicted, sure=f'{row.probability:.0%}' if row.predicted else '',
-                side=_SIDES.get(row.split, ''), twins=list(twins), picture=thumbnail_url(row))
+    "What the browser shows of a photo"
+    similar = self.photos.file[(self.photos.group == row.group) & (self.photos.file != row.file)]
+    return dict(file=row.file, label=row.label, predicted=row.predicted, confidence=f'{row.probability:.0%}' if row.predicted else '',
+                split=_SPLITS.get(row.split, ''), similar=list(similar), picture=thumbnail_url(row))
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #0000000d
 @patch
 def show(self:PhotoCleaner,
     view:str=ALL, # 'all photos', 'labelled …', 'for training', 'for validation', 'looking alike', 'feedback' or 'marked'
-    page:int=0, # The nearest that there is
+    page:int=0, # The first is 0; one beyond the last shows the last
 )->None:
     "Show a page of a view"
     views = self._views()
     view = view if view in views else ALL
     self.shown = views[view]
+    self.iw.show(self.shown)
     pages = max(1, ceil(len(self.shown) / self.per_page))
     page = min(max(page, 0), pages-1)
     cards = [self._card(o) for o in self.shown[page*self.per_page : (page+1)*self.per_page].itertuples()]
-    with self.widget.hold_sync(): # so that the browser gets it in one piece
+    with self.widget.hold_sync(): # The browser gets everything in one message
         for name,value in dict(views=list(views), view=view, page=page, pages=pages, n=len(self.shown), cards=cards).items():
             setattr(self.widget, name, value)
 
 @patch
 def mark(self:PhotoCleaner,
     file:str, # The photo's name
-    what:str|None, # The label that it should have, or '<Delete>'; `None` to keep it as it is
-)->str: # What is noted, in a sentence. Raises `TellapartError` for what is no label
-    "Note what should become of a photo"
-    if what not in (None, DELETE, *self.p.labels):
-        raise TellapartError(f"{what!r} is no label of {self.p.name}; choose {listed(self.p.labels)}, or {DELETE}.")
+    mark:str|None, # The label that it should have, or '<Delete>'; `None` to keep it as it is
+)->str: # The result, in a sentence. Raises `TellapartError` for an unknown label
+    "Mark what should be done with a photo"
+    if mark not in (None, DELETE, *self.p.labels):
+        raise TellapartError(f"{mark!r} is no label of {self.p.name}; choose {listed(self.p.labels)}, or {DELETE}.")
     with Catalog(self.p.folder) as catalog:
-        catalog.mark(file, what)
+        catalog.mark(file, mark)
         self.widget.marks = marks = catalog.marks()
     if file not in marks:
         return f'{file} stays as it is.'
-    return f"{file} is to be {'set aside' if what == DELETE else f'moved to {what}'}."
+    return f"{file} will be {'set aside' if mark == DELETE else f'moved to {mark}'}."
 
 @patch
-def apply(self:PhotoCleaner)->str: # What was done, in a sentence
-    "Do what all marks say, those of other views and other days as well, as one decision"
-    with Catalog(self.p.folder, step=True) as catalog:
+def apply(self:PhotoCleaner)->str: # The result, in a sentence
+    "Apply all marks as one decision, also those made in other views and sessions"
+    with Catalog(self.p.folder, exclusive=True) as catalog:
         by_hand,marks = reconcile(self.p, catalog),catalog.marks()
-        aside = {o: 'set aside in cleaning' for o,what in marks.items() if what == DELETE}
-        labels = {o: what for o,what in marks.items() if what != DELETE}
-        catalog.apply(aside=aside, labels=labels)
+        quarantine = {o: Reason('cleaner') for o,mark in marks.items() if mark == DELETE}
+        labels = {o: mark for o,mark in marks.items() if mark != DELETE}
+        catalog.apply(quarantine=quarantine, labels=labels)
         write_credits(self.p)
-    self._renew(bool(marks))
-    did = f"{len(aside)} set aside, {len(labels)} moved to another label; undo takes it back." if marks else 'There are no marks to apply.'
-    return f'{by_hand} {did}'.strip()
+    self._refresh(1 if marks else 0)
+    result = f"{len(quarantine)} set aside, {len(labels)} moved to another label; undo takes it back."
+    return f"{by_hand} {result if marks else 'There are no marks to apply.'}".strip()
 
 @patch
 def undo(self:PhotoCleaner)->str: # What was undone, in a sentence
-    "Take the latest decision back; its marks are there again"
-    with Catalog(self.p.folder, step=True) as catalog:
-        said = catalog.undo()
+    "Undo the latest decision and restore its marks"
+    with Catalog(self.p.folder, exclusive=True) as catalog:
+        result = catalog.undo()
         write_credits(self.p)
-    self._renew(-1)
-    return said
+    self._refresh(-1)
+    return result
 
 @patch
-def _renew(self:PhotoCleaner, applied):
-    "Show what has become of the photos"
+def _refresh(self:PhotoCleaner, applied):
+    "Show the photos as they are now"
     self.applied = max(0, self.applied + applied)
     self._read()
     self.show(self.widget.view, self.widget.page)
-    self.widget.undoable = self.applied > 0 # Other steps make decisions as well: the button takes back none of theirs.
+    self.widget.undoable = self.applied > 0 # The button doesn't undo decisions of other steps
 
 @patch
-def _asked(self:PhotoCleaner, _, content, buffers):
-    "Do what the browser asks for, and tell it what came of it"
-    do = dict(show=self.show, mark=self.mark, apply=self.apply, undo=self.undo)[content['do']]
-    try: self.widget.said = do(*content['args']) or ''
-    except TellapartError as e: self.widget.said = str(e)
-    finally: self.widget.send({}) # It waits for an answer, to tell when there is none
+def _on_message(self:PhotoCleaner, _, content, buffers):
+    "Run the browser's command and send the result"
+    command = dict(show=self.show, mark=self.mark, apply=self.apply, undo=self.undo)[content['do']]
+    try: self.widget.message = command(*content['args']) or ''
+    except TellapartError as e: self.widget.message = str(e)
+    finally: self.widget.send({}) # Without this reply the browser says that the kernel doesn't answer

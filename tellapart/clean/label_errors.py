@@ -15,77 +15,88 @@ from inspect import signature
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 import numpy as np, pandas as pd, torch
-from fastai.vision.all import Callback, CancelValidException, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, L, Learner, no_random, vision_learner
+import tellapart.train # First, as it imports fastai without its warning
+from fastai.vision.all import (Callback, CancelValidException, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, L, Learner,
+                               LRFinder, no_random, vision_learner)
 from sklearn.model_selection import StratifiedGroupKFold
 from tqdm.auto import tqdm
 from ..errors import writing
 from ..project import Project
+from ..split_methods import SPLIT_METHODS
 from ..check.splits import training_photos
 from ..catalog import Catalog
-from ..train.train import AutoMixedPrecision, batch_items, dataloaders, weights_id, model_kwargs
+from ..train.train import AutoMixedPrecision, batch_items, dataloaders, find_callback, model_kwargs, weights_id
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #00000005
 class TrainingDynamics(Callback):
-    "Notes how likely each photo's label is to the model, whenever training or its validation meets the photo"
-    def __init__(self): self.taken = defaultdict(list) # names without suffix, each with probabilities
-    def before_fit(self): self.on = False # as it stays for `validate` and `get_preds`
-    def before_train(self): self.on = not hasattr(self.learn, 'lr_finder')
-    def after_loss(self):
-        if not self.on:
-            return
-        likely = self.pred.detach().float().softmax(1).gather(1, self.y[:, None])[:, 0].tolist()
-        for o,p in zip(batch_items(self.dl, self.iter), likely): self.taken[Path(getattr(o, 'file', o)).stem].append(p)
+    "Records the probability of each photo's label in every epoch of training"
+    def __init__(self): self.probabilities,self.recording = defaultdict(list),False # By the stem of the file's name
 
-def _noted(notes, df):
-    "The mean of what was noted of each photo in `df`; NaN where that is nothing"
-    return np.array([np.mean(notes.get(Path(o).stem, np.nan)) for o in df.file])
+    def __setstate__(self, state):
+        "Also of a pickle in which `probabilities` was still called `taken`"
+        if 'taken' in state: state = {k: v for k,v in state.items() if k != 'taken'} | dict(probabilities=state['taken'])
+        super().__setstate__(state)
+
+    def before_fit(self): self.recording = False # As it stays for `validate` and `get_preds`
+    def before_train(self): self.recording = find_callback(self.learn, LRFinder) is None
+
+    def after_loss(self):
+        if not self.recording:
+            return
+        own = self.pred.detach().float().softmax(1).gather(1, self.y[:, None])[:, 0].tolist()
+        for o,p in zip(batch_items(self.dl, self.iter), own): self.probabilities[Path(getattr(o, 'file', o)).stem].append(p)
+
+def _mean_probability(dynamics, df):
+    "The mean of the probabilities recorded for each photo in `df`; NaN where there are none"
+    return np.array([np.mean(dynamics.probabilities.get(Path(o).stem, np.nan)) for o in df.file])
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #d0000004
-FOLDS = 2 # half of the photos for each model, so that both together take about as long as the training itself
+FOLDS = 2 # Half of the photos for each model, so that both together take about as long as the training itself
 
 def _folds(df, p):
-    "The number of each photo's fold, each label spread evenly over them"
-    together = df.group_id if p.train.split == 'group' else df.file
+    "The fold of each photo, with every label in equal shares"
+    groups = df.group_id if SPLIT_METHODS[p.train.split].unit == 'group' else df.file
     fold = np.empty(len(df), int)
-    dealt = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=p.train.seed).split(df, df.label, together)
-    for i,(_,out) in enumerate(dealt): fold[out] = i
+    splits = StratifiedGroupKFold(FOLDS, shuffle=True, random_state=p.train.seed).split(df, df.label, groups)
+    for i,(_,out) in enumerate(splits): fold[out] = i
     return fold
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #00000009
-def _batches(learn, df, out, p):
-    "Batches of the photos in `df`, made ready as `learn` does it; those that are `out` aren't learned from"
+def _fold_dataloaders(learn, df, out, p):
+    "DataLoaders for `df` with the transforms of `learn`; photos that are `out` are the validation set"
     dl = learn.dls.train
-    block = DataBlock((ImageBlock, CategoryBlock(list(p.labels))), get_x=ColReader('working'), get_y=ColReader('label'), splitter=ColSplitter('out'),
-                      item_tfms=list(dl.after_item.fs), batch_tfms=list(dl.after_batch.fs))
+    block = DataBlock((ImageBlock, CategoryBlock(list(p.labels))), get_x=ColReader('working'), get_y=ColReader('label'),
+                      splitter=ColSplitter('out'), item_tfms=list(dl.after_item.fs), batch_tfms=list(dl.after_batch.fs))
     return dataloaders(block, df.assign(out=out), p)
 
-class _Steps(Callback):
-    "Moves a bar on at each step, and leaves out validation"
+class _StepProgress(Callback):
+    "Advances a progress bar with each step, and skips validation"
     def __init__(self, bar): self.bar = bar
     def before_validate(self): raise CancelValidException
     def after_batch(self): self.bar.update()
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #0000000a
-def _others(learn, df, p):
-    "How likely each label of each photo is to the model that hasn't learned from it (photos, labels), and the photo's own label to the other one while it did (photos)"
-    fold,begin,notes = _folds(df, p),model_kwargs(p.train.arch, p.train.weights),TrainingDynamics()
-    new = np.empty((len(df), len(p.labels)), 'float32')
-    parts = [_batches(learn, df, fold == i, p) for i in range(FOLDS)]
-    with tqdm(total=(p.train.epochs + 1)*sum(len(o.train) for o in parts), desc='doubts', unit='step', leave=False) as bar:
-        for i,dls in enumerate(parts):
-            other = vision_learner(dls, **begin, cbs=AutoMixedPrecision())
+def _out_of_fold(learn, df, p):
+    "Out-of-fold probabilities (photos, labels), and each photo's mean probability of its label in the other model's training (photos,)"
+    fold,model,dynamics = _folds(df, p),model_kwargs(p.train.arch, p.train.weights),TrainingDynamics()
+    probs = np.empty((len(df), len(p.labels)), 'float32')
+    folds = [_fold_dataloaders(learn, df, fold == i, p) for i in range(FOLDS)]
+    steps = (p.train.epochs + 1)*sum(len(dls.train) for dls in folds)
+    with tqdm(total=steps, desc='label errors', unit='step', leave=False) as bar:
+        for i,dls in enumerate(folds):
+            other = vision_learner(dls, **model, cbs=AutoMixedPrecision())
             with other.no_bar(), other.no_logging():
-                other.fine_tune(p.train.epochs, p.train.lr, cbs=[notes, _Steps(bar)])
-                new[fold == i] = other.get_preds(dl=dls.test_dl(df[fold == i]))[0]
-    return new, _noted(notes.taken, df)
+                other.fine_tune(p.train.epochs, p.train.lr, cbs=[dynamics, _StepProgress(bar)])
+                probs[fold == i] = other.get_preds(dl=dls.test_dl(df[fold == i]))[0]
+    return probs, _mean_probability(dynamics, df)
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #0b000001
-_LIBRARIES = 'fastai', 'fastcore', 'fasttransform', 'torch', 'tellapart', 'builtins' # their versions tell what their classes do
+_LIBRARIES = 'fastai', 'fastcore', 'fasttransform', 'torch', 'tellapart', 'builtins' # The versions of these stand for their code
 
-def _own(o): return str(o.__module__).split('.')[0] not in _LIBRARIES
+def _is_user_code(o): return str(o.__module__).split('.')[0] not in _LIBRARIES
 
-def _made_of(o):
-    "The parts of `o` that it goes by"
+def _parts(o):
+    "What determines the behaviour of `o`"
     if isinstance(o, dict):
         return sorted(o.items(), key=str)
     if isinstance(o, partial):
@@ -93,58 +104,60 @@ def _made_of(o):
     if isinstance(o, MethodType):
         return [o.__func__, o.__self__]
     if isinstance(o, FunctionType):
-        return [o.__code__ if _own(o) else o.__module__, o.__defaults__, [c.cell_contents for c in o.__closure__ or ()]]
+        return [o.__code__ if _is_user_code(o) else o.__module__, o.__defaults__, [c.cell_contents for c in o.__closure__ or ()]]
     if isinstance(o, CodeType):
         return [o.co_code, o.co_names, o.co_consts]
     if isinstance(o, type):
-        return [v for _,v in sorted(vars(o).items()) if _own(o) and (isinstance(v, FunctionType) or hasattr(v, 'methods'))]
+        return [v for _,v in sorted(vars(o).items()) if _is_user_code(o) and (isinstance(v, FunctionType) or hasattr(v, 'methods'))]
     if hasattr(o, 'methods'):
-        return [m.implementation for m in o.methods] # a function for several types
+        return [m.implementation for m in o.methods] # A function dispatched on types
     if isinstance(o, (list, tuple, set, L)):
         return list(o)
     names = {'encodes'}.union(*(signature(c.__init__).parameters for c in type(o).__mro__[:-1] if '__init__' in vars(c)))
-    return [type(o).__mro__[:-1], sorted((k, v) for k,v in getattr(o, '__dict__', {}).items() if k in names - {'split_idx'})] # which is set for each call
+    names -= {'split_idx'} # Set by each call
+    return [type(o).__mro__[:-1], sorted((k, v) for k,v in getattr(o, '__dict__', {}).items() if k in names)]
 
-def _recipe(o, deep=9):
-    "How `o` is made, in words that are the same for the same, in another kernel, too"
+def _description(o, depth=9):
+    "A text that is equal for objects that behave alike, in another process, too"
     if o is None or isinstance(o, (bool, int, float, str, bytes)):
         return repr(o)
     if isinstance(o, (torch.Tensor, np.ndarray)):
         return str(np.asarray(o.cpu() if isinstance(o, torch.Tensor) else o).tolist())
     name = getattr(o, '__qualname__', type(o).__qualname__)
-    return f"{name}({', '.join(_recipe(part, deep - 1) for part in _made_of(o)) if deep else ''})"
+    return f"{name}({', '.join(_description(part, depth - 1) for part in _parts(o)) if depth else ''})"
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #0000000c
-def _key(learn, df, p):
-    "A name for all that `_others` goes by"
+def _cache_key(learn, df, p):
+    "A hash of everything that `_out_of_fold` depends on"
     with Catalog(p.folder) as catalog: content = catalog.frame().set_index('file').sha256[df.file]
-    dl = learn.dls.train
-    packages = [version(o) for o in ('tellapart', 'fastai', 'torch', 'torchvision', 'timm')]
-    how = [p.train.model_dump_json(), list(p.labels), p.working_side, FOLDS, weights_id(p.train.arch, p.train.weights), packages, list(dl.after_item.fs), list(dl.after_batch.fs)]
+    dl,packages = learn.dls.train,[version(o) for o in ('tellapart', 'fastai', 'torch', 'torchvision', 'timm')]
+    settings = [p.train.model_dump_json(), list(p.labels), p.working_side, FOLDS, weights_id(p.train.arch, p.train.weights), packages]
+    description = _description([*settings, list(dl.after_item.fs), list(dl.after_batch.fs)])
     photos = df.assign(content=content.to_numpy())[['file', 'label', 'group_id', 'content']].to_csv(index=False)
-    return sha256(f'{_recipe(how)}\n{photos}'.encode()).hexdigest()[:16]
+    return sha256(f'{description}\n{photos}'.encode()).hexdigest()[:16]
 
-def _kept(learn, df, p):
-    "What `_others` says, from the last time if nothing has changed"
-    kept = p.folder/'doubts'/f'{_key(learn, df, p)}.npz'
-    if not kept.exists():
-        new,known = _others(learn, df, p)
-        with writing(kept):
-            kept.parent.mkdir(exist_ok=True)
-            np.savez(part := kept.with_suffix('.part.npz'), new=new, known=known)
-            os.replace(part, kept)
-    with np.load(kept) as z:
-        return z['new'], z['known']
+def _cached_out_of_fold(learn, df, p):
+    "`_out_of_fold`, from the cache if nothing has changed"
+    file = p.folder/'label_errors'/f'{_cache_key(learn, df, p)}.npz'
+    if not file.exists():
+        probs,dynamics = _out_of_fold(learn, df, p)
+        with writing(file):
+            file.parent.mkdir(exist_ok=True)
+            np.savez(part := file.with_suffix('.part.npz'), probs=probs, dynamics=dynamics)
+            os.replace(part, file)
+    with np.load(file) as z:
+        return z['probs'], z['dynamics']
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #0000000e
 def find_label_errors(
-    learn:Learner, # The learner at hand: its transforms are used, and what `TrainingDynamics` has noted, if it was among its callbacks
+    learn:Learner, # Its transforms are used, and its training dynamics if `TrainingDynamics` was among its callbacks
     p:Project, # The project at hand
-)->pd.DataFrame: # By the photos' names, the most doubtful first: label, predicted, probability (of the predicted one), given (that of the label), doubt (0 to 1)
-    "Find the photos whose label is likely wrong"
+)->pd.DataFrame: # By file, highest score first: label, predicted, probability, given_probability (of label), label_error_score (0–1)
+    "Score every photo by how likely its label is wrong"
     df,labels = training_photos(p),np.array(list(p.labels))
-    with no_random(p.train.seed): new,known = _kept(learn, df, p) # so that chance goes on afterwards as if nothing had been
-    given = new[np.arange(len(df)), np.searchsorted(labels, df.label)]
-    own = _noted(learn.training_dynamics.taken if hasattr(learn, 'training_dynamics') else {}, df)
-    found = dict(label=df.label, predicted=labels[new.argmax(1)], probability=new.max(1), given=given, doubt=1 - np.nanmean([own, own, given, known], 0))
-    return pd.DataFrame(found).set_index(df.file).sort_values('doubt', ascending=False, kind='stable')
+    with no_random(p.train.seed): probs,fold_dynamics = _cached_out_of_fold(learn, df, p) # Random numbers continue as if this hadn't run
+    given = probs[np.arange(len(df)), np.searchsorted(labels, df.label)]
+    own = _mean_probability(find_callback(learn, TrainingDynamics) or TrainingDynamics(), df)
+    found = dict(label=df.label, predicted=labels[probs.argmax(1)], probability=probs.max(1), given_probability=given,
+                 label_error_score=1 - np.nanmean([own, own, given, fold_dynamics], 0))
+    return pd.DataFrame(found).set_index(df.file).sort_values('label_error_score', ascending=False, kind='stable')

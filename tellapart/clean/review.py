@@ -27,78 +27,82 @@ from ..use.sort.sort import format_counts
 # %% ../../notebooks/library/clean/02_review.ipynb #00000005
 def find_corrections(
     file:str, # The table that `tellapart sort` wrote
-    labels:list[str], # Of the project
-)->tuple[list[tuple[Row, str, str]], Counter, Counter]: # Photos under another label, each with its place and that label; counts of the others; counts by other folder
-    "Find the photos that lie under another label than they were put under"
+    labels:list[str], # The project's
+)->tuple[list[tuple[Row, str, str]], Counter, Counter]: # Corrected: row, path now, label now. Counts of others; of unknown folders
+    "Find sorted photos that now lie under another label"
     label_of = {canonical_name(folder): label for label,folder in label_folders(labels).items()}
-    found,others,odd = [],Counter(),Counter()
+    corrected,others,unknown = [],Counter(),Counter()
     for row,to in locate(file):
         now = canonical_name(label_in(to or '', row.layout))
         if to is None: others['gone or changed'] += 1
         elif now == canonical_name(label_in(row.to, row.layout)): others['where they were put'] += 1
         elif now == UNSURE_FOLDER: others['unsure now'] += 1
-        elif now in label_of: found.append((row, to, label_of[now]))
-        else: odd[label_in(to, row.layout) or os.path.basename(os.path.dirname(file))] += 1
-    return found,others,odd
+        elif now in label_of: corrected.append((row, to, label_of[now]))
+        else: unknown[label_in(to, row.layout) or os.path.basename(os.path.dirname(file))] += 1
+    return corrected,others,unknown
 
 # %% ../../notebooks/library/clean/02_review.ipynb #00000008
-RELABELLED = 'with another label in it now'
+RELABELLED = 'relabelled in it'
 
-def _had(catalog, df):
-    "Every label that a photo has or once had, as pairs of its hash and the label"
+def _past_labels(catalog, df):
+    "Every label that a photo has or ever had, as pairs of its hash and the label"
     sha = df.set_index('file').sha256
     past = ((sha[o.file], json.loads(o.new).get('label')) for o in catalog.history().itertuples())
     return {*zip(df.sha256, df.label), *past}
 
-def add_corrections(
-    p:Project, # Whose catalog it is
-    folder:str, # Where the sorted photos are
-    found:list[tuple[Row, str, str]], # As `moved` gives them
-)->tuple[Counter, Counter]: # New photos by label; the others by what became of them
-    "Take photos into the catalog under the labels that they have now"
-    new,others,relabel = Counter(),Counter(),{}
-    with Catalog(p.folder, step=True) as catalog:
-        if by_hand := reconcile(p, catalog): print(by_hand)
-        df = catalog.frame('all')
-        had,used = _had(catalog, df),df[df.status == 'ok'].groupby('sha256').file.apply(list)
-        for row,to,label in tqdm(found, unit='photo', leave=False):
-            key = row.sha256,label
-            if key in had: others['known as that already'] += 1
-            elif row.sha256 in used: relabel |= dict.fromkeys(used[row.sha256], label)
-            elif _take(catalog, p, os.path.join(folder, *to.split('/')), row, label): new[label] += 1
-            else: others['of no use'] += 1
-            had.add(key)
-        catalog.apply(labels=relabel)
-        write_credits(p)
-    if relabel: others[RELABELLED] = len(relabel)
-    return new,others
-
-def _take(catalog, p, path, row, label):
-    "Take in one photo; whether it is one"
+def _commit_photo(catalog, p, path, row, label):
+    "Take a photo into the catalog; `False` if it is none"
     try:
         data = photo_bytes(system_path(path), p.limits)
         facts,working = inspect_image(data, p.working_side, p.limits, path)
     except (NotAPhoto, OSError):
         return False
-    catalog.commit([facts | dict(label=label, origin='feedback', url=Path(row.path).as_uri(), file=catalog.stage(data), working=catalog.stage(working))])
+    photo = dict(label=label, origin='feedback', url=Path(row.path).as_uri(), file=catalog.stage(data), working=catalog.stage(working))
+    catalog.commit([facts | photo])
     return True
+
+def add_corrections(
+    p:Project, # The project whose catalog gets them
+    folder:str, # Where the sorted photos are
+    corrected:list[tuple[Row, str, str]], # From `find_corrections`
+)->tuple[Counter, Counter]: # New photos by label; others by what became of them
+    "Take corrected photos into the catalog under their new labels"
+    new,others,relabel = Counter(),Counter(),{}
+    with Catalog(p.folder, exclusive=True) as catalog:
+        if by_hand := reconcile(p, catalog): print(by_hand)
+        df = catalog.frame('all')
+        past,in_use = _past_labels(catalog, df),df[df.status == 'ok'].groupby('sha256').file.apply(list)
+        for row,to,label in tqdm(corrected, unit='photo', leave=False):
+            key = row.sha256,label
+            if key in past: others['in it already'] += 1
+            elif row.sha256 in in_use: relabel |= dict.fromkeys(in_use[row.sha256], label)
+            elif _commit_photo(catalog, p, os.path.join(folder, *to.split('/')), row, label): new[label] += 1
+            else: others['no usable photo'] += 1
+            past.add(key)
+        catalog.apply(labels=relabel)
+        write_credits(p)
+    if relabel: others[RELABELLED] = len(relabel)
+    return new,others
 
 # %% ../../notebooks/library/clean/02_review.ipynb #0000000b
 def review(
-    folder:str|Path, # Where `tellapart sort` put photos. Raises `TellapartError` if it didn't, or if none of them is there
-    p:Project, # Whose next training learns from it
-):
-    "Learn from photos that were moved to the folder of another label"
+    folder:str|Path, # Where `tellapart sort` put photos
+    p:Project, # The project whose catalog gets the corrected ones
+)->None: # Raises `TellapartError` if nothing was sorted into `folder`, or none of it is left
+    "Learn from sorted photos that were moved to the folder of another label"
     file = find_table(folder)
-    there = os.path.dirname(file)
-    with lock_folder(there) if os.access(there, os.W_OK) else nullcontext(): _review(file, folder, p)
+    parent = os.path.dirname(file)
+    with lock_folder(parent) if os.access(parent, os.W_OK) else nullcontext(): _review(file, folder, p)
 
 def _review(file, folder, p):
-    found,others,odd = find_corrections(file, p.labels)
-    every = len(found) + others.total() + odd.total()
-    if every and others['gone or changed'] == every: raise TellapartError(f"None of the {every:,} photos that were sorted into {folder} is there any more; name the folder that they are in now.")
-    new,rest = add_corrections(p, os.path.dirname(file), found)
-    print(f"Moved to another label: {len(found):,} of {every:,} sorted photos{format_counts(others, '; others: ')}.")
-    for name,n in odd.items(): print(f"In {printable(name)!r}, which is no label of {p.name}: {n:,}; rename the folder if it should be one.")
-    print(f"Came into the catalog of {p.name}: {new.total():,}{format_counts(new, ' (', ')')}{format_counts(rest, '; ')}.")
-    if new.total() + rest[RELABELLED]: print(f"To learn from them: tellapart run --project {quote_path(p.file)} 02_check 03_train 04_clean 05_export")
+    corrected,others,unknown = find_corrections(file, p.labels)
+    total = len(corrected) + others.total() + unknown.total()
+    if total and others['gone or changed'] == total:
+        raise TellapartError(f"None of the {total:,} photos that were sorted into {folder} is left; name the folder where they are now.")
+    new,rest = add_corrections(p, os.path.dirname(file), corrected)
+    print(f"Moved to another label: {len(corrected):,} of {total:,} sorted photos{format_counts(others, '; others: ')}.")
+    for name,n in unknown.items():
+        print(f"In {printable(name)!r}, which is no label of {p.name}: {n:,}; rename the folder if it should be one.")
+    print(f"Added to the catalog of {p.name}: {new.total():,}{format_counts(new, ' (', ')')}{format_counts(rest, '; ')}.")
+    if new.total() + rest[RELABELLED]:
+        print(f"To learn from them: tellapart run --project {quote_path(p.file)} 02_check 03_train 04_clean 05_export")

@@ -1,1 +1,1 @@
-"A small web that draws its photos, with everything that goes wrong on the real one; the truth about each is known."
+"The demo web: draws photos from a seed and serves them with planted faults and known ground truth"

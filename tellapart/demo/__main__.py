@@ -1,4 +1,4 @@
-"A demo web in a process of its own: takes the choices of `DemoWeb` as JSON, says where it is, and stays until its input is closed"
+"Run a demo web: takes the arguments of `DemoWeb` as JSON, prints the URL of its search, and stops when its input is closed"
 import json, sys
 from contextlib import suppress
 from tellapart.demo.web import DemoWeb

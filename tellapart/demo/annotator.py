@@ -6,7 +6,6 @@
 __all__ = ['simulate_annotator']
 
 # %% ../../notebooks/library/demo/06_annotator.ipynb #a0000002
-import os
 from math import ceil
 from ..clean.cleaner import DELETE, PhotoCleaner
 from .web import load_ground_truth, ground_truth_of
@@ -15,19 +14,17 @@ from ..project import Project
 # %% ../../notebooks/library/demo/06_annotator.ipynb #a0000005
 def simulate_annotator(
     p:Project, # The project at hand
-    cleaner:PhotoCleaner, # To look through
-    share:float=.2, # The part of the photos that is looked at
-)->str: # What was found, in a sentence
-    "Mark what is wrong among the photos that come first, if nobody else does"
-    if os.environ.get('TELLAPART_UNATTENDED') != '1':
-        return 'Mark what is wrong above, on as many pages as you like, then apply the marks.'
+    cleaner:PhotoCleaner, # The cleaner whose photos are marked
+    share:float=.2, # Share of the photos that the annotator looks at
+)->str: # A sentence about what was marked
+    "Mark wrong labels among the cleaner's first photos by the ground truth, as somebody would in JupyterLab"
     if not p.ground_truth.exists():
-        return 'Nobody is here to look at the photos, and their truth is not known, so all were kept.'
+        return 'This run is unattended, and there is no ground truth, so no photo was marked.'
     truth,df = load_ground_truth(p.ground_truth),cleaner.photos
-    shows = [t.label if (t := ground_truth_of(truth, o.url or '')) else o.label for o in df.itertuples()] # nothing for a stranger
-    wrong = {o.file: right or DELETE for o,right in zip(df.itertuples(), shows) if right != o.label}
-    looked = df.file[:ceil(share * len(df))]
-    found = [o for o in looked if o in wrong]
-    for o in found: cleaner.mark(o, wrong[o])
-    return (f"Nobody is here, so a stand-in who knows the truth looked at the first {share:.0%} in the cleaner's order, "
-            f"{len(looked)} of {len(df)} photos, and marked {len(found)} of the {len(wrong)} wrong ones.")
+    true = [t.label if (t := ground_truth_of(truth, o.url or '')) else o.label for o in df.itertuples()] # None: out of distribution
+    wrong = {o.file: label or DELETE for o,label in zip(df.itertuples(), true) if label != o.label}
+    looked_at = df.file[:ceil(share * len(df))]
+    marked = [o for o in looked_at if o in wrong]
+    for o in marked: cleaner.mark(o, wrong[o])
+    return (f"This run is unattended, so a simulated annotator looked at the first {share:.0%} in the cleaner's order, "
+            f"{len(looked_at)} of {len(df)} photos, and marked {len(marked)} of the {len(wrong)} wrong ones.")

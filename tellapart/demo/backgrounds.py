@@ -16,27 +16,27 @@ from .objects import OOD_OBJECTS, colour
 UP = np.array([0, 0, 1.])
 
 def clouds(
-    rng:np.random.Generator, # Whose choice it is
+    rng:np.random.Generator,
     size:tuple, # Width and height
-    cells:tuple, # Spots across and down; more are finer
+    cells:tuple, # Spots across and down
 )->Image.Image: # 'L', 128 on average
-    "Soft spots of light and dark, like clouds or stains"
+    "Low-frequency noise: soft spots of light and dark"
     spots = rng.integers(0, 256, size=tuple(max(2, round(o)) for o in cells[::-1]), dtype='uint8')
     return Image.fromarray(spots).resize(size, Image.Resampling.BICUBIC)
 
 # %% ../../notebooks/library/demo/02_backgrounds.ipynb #00000006
 def mix(
     im:Image.Image, # RGB
-    texture:Image.Image, # 'L', 128 where nothing changes
+    texture:Image.Image, # 'L'; 128 leaves a pixel as it is
     strength:float, # Share of the texture's contrast that is added
 )->Image.Image: # RGB
-    "A texture added to a picture's brightness"
+    "Add a texture to the brightness of an image"
     texture = texture.point(lambda o: 128 + strength*(o-128))
     return ImageChops.add(im, Image.merge('RGB', [texture]*3), 1, -128)
 
 # %% ../../notebooks/library/demo/02_backgrounds.ipynb #00000007
 def grain(rng, size, cell=1.):
-    "Fine even noise; `cell` is a spot's size in pixels. One tile is repeated, which nobody sees"
+    "Fine noise with spots of `cell` pixels; one tile is repeated, which can't be noticed"
     w,h = (round(o/cell) for o in size)
     tile = np.clip(rng.normal(128, 50, size=(160, 160)), 0, 255).astype('uint8')
     im = Image.fromarray(np.tile(tile, (-(-h//160), -(-w//160)))[:h, :w])
@@ -49,12 +49,12 @@ def _sheet(x0, x1, y0, y1, rgb, z=0.): return surface([[(x0, y0, z), (x0, y1, z)
 
 # %% ../../notebooks/library/demo/02_backgrounds.ipynb #00000009
 def studio(rng, size, camera):
-    "White or nearly so, as shops show what they sell"
+    "White or nearly white, as in a shop's catalogue"
     white = rng.uniform(235, 256)
     return _plain(size, np.clip([white]*3 + rng.normal(0, 2, 3), 0, 255))
 
 def wall(rng, size, camera):
-    "Plaster or concrete, painted"
+    "A painted wall of plaster or concrete"
     im = _plain(size, colour(rng, saturation=(0, .45), value=(.35, .95)))
     im = mix(im, clouds(rng, size, (4, 3)), .15)
     return mix(im, grain(rng, size, rng.uniform(1, 4)), rng.uniform(.05, .3))
@@ -68,11 +68,11 @@ def _planks(rng, size, camera, wood, wide, long):
     return mix(im, clouds(rng, size, (size[0]/3, 9)), .1)
 
 def boards(rng, size, camera):
-    "Floor boards of some dark wood"
+    "A floor of dark boards"
     return _planks(rng, size, camera, colour(rng, rng.uniform(.05, .09), (.4, .65), (.35, .7)), rng.uniform(.1, .22), rng.uniform(1, 2.5))
 
 def _lines(rng, im, camera, rgb, most):
-    "Up to so many lines of a court, painted on the ground"
+    "Paint one to `most` lines of a court on the ground"
     width = rng.uniform(.04, .09)
     for _ in range(rng.integers(1, most+1)):
         at = rng.uniform(-.7, .7)
@@ -85,7 +85,7 @@ def _court(rng, size, camera, hue, saturation, value):
     return mix(mix(im, grain(rng, size, 1.6), .25), clouds(rng, size, (5, 5)), .12)
 
 def hard_court(rng, size, camera):
-    "A hard court, blue as on television"
+    "A blue hard court"
     return _court(rng, size, camera, rng.uniform(.56, .62), (.5, .75), (.45, .75))
 
 def clay_court(rng, size, camera):
@@ -137,7 +137,7 @@ def bricks(rng, size, camera):
     return mix(im, grain(rng, size, 1.5), .2)
 
 def clutter(rng, size, camera):
-    "Far too much in the picture, out of focus: bags, bottles, cables"
+    "Many objects, out of focus"
     small = tuple(o//4 for o in size)
     im = boards(rng, small, camera._replace(scale=camera.scale/4, centre=tuple(np.array(camera.centre)/4)))
     light = np.array([-1., 1, 2])
@@ -152,9 +152,9 @@ BACKGROUNDS = [studio, wall, boards, sky, towel, bricks, clutter]
 COURTS = {'squash': [squash_court], 'tennis': [hard_court, clay_court, lawn], 'badminton': [sports_hall]}
 
 def draw_background(
-    rng:np.random.Generator, # Whose choice it is
+    rng:np.random.Generator,
     kind:str|None=None, # A key of `COURTS`
-):
-    "Where a photo is taken: a function of `rng`, size and camera"
-    places = COURTS[kind] if kind and rng.random() < .97 else BACKGROUNDS
-    return places[rng.integers(len(places))]
+): # A function of `rng`, size and camera
+    "Choose a background, mostly a court if there is one for `kind`"
+    choices = COURTS[kind] if kind and rng.random() < .97 else BACKGROUNDS
+    return choices[rng.integers(len(choices))]

@@ -13,19 +13,19 @@ from .backgrounds import grain, mix, draw_background, sky
 from .objects import RACKETS, racket_kind, make_object
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000005
-def _view(rng, things, size):
-    "A camera that shows all of the things, or comes near to the upper end"
+def _camera(rng, layers, size):
+    "A camera that frames the whole object, or its upper three quarters"
     roll = rng.normal(0, .2) + rng.choice([-.6, 0, .6])
     camera = Camera(turn(roll, rng.normal(0, .25), rng.normal(0, .25)))
-    points = join(things).quads
+    points = join(layers).quads
     if rng.random() < .75:
         return camera.framed(points, size, rng.uniform(.85, 1.05))
     upper = points[points[..., 1].mean(1) > np.quantile(points[..., 1], .25)]
     return camera.framed(upper, size, rng.uniform(.9, 1.1))
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000006
-def _beside(rng, label):
-    "What lies beside a racket, mostly: its ball, or a few"
+def _balls(rng, label):
+    "The balls or shuttlecocks beside a racket; rarely, and for other labels always, none"
     kind = label and racket_kind(label)
     if not kind or rng.random() > .96:
         return []
@@ -34,7 +34,7 @@ def _beside(rng, label):
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000007
 def _cutout(layers, camera, light, size):
-    "The things alone, smooth at the edges: drawn at twice the size and reduced"
+    "The object on a transparent background, drawn at twice the size and reduced for smooth edges"
     big = Image.new('RGBA', (size[0]*2, size[1]*2))
     twice = camera._replace(scale=camera.scale*2, centre=tuple(np.array(camera.centre)*2))
     for o in layers: paint(big, o, twice, light)
@@ -42,7 +42,7 @@ def _cutout(layers, camera, light, size):
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000008
 def _shadow(rng, layers, camera, light, size):
-    "What the light leaves dark on the ground below: 'L', 255 where nothing is"
+    "The shadow on the ground: 'L', 255 where there is none"
     small = tuple(o//4 for o in size)
     height = rng.uniform(.02, .12)
     ground = join(layers)
@@ -55,45 +55,47 @@ def _shadow(rng, layers, camera, light, size):
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #00000009
 def _lens(rng, im):
-    "Light that falls unevenly, a colour cast, a little blur, and the noise of the sensor"
+    "Uneven light, a colour cast, sometimes blur, and sensor noise"
     uneven = np.clip(rng.uniform(.72, 1.02, size=(3, 3, 1)) * rng.normal(1, .035, size=3) * rng.uniform(.8, 1.1), 0, 1)
     im = ImageChops.multiply(im, Image.fromarray((uneven*255).astype('uint8')).resize(im.size, Image.Resampling.BICUBIC))
     if rng.random() < .3: im = im.filter(ImageFilter.GaussianBlur(rng.uniform(.5, 1.8)))
     return mix(im, grain(rng, im.size), rng.uniform(.01, .16))
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #0000000a
-def _staged(seed, label, which, shot, size):
-    "What both kinds of picture share: chance, layers, camera and light"
-    layers = make_object(label, rng_for('thing', seed, label, which))
-    rng = rng_for('shot', seed, label, which, shot)
-    layers = layers + _beside(rng, label)
-    return rng, layers, _view(rng, layers, size), np.array([rng.uniform(-1, 1), rng.uniform(-.3, 1), 1.])
+def _scene(seed, label, number, shot, size):
+    "A random generator, layers, camera and light, for `draw` and `cutout`"
+    # The words in the keys are part of the seeds: other words would draw other photos.
+    layers = make_object(label, rng_for('thing', seed, label, number))
+    rng = rng_for('shot', seed, label, number, shot)
+    layers = layers + _balls(rng, label)
+    return rng, layers, _camera(rng, layers, size), np.array([rng.uniform(-1, 1), rng.uniform(-.3, 1), 1.])
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #0000000b
 def draw(
-    label:str|None, # What is in the photo; a stranger if `None`
-    which:int|str=0, # Which of all things of this kind
-    shot:int=0, # Which photo of it
+    label:str|None, # What the photo shows; an out-of-distribution object if `None`
+    number:int|str=0, # Which object of the label
+    shot:int=0, # Which photo of the object
     size:tuple=(640, 480), # Width and height
-    seed:int=0, # Other seeds are other worlds
+    seed:int=0, # Other seeds give other objects
 )->Image.Image: # RGB
-    "A photo; the same arguments give the same pixels"
-    rng,layers,camera,light = _staged(seed, label, which, shot, size)
-    where = draw_background(rng, label and racket_kind(label))
-    im = where(rng, size, camera)
-    if where is not sky: im = ImageChops.multiply(im, Image.merge('RGB', [_shadow(rng, layers, camera, light, size)]*3))
+    "Draw a photo; the same arguments give the same pixels"
+    rng,layers,camera,light = _scene(seed, label, number, shot, size)
+    background = draw_background(rng, label and racket_kind(label))
+    im = background(rng, size, camera)
+    if background is not sky:
+        im = ImageChops.multiply(im, Image.merge('RGB', [_shadow(rng, layers, camera, light, size)]*3))
     cut = _cutout(layers, camera, light, size)
     im.paste(cut, mask=cut.getchannel('A'))
     return _lens(rng, im)
 
 # %% ../../notebooks/library/demo/03_draw.ipynb #0000000c
 def cutout(
-    label:str|None, # What is in the picture; a stranger if `None`
-    which:int|str=0, # Which of all things of this kind
-    shot:int=0, # Which picture of it
+    label:str|None, # What the picture shows; an out-of-distribution object if `None`
+    number:int|str=0, # Which object of the label
+    shot:int=0, # Which picture of the object
     size:tuple=(640, 480), # Width and height
-    seed:int=0, # Other seeds are other worlds
+    seed:int=0, # Other seeds give other objects
 )->Image.Image: # RGBA
-    "A thing without its surroundings, as shops have them"
-    _,layers,camera,light = _staged(seed, label, which, shot, size)
+    "Draw an object on a transparent background, as in a shop's catalogue"
+    _,layers,camera,light = _scene(seed, label, number, shot, size)
     return _cutout(layers, camera, light, size)

@@ -10,31 +10,32 @@ from pathlib import Path
 import pandas as pd
 from .draw import draw
 from .web import BROKEN, CONTENT, load_ground_truth, ground_truth_of
-from ..catalog import Catalog
+from ..catalog import Catalog, DUPLICATES
 from ..project import Project
 
 # %% ../../notebooks/library/demo/05_fault_recall.ipynb #00000005
-def _fates(catalog, truth):
-    "What became of each photo that was met: id → (step, row); the step is None for a photo in use"
-    fates = {}
+def _found_in(catalog, truth):
+    "For each photo that was offered: id → (the step that took it out of use, if any, and its row, if it has one)"
+    found = {}
     for o in catalog.rejected().itertuples():
-        if t := ground_truth_of(truth, o.url): fates[t.id] = 'gather',None
+        if t := ground_truth_of(truth, o.url): found[t.id] = 'gather',None
     for o in catalog.frame('all').itertuples():
-        if t := ground_truth_of(truth, o.url or ''): fates[t.id] = (None if o.status == 'ok' else 'check' if 'duplicate' in o.reason else 'clean'),o
-    return fates
+        step = None if o.status == 'ok' else 'check' if o.reason_kind in DUPLICATES else 'clean'
+        if t := ground_truth_of(truth, o.url or ''): found[t.id] = step,o
+    return found
 
 # %% ../../notebooks/library/demo/05_fault_recall.ipynb #00000007
-def _found(kind, t, fates):
+def _step(kind, t, found):
     "The step that found the fault `kind` of the photo `t`, or 'left'"
-    step,row = fates[t.id]
+    step,row = found[t.id]
     if row is not None and kind in (row.warnings or '').split(', '):
         return 'check'
     if step:
         return step
     if kind == 'wrong label' and row.label == t.label:
         return 'clean'
-    if 'duplicate' in kind:
-        other_step,other = fates[t.of]
+    if kind in DUPLICATES:
+        other_step,other = found[t.of]
         if other_step:
             return other_step
         if other.group_id == row.group_id:
@@ -44,22 +45,23 @@ def _found(kind, t, fates):
 # %% ../../notebooks/library/demo/05_fault_recall.ipynb #00000008
 def fault_recall(
     p:Project, # A project that was gathered from the demo web
-)->pd.DataFrame: # A row a kind of fault; columns met, gather, check, clean, left
+)->pd.DataFrame: # A row a kind of fault; columns met (how many were offered), gather, check, clean, left
     "Count the planted faults that each step has found"
     truth = load_ground_truth(p.ground_truth)
-    with Catalog(p.folder) as catalog: fates = _fates(catalog, truth)
-    rows = {kind: [_found(kind, t, fates) for t in truth.values() if kind in t.faults and t.id in fates and (not t.of or t.of in fates)]
-            for kind in (*BROKEN, *CONTENT, 'blurred', 'dark')}
+    with Catalog(p.folder) as catalog: found = _found_in(catalog, truth)
+    offered = [t for t in truth.values() if t.id in found and (not t.of or t.of in found)]
+    steps = {kind: [_step(kind, t, found) for t in offered if kind in t.faults] for kind in (*BROKEN, *CONTENT, 'blurred', 'dark')}
     columns = 'gather', 'check', 'clean', 'left'
-    return pd.DataFrame([[len(o), *map(o.count, columns)] for o in rows.values()], index=pd.Index(rows, name='planted'), columns=['met', *columns])
+    counts = [[len(o), *map(o.count, columns)] for o in steps.values()]
+    return pd.DataFrame(counts, index=pd.Index(steps, name='planted'), columns=['met', *columns])
 
 # %% ../../notebooks/library/demo/05_fault_recall.ipynb #0000000b
 def draw_ood_photos(
     p:Project, # A project that was gathered from the demo web
     n:int=100, # How many
-)->Path: # The folder that they lie in
-    "Draw photos of things that nobody has asked for"
-    folder = p.folder/'strangers'
+)->Path: # The folder that they are in
+    "Draw photos that show none of the labels"
+    folder = p.folder/'ood'
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
         if not (file := folder/f'{i}.jpg').exists(): draw(None, i, size=(400, 300), seed=-1).save(file, quality=90)

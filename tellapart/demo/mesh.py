@@ -10,40 +10,43 @@ __all__ = ['rng_for', 'Mesh', 'join', 'surface', 'tube', 'lathe', 'ball', 'smoot
 import hashlib
 from typing import NamedTuple
 import numpy as np
+from numpy.typing import ArrayLike
 from PIL import Image, ImageDraw
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000005
 def rng_for(
-    *what, # What is decided about: seed, label, which thing, which shot, …
-)->np.random.Generator: # The same for the same `what`, on every machine
-    "A random generator of its own for each decision"
-    digest = hashlib.sha256(repr(what).encode()).digest()
+    *key, # What is decided: seed, label, number of the object, number of the photo, …
+)->np.random.Generator: # The same for the same `key`, on every machine
+    "A random generator for one decision"
+    digest = hashlib.sha256(repr(key).encode()).digest()
     return np.random.default_rng(np.frombuffer(digest, dtype='<u4'))
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000007
 class Mesh(NamedTuple):
-    "Patches of a surface"
-    quads:np.ndarray # Corners, `(n, 4, 3)`: x to the right, y up, z towards who looks
+    "Quadrilaterals of a surface"
+    quads:np.ndarray # Corners, `(n, 4, 3)`: x to the right, y up, z towards the viewer
     rgb:np.ndarray # Colours, `(n, 3)`, 0 to 255
-    gloss:np.ndarray # How much of a gleam each has, `(n,)`, 0 to 1
+    gloss:np.ndarray # Strength of the highlight, `(n,)`, 0 to 1
 
     def moved(self, turn=None, by=(0, 0, 0), scale=1.):
-        "The same surface somewhere else: scaled, turned by a matrix, then shifted"
+        "A copy, scaled, rotated by a matrix, then translated"
         quads = self.quads * scale
         return self._replace(quads=(quads if turn is None else quads @ turn.T) + by)
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000008
-def join(meshes)->Mesh: # All their patches
-    "Several surfaces as one"
+def join(
+    meshes, # Any number of meshes
+)->Mesh:
+    "Join several meshes into one"
     return Mesh(*(np.concatenate(o) for o in zip(*meshes)))
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #0000000a
 def surface(
     points:np.ndarray, # A grid of points, `(rows, columns, 3)`
-    rgb, # Colours of its patches, anything that broadcasts to `(rows-1, columns-1, 3)`
-    gloss:float=0., # How much of a gleam
+    rgb, # Colours of its quadrilaterals, broadcast to `(rows-1, columns-1, 3)`
+    gloss:float=0., # Strength of the highlight
 )->Mesh:
-    "The patches between neighbouring points of a grid"
+    "The quadrilaterals between neighbouring points of a grid"
     p = np.asarray(points, dtype=float)
     quads = np.stack([p[:-1,:-1], p[1:,:-1], p[1:,1:], p[:-1,1:]], axis=2)
     rgb = np.broadcast_to(rgb, (*quads.shape[:2], 3)).reshape(-1, 3)
@@ -54,18 +57,18 @@ def _unit(v): return v / np.maximum(np.linalg.norm(v, axis=-1, keepdims=True), 1
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #0000000c
 def tube(
-    path:np.ndarray, # Points along its middle, `(n, 2)` or `(n, 3)`
-    width, # Across the path, one figure or one a point
-    rgb, # Colours, anything that broadcasts to `(n-1, sides, 3)`
-    depth=None, # As `width`, but towards who looks; round if `None`
-    gloss:float=0., # How much of a gleam
-    sides:int=8, # Patches around it
+    path:ArrayLike, # Points along its axis, `(n, 2)` or `(n, 3)`
+    width, # Across the path, one number or one per point
+    rgb, # Colours, broadcast to `(n-1, sides, 3)`
+    depth=None, # As `width`, but towards the viewer; as `width` if `None`
+    gloss:float=0., # Strength of the highlight
+    sides:int=8, # Quadrilaterals around it
 )->Mesh:
     "A tube along a path"
     path = np.asarray(path, dtype=float)
     if path.shape[1] == 2: path = np.pad(path, [(0, 0), (0, 1)])
     along = np.gradient(path, axis=0)
-    if np.allclose(path[0], path[-1]): along[[0, -1]] = path[1] - path[-2] # A ring has no ends
+    if np.allclose(path[0], path[-1]): along[[0, -1]] = path[1] - path[-2] # a closed path has no ends
     along = _unit(along)
     up = np.where(np.abs(along[:, 2:]) > .9, [1., 0, 0], [0, 0, 1.])
     across = _unit(np.cross(up, along))
@@ -77,12 +80,12 @@ def tube(
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #0000000d
 def lathe(
-    profile:np.ndarray, # Radius and height, from one end to the other, `(n, 2)`
-    rgb, # Colours, anything that broadcasts to `(n-1, sides, 3)`
-    gloss:float=0., # How much of a gleam
-    sides:int=18, # Patches around it
+    profile:ArrayLike, # Radius and height, from one end to the other, `(n, 2)`
+    rgb, # Colours, broadcast to `(n-1, sides, 3)`
+    gloss:float=0., # Strength of the highlight
+    sides:int=18, # Quadrilaterals around it
 )->Mesh:
-    "What a lathe makes: a profile turned around the y axis"
+    "A surface of revolution around the y axis"
     r,y = np.asarray(profile, dtype=float).T[..., None]
     a = np.linspace(0, 2*np.pi, sides+1)[None]
     return surface(np.stack(np.broadcast_arrays(r*np.sin(a), y, r*np.cos(a)), axis=-1), rgb, gloss)
@@ -91,10 +94,10 @@ def lathe(
 def ball(
     radius:float, # Of the ball
     rgb, # As in `lathe`; the poles are above and below
-    gloss:float=0., # How much of a gleam
-    rows:int=10, # Patches from pole to pole
+    gloss:float=0., # Strength of the highlight
+    rows:int=10, # Quadrilaterals from pole to pole
 )->Mesh:
-    "A ball"
+    "A sphere"
     a = np.linspace(-np.pi/2, np.pi/2, rows+1)
     return lathe(radius * np.stack([np.cos(a), np.sin(a)], axis=1), rgb, gloss)
 
@@ -102,7 +105,7 @@ def ball(
 def smooth(
     points, # A few points, `(k, d)`
     n:int=64, # How many to return
-    closed:bool=False, # Whether the last is followed by the first
+    closed:bool=False, # Whether the curve returns to the first point
 )->np.ndarray: # `(n, d)`; a closed curve ends where it begins
     "A smooth curve through a few points"
     p = np.asarray(points, dtype=float)
@@ -115,39 +118,39 @@ def smooth(
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000013
 def turn(
     roll:float=0., # Radians, around the line of sight
-    pitch:float=0., # Radians, around the x axis: nodding
-    yaw:float=0., # Radians, around the y axis: shaking the head
+    pitch:float=0., # Radians, around the x axis
+    yaw:float=0., # Radians, around the y axis
 )->np.ndarray: # A `(3, 3)` matrix
-    "A rotation; the roll comes last"
+    "A rotation matrix; the roll comes last"
     (cr,cp,cy),(sr,sp,sy) = np.cos([roll, pitch, yaw]), np.sin([roll, pitch, yaw])
     return np.array([[cr,-sr,0],[sr,cr,0],[0,0,1]]) @ [[1,0,0],[0,cp,-sp],[0,sp,cp]] @ np.array([[cy,0,sy],[0,1,0],[-sy,0,cy]])
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000015
 class Camera(NamedTuple):
-    "From where a thing is seen"
-    turned:np.ndarray # How the thing lies before it, a `(3, 3)` matrix
-    scale:float=300. # Pixels for one unit of length
-    centre:tuple=(0., 0.) # Pixels, where the origin comes to lie
-    distance:float=3. # Units of length from the origin; nearer is more perspective
+    "A perspective projection"
+    turned:np.ndarray # Orientation of the object, a `(3, 3)` matrix
+    scale:float=300. # Pixels per unit of length
+    centre:tuple=(0., 0.) # Pixels, the projection of the origin
+    distance:float=3. # Units of length from the origin; a smaller distance gives more perspective
 
-    def __call__(self, points): # Points `(…, 3)` → pixels `(…, 2)`
-        "Where points in space lie on the canvas"
+    def __call__(self, points):
+        "Project points `(…, 3)` to pixels `(…, 2)`"
         p = points @ self.turned.T
         return p[..., :2] * [1, -1] * self.scale * self.distance / (self.distance - p[..., 2:]) + self.centre
 
-    def framed(self, points, size, fill): # → a camera
-        "The same view, such that these points fill this share of a picture of `size`"
+    def framed(self, points, size, fill):
+        "A camera with the same orientation, for which the points fill the share `fill` of a picture of `size`"
         lo,hi = (f(self._replace(scale=1., centre=(0., 0.))(points).reshape(-1, 2), axis=0) for f in (np.min, np.max))
         scale = fill * np.min(np.array(size) / np.maximum(hi-lo, 1e-6))
         return self._replace(scale=scale, centre=tuple(np.array(size)/2 - scale*(lo+hi)/2))
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000017
 def shade(
-    mesh:Mesh, # What is lit
-    turned:np.ndarray, # How it lies, a `(3, 3)` matrix
-    light:np.ndarray, # Where the light comes from, a direction `(3,)`
+    mesh:Mesh,
+    turned:np.ndarray, # Its orientation, a `(3, 3)` matrix
+    light:np.ndarray, # Direction towards the light, `(3,)`
 )->np.ndarray: # Colours `(n, 3)` uint8
-    "Each patch's colour in this light"
+    "The colour of each quadrilateral in this light"
     a,b,c,d = np.moveaxis(mesh.quads @ turned.T, 1, 0)
     normal = _unit(np.cross(c-a, d-b))
     normal *= np.where(normal[:, 2:] < 0, -1, 1)
@@ -157,12 +160,12 @@ def shade(
 
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000018
 def paint(
-    canvas:Image.Image, # RGB or RGBA; changed
-    mesh:Mesh, # What is painted
-    camera:Camera, # How it is seen
-    light:np.ndarray, # Where the light comes from
+    canvas:Image.Image, # RGB or RGBA; changed in place
+    mesh:Mesh,
+    camera:Camera,
+    light:np.ndarray, # Direction towards the light, `(3,)`
 ):
-    "Paint a surface, what is far first"
+    "Paint a mesh, its farthest quadrilaterals first"
     far_first = np.argsort((mesh.quads @ camera.turned[2]).mean(1))
     draw,corners = ImageDraw.Draw(canvas), camera(mesh.quads[far_first]).reshape(-1, 8)
     for xy,rgb in zip(corners.tolist(), shade(mesh, camera.turned, light)[far_first].tolist()): draw.polygon(xy, fill=tuple(rgb))
@@ -170,10 +173,10 @@ def paint(
 # %% ../../notebooks/library/demo/00_mesh.ipynb #00000019
 def silhouette(
     size:tuple, # Width and height of the picture
-    mesh:Mesh, # What is seen
-    camera:Camera, # How it is seen
-)->Image.Image: # Black, the thing white ('L')
-    "The outline of a surface, filled"
+    mesh:Mesh,
+    camera:Camera,
+)->Image.Image: # The mesh white on black ('L')
+    "The filled outline of a mesh"
     im = Image.new('L', size)
     draw = ImageDraw.Draw(im)
     for xy in camera(mesh.quads).reshape(-1, 8).tolist(): draw.polygon(xy, fill=255)

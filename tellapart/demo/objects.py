@@ -13,32 +13,32 @@ from .mesh import Mesh, ball, rng_for, join, lathe, smooth, surface, tube, turn
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000005
 def colour(
-    rng:np.random.Generator, # Whose choice it is
-    hue:float|None=None, # 0 to 1, around the colour circle; any if `None`
+    rng:np.random.Generator,
+    hue:float|None=None, # 0 to 1, on the colour circle; random if `None`
     saturation=(.55, 1.), # From grey to pure
     value=(.45, 1.), # From black to bright
 )->np.ndarray: # RGB, 0 to 255
-    "A colour at random"
+    "A random colour"
     hue = rng.random() if hue is None else hue % 1
     return 255 * np.array(colorsys.hsv_to_rgb(hue, rng.uniform(*saturation), rng.uniform(*value)))
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000006
 def _paints(rng):
-    "The colours of a racket's frame: mostly black, white or grey with an accent, or the other way round"
+    "The three colours of a frame, in random order: a neutral one and two others"
     plain = lambda: colour(rng, saturation=(0, .12), value=[(.08, .25), (.85, 1.), (.4, .7)][rng.integers(3)])
     paints = [plain(), colour(rng), colour(rng)]
     return [paints[i] for i in rng.permutation(3)]
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000008
 def _mirrored(half):
-    "A closed outline from its right half, given from the bottom to the top"
+    "A closed symmetric outline, from its right half, bottom to top"
     half = np.array(half, dtype=float)
     left = half[::-1] * [-1, 1]
     return smooth(np.concatenate([half, left[left[:, 0] < 0]]), 72, closed=True)
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000009
 def _chords(outline, axis, at):
-    "Where lines along `axis` at these places enter and leave a closed outline: `(n, 2)`, in order"
+    "Where lines along `axis`, at the positions `at`, enter and leave a closed outline: `(n, 2)`"
     across,along = outline[:, 1-axis], outline[:, axis]
     a,b = across[None, :-1] - at[:, None], across[None, 1:] - at[:, None]
     crosses = (a <= 0) != (b <= 0)
@@ -47,7 +47,7 @@ def _chords(outline, axis, at):
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #0000000a
 def _strings(outline, mains, crosses, width, rgb):
-    "Strings within an outline: so many upright, so many across"
+    "The strings within an outline: `mains` of them upright, `crosses` across"
     def lines(axis, n):
         lo,hi = outline[:, 1-axis].min(), outline[:, 1-axis].max()
         at = np.linspace(lo, hi, n+2)[1:-1]
@@ -58,7 +58,7 @@ def _strings(outline, mains, crosses, width, rgb):
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #0000000c
 def _bands(rng, paints, n):
-    "Colours along a frame of `n` patches, the same left and right: one paint with bands of the others"
+    "Colours along a frame of `n` quadrilaterals, symmetric: the first paint, with bands of the others"
     half = np.tile(paints[0], (n//2, 1))
     for _ in range(rng.integers(1, 4)):
         start = rng.integers(n//2)
@@ -67,7 +67,7 @@ def _bands(rng, paints, n):
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #0000000d
 def _grip(rng, top, width):
-    "A wrapped handle from the butt to `top`, with its cap"
+    "A wrapped handle, from the butt to `top`, with its collar"
     y = np.linspace(-.5, top, 25)
     rgb = colour(rng, saturation=(0, .9), value=(.15, 1.)) if rng.random() < .6 else colour(rng, saturation=(0, .1), value=(.1, .95))
     row,side = np.indices((24, 8))
@@ -77,15 +77,15 @@ def _grip(rng, top, width):
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #0000000e
 def _frame(rng, half, width, depth, paints):
-    "The hoop of a racket: its outline within, and the hoop itself"
+    "The outline of a racket's head, and its hoop"
     outline = _mirrored(half)
     hoop = tube(outline, width, _bands(rng, paints, 71), depth, gloss=rng.uniform(.2, .9))
     return outline, hoop
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000010
 def tennis(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "A tennis racket"
     paints,w,l,thick = _paints(rng), rng.uniform(.175, .2), rng.uniform(.235, .26), rng.uniform(.022, .03)
     y = .49 - l
@@ -99,8 +99,8 @@ def tennis(
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000012
 def squash(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "A squash racket"
     paints,w,thick = _paints(rng), rng.uniform(.142, .168), rng.uniform(.015, .02)
     tip = rng.uniform(-.1, -.03)
@@ -113,8 +113,8 @@ def squash(
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000014
 def badminton(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "A badminton racket"
     paints,w,thick = _paints(rng), rng.uniform(.118, .136), rng.uniform(.01, .0135)
     l = w * rng.uniform(1.1, 1.25)
@@ -132,7 +132,7 @@ def _shown(rng): return turn(*rng.uniform(-3, 3, size=3))
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000017
 def tennis_ball(
-    rng:np.random.Generator, # Its maker
+    rng:np.random.Generator,
 )->Mesh:
     "Yellow felt with a pale seam"
     a = np.linspace(0, 2*np.pi, 49)
@@ -143,7 +143,7 @@ def tennis_ball(
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000018
 def squash_ball(
-    rng:np.random.Generator, # Its maker
+    rng:np.random.Generator,
 )->Mesh:
     "Black rubber with two yellow dots"
     dot = lambda x: lathe([(0, .0298), (.0075, .0288)], (245, 215, 60), sides=10).moved(turn(x))
@@ -151,7 +151,7 @@ def squash_ball(
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000019
 def shuttlecock(
-    rng:np.random.Generator, # Its maker
+    rng:np.random.Generator,
 )->Mesh:
     "Sixteen feathers in a cork"
     white = colour(rng, hue=.16, saturation=(0, .1), value=(.92, 1.))
@@ -166,57 +166,62 @@ RACKETS = {'squash': (squash, squash_ball), 'tennis': (tennis, tennis_ball), 'ba
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #0000001c
 def mug(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "A mug"
     r,rgb = rng.uniform(.25, .33), colour(rng, saturation=(0, 1))
-    body = lathe([(0, -.38), (r*.9, -.38), (r, -.3), (r, .4), (r*.93, .4), (r*.9, -.3), (0, -.3)], np.array([rgb*.9, rgb, rgb, rgb, rgb*.6, rgb*.5])[:, None], gloss=.5, sides=28)
+    profile = [(0, -.38), (r*.9, -.38), (r, -.3), (r, .4), (r*.93, .4), (r*.9, -.3), (0, -.3)]
+    body = lathe(profile, np.array([rgb*.9, rgb, rgb, rgb, rgb*.6, rgb*.5])[:, None], gloss=.5, sides=28)
     handle = tube(smooth([(r*.95, .25), (r+.2, .22), (r+.22, -.1), (r*.95, -.2)], 16), .07, rgb, gloss=.4)
     return [join([handle, body]).moved(turn(0, .5))]
 
 def ant(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "An ant"
     rgb = colour(rng, hue=rng.uniform(0, .08), saturation=(.4, .9), value=(.1, .5))
     body = [ball(r, rgb, gloss=.6).moved(scale=1, by=(0, y, 0)) for r,y in [(.11, .33), (.09, .12), (.1, .02), (.17, -.27)]]
-    legs = [tube(smooth([(0, y, 0), (s*.22, y+dy, .12), (s*.42, y+2.2*dy, -.1)], 8), .025, rgb) for s in (1, -1) for y,dy in [(.15, .1), (.08, 0), (.02, -.12)]]
+    legs = [tube(smooth([(0, y, 0), (s*.22, y+dy, .12), (s*.42, y+2.2*dy, -.1)], 8), .025, rgb)
+            for s in (1, -1) for y,dy in [(.15, .1), (.08, 0), (.02, -.12)]]
     feelers = [tube(smooth([(0, .38, .05), (s*.1, .5, .1), (s*.22, .52, .1)], 6), .015, rgb) for s in (1, -1)]
     return [join(legs + feelers), join(body)]
 
 def bottle(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "A bottle with a label"
     rgb,label = colour(rng), colour(rng, saturation=(0, .3), value=(.8, 1))
     rows = [(0, -.5), (.13, -.5), (.14, -.47), (.14, -.3), (.14, -.02), (.14, .1), (.05, .27), (.045, .4), (.05, .4), (.05, .48), (0, .48)]
     return [lathe(rows, np.array([rgb, rgb, rgb, label, rgb, rgb, rgb, label*.5, label*.5, label*.6])[:, None], gloss=.8)]
 
 def doughnut(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "A doughnut with icing and sprinkles"
     a = np.linspace(0, 2*np.pi, 37)
     ring = np.stack([.3*np.cos(a), .3*np.sin(a)], axis=1)
     side = np.linspace(0, 2*np.pi, 13)[:-1]
     rgb = np.where((np.sin(side) > .15)[:, None], colour(rng, saturation=(.3, .8)), (205, 150, 85))[None]
     spots = rng.uniform(0, 2*np.pi, 40), rng.uniform(.22, .38, 40)
-    sprinkle = lambda t,r: tube(np.array([(0, 0, 0), (*rng.uniform(-.03, .03, 2), 0)]) + (r*np.cos(t), r*np.sin(t), .14), .014, colour(rng), sides=4)
+    def sprinkle(t, r):
+        ends = np.array([(0, 0, 0), (*rng.uniform(-.03, .03, 2), 0)]) + (r*np.cos(t), r*np.sin(t), .14)
+        return tube(ends, .014, colour(rng), sides=4)
     return [tube(ring, .3, rgb, .26, gloss=.3, sides=12), join([sprinkle(*o) for o in zip(*spots)])]
 
 def cactus(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "A cactus in its pot"
     green = colour(rng, hue=rng.uniform(.28, .4), value=(.4, .8)) * np.where(np.arange(16) % 2, 1, .75)[:, None]
-    arms = [tube(smooth([(0, y, 0), (s*.16, y, 0), (s*.2, y+.2, 0)], 12), .09, green[:8]) for s,y in [(1, rng.uniform(-.1, .1)), (-1, rng.uniform(0, .2))]]
+    arms = [tube(smooth([(0, y, 0), (s*.16, y, 0), (s*.2, y+.2, 0)], 12), .09, green[:8])
+            for s,y in [(1, rng.uniform(-.1, .1)), (-1, rng.uniform(0, .2))]]
     column = lathe([(.1, -.25), (.12, 0), (.11, .3), (.07, .42), (0, .45)], green, sides=16)
     pot = lathe([(0, -.5), (.13, -.5), (.17, -.27), (.19, -.27), (.19, -.21), (0, -.21)], colour(rng, hue=.04, saturation=(.5, .8)))
     return [join([*arms, column, pot])]
 
 def shoe(
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
     "A trainer, from the side"
     x = np.linspace(-.45, .45, 24)
     height = np.interp(x, [-.45, -.4, -.15, 0, .2, .38, .45], [.2, .36, .34, .24, .15, .11, .05])
@@ -231,38 +236,52 @@ def shoe(
 OOD_OBJECTS = [mug, ant, bottle, doughnut, cactus, shoe]
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #0000001f
-def creature(
-    label:str, # Whose creature
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
-    "A creature of the label's own kind, with a face"
-    kind = rng_for('creature', label)
-    hue,second,lobes,bump = kind.random(), kind.random(), kind.integers(2, 7), kind.uniform(0, .22)
-    tall,arms,eyes,horns,pattern,mouth = kind.uniform(.75, 1.35), kind.integers(0, 4), kind.integers(1, 4), kind.integers(0, 4), kind.integers(4), kind.uniform(-.08, .08)
-    skin,spots = (colour(rng, h + rng.normal(0, .02), (.45, .85), (.6, 1.)) for h in (hue, second))
+def _body(tall, lobes, bump, pattern, skin, spots):
+    "A sphere with bumps and one of four patterns"
     u,v = np.meshgrid(np.linspace(-np.pi/2, np.pi/2, 21), np.linspace(0, 2*np.pi, 33), indexing='ij')
     r = .3 * (1 + bump*np.cos(lobes*v)*np.cos(u) + bump/2*np.sin(lobes*u))
-    body = np.stack([r*np.cos(u)*np.sin(v), r*tall*np.sin(u), r*np.cos(u)*np.cos(v)], axis=-1)
+    points = np.stack([r*np.cos(u)*np.sin(v), r*tall*np.sin(u), r*np.cos(u)*np.cos(v)], axis=-1)
     row,col = np.indices((20, 32))
     marked = [row % 4 < 2, col % 8 < 4, (row//2 + col//3) % 2 == 0, (row//4*7 + col//4*3) % 5 == 0][pattern]
-    parts = [surface(body, np.where(marked[..., None], spots, skin), gloss=.2)]
-    for k in range(arms):
-        y,reach = .12 - .16*k, rng.uniform(.16, .24)
-        parts += [tube(smooth([(s*.22, y, 0), (s*(.3+reach/2), y-.05, .05), (s*(.3+reach), y+rng.uniform(-.1, .15), .05)], 8), .07, skin) for s in (1, -1)]
+    return surface(points, np.where(marked[..., None], spots, skin), gloss=.2)
+
+def _arms(rng, y, skin):
+    "A pair of arms at the height `y`"
+    reach = rng.uniform(.16, .24)
+    curves = [smooth([(s*.22, y, 0), (s*(.3+reach/2), y-.05, .05), (s*(.3+reach), y+rng.uniform(-.1, .15), .05)], 8) for s in (1, -1)]
+    return [tube(o, .07, skin) for o in curves]
+
+def _face(rng, tall, eyes, mouth):
+    "Eyes and a mouth"
+    parts = []
+    for x in np.linspace(-.11, .11, eyes) if eyes > 1 else [0]:
+        pupil = ball(.03, (20, 20, 30), gloss=.9).moved(by=(x + rng.uniform(-.015, .015), .08*tall, .32))
+        parts += [ball(.065, (250, 250, 250)).moved(by=(x, .08*tall, .26)), pupil]
+    lips = smooth([(-.1, -.08+mouth, .31), (0, -.08-mouth, .34), (.1, -.08+mouth, .31)], 8)
+    return join([*parts, tube(lips, .025, (60, 20, 30))])
+
+def creature(
+    label:str,
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
+    "A creature whose kind depends on the label"
+    kind = rng_for('creature', label)
+    hue,second,lobes,bump = kind.random(), kind.random(), kind.integers(2, 7), kind.uniform(0, .22)
+    tall,arms,eyes,horns = kind.uniform(.75, 1.35), kind.integers(0, 4), kind.integers(1, 4), kind.integers(0, 4)
+    pattern,mouth = kind.integers(4), kind.uniform(-.08, .08)
+    skin,spots = (colour(rng, h + rng.normal(0, .02), (.45, .85), (.6, 1.)) for h in (hue, second))
+    parts = [_body(tall, lobes, bump, pattern, skin, spots)]
+    for k in range(arms): parts += _arms(rng, .12 - .16*k, skin)
     for x in np.linspace(-.15, .15, horns) if horns > 1 else [0]*horns:
         parts.append(lathe([(.06, .25*tall), (.03, .36*tall), (0, .5*tall)], spots, sides=8).moved(by=(x, 0, 0)))
-    face = []
-    for x in np.linspace(-.11, .11, eyes) if eyes > 1 else [0]:
-        face += [ball(.065, (250, 250, 250)).moved(by=(x, .08*tall, .26)), ball(.03, (20, 20, 30), gloss=.9).moved(by=(x + rng.uniform(-.015, .015), .08*tall, .32))]
-    face.append(tube(smooth([(-.1, -.08+mouth, .31), (0, -.08-mouth, .34), (.1, -.08+mouth, .31)], 8), .025, (60, 20, 30)))
-    return [join(parts), join(face)]
+    return [join(parts), _face(rng, tall, eyes, mouth)]
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000020
 def make_object(
-    label:str|None, # What it shall be; a stranger if `None`
-    rng:np.random.Generator, # Its maker
-)->list[Mesh]: # Surfaces in the order of painting
-    "Make one thing of this kind"
+    label:str|None, # Its label; an out-of-distribution object if `None`
+    rng:np.random.Generator,
+)->list[Mesh]: # In the order of painting
+    "Make an object of a label"
     if label is None:
         return OOD_OBJECTS[rng.integers(len(OOD_OBJECTS))](rng)
     kind = racket_kind(label)
@@ -272,5 +291,5 @@ def make_object(
 def racket_kind(
     label:str, # Any label
 )->str|None: # A key of `RACKETS`
-    "Which racket a label speaks of, if any"
+    "The kind of racket that a label names, if any"
     return next((o for o in RACKETS if o in label.lower()), None)

@@ -7,7 +7,7 @@ __all__ = ['BROKEN', 'CONTENT', 'FORM', 'HOST', 'NAME', 'SIZES', 'PAGE', 'Ground
            'plan', 'photo_file', 'DemoWeb', 'demo_at', 'demo_apart']
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000002
-import html, io, json, math, re, sys, threading
+import io, json, math, re, sys, threading
 from collections import Counter
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +17,7 @@ from pathlib import Path
 from subprocess import PIPE, Popen
 from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
+from jinja2 import Environment
 from PIL import Image, ImageEnhance, ImageFilter
 from .draw import cutout, draw
 from .mesh import rng_for
@@ -26,18 +27,18 @@ from ..images import NotAPhoto, open_photo
 # %% ../../notebooks/library/demo/04_web.ipynb #00000005
 @dataclass(frozen=True)
 class GroundTruth:
-    "What is known about one photo of the demo web"
-    id:str # Twelve hexadecimal digits that are part of every address of the photo
-    label:str|None # What it shows; a stranger if `None`
-    offered:str # The label under whose search terms it is found
+    "The truth about one photo of the demo web"
+    id:str # Twelve hexadecimal digits that are part of every URL of the photo
+    label:str|None # What it shows; `None` for an out-of-distribution object
+    offered:str # The label whose search terms find it
     term:str # The search term that finds it
-    path:str # Its address, less the host; the same for the same seed
+    path:str # Its URL without the host; the same for the same seed
     size:tuple # Width and height
-    group:str # The thing in the photo: the `id` of the first photo of it
-    shot:int = 0 # Which photo of that thing
-    faults:tuple = () # What was planted; keys of `BROKEN`, `CONTENT`, `FORM`, `HOST` and `NAME`
+    group:str # The object in the photo: the `id` of the first photo of it
+    shot:int = 0 # Which photo of that object
+    faults:tuple = () # Planted faults; keys of `BROKEN`, `CONTENT`, `FORM`, `HOST` and `NAME`
     of:str|None = None # The `id` of the photo that this is a duplicate of
-    file:str|None = None # The real photo that is shown, from the folder of photos; drawn if `None`
+    file:str|None = None # The real photo that is shown, relative to the folder of photos; drawn if `None`
 
     @property
     def wrong(self)->bool: return self.label != self.offered
@@ -45,80 +46,95 @@ class GroundTruth:
 # %% ../../notebooks/library/demo/04_web.ipynb #00000007
 def ground_truth_of(
     truth:dict, # `id` → `GroundTruth`
-    url:str, # Any address of the photo: as found by search, after a redirect, its thumbnail or page
-)->GroundTruth|None: # `None` if it is none of this web's photos
-    "What is known about the photo at this address"
+    url:str, # Any URL of the photo: of the search result, after a redirect, of its thumbnail or page
+)->GroundTruth|None: # `None` if it isn't a photo of this web
+    "The truth about the photo at a URL"
     ids = re.findall(r'\b[0-9a-f]{12}\b', url)
     return truth.get(ids[-1]) if ids else None
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000008
-def _written(truth): return json.dumps([asdict(o) for o in truth.values()], indent=1)
-def _read(text): return {o['id']: GroundTruth(**o | dict(size=tuple(o['size']), faults=tuple(o['faults']))) for o in json.loads(text)}
+_OLD_FAULTS = {'stranger': 'out of distribution'} # in files written before
+
+def _to_json(truth): return json.dumps([asdict(o) for o in truth.values()], indent=1)
+
+def _from_json(text):
+    rows = [o | dict(size=tuple(o['size']), faults=tuple(_OLD_FAULTS.get(f, f) for f in o['faults'])) for o in json.loads(text)]
+    return {o['id']: GroundTruth(**o) for o in rows}
 
 def load_ground_truth(
-    path:str|Path, # A file that `DemoWeb.save_truth` has written
+    path:str|Path, # A file written by `DemoWeb.save_truth`
 )->dict: # `id` → `GroundTruth`
-    "Read the truth back"
-    return _read(Path(path).read_text(encoding='utf-8'))
+    "Read a ground truth from a file"
+    return _from_json(Path(path).read_text(encoding='utf-8'))
 
 # %% ../../notebooks/library/demo/04_web.ipynb #0000000a
-BROKEN = { # No photo can be had
+BROKEN = { # There is no photo
     'missing': .03, # 404
-    'html': .02, # A web page called JPEG
-    'cut short': .02, # The file ends in the middle
+    'html': .02, # A web page with the content type of a JPEG
+    'cut short': .02, # A truncated file
     'empty': .01, # 0 bytes
-    'tiny': .01, # 1 x 1 pixels, to count visitors
-    'hanging': .01, # The host never answers
-    'redirect loop': .01, # It is somewhere else, for ever
-    'broken off': .01, # The host hangs up half-way, every time
+    'tiny': .01, # 1 x 1 pixels, a tracking pixel
+    'hanging': .01, # The host never responds
+    'redirect loop': .01, # Redirects without end
+    'broken off': .01, # The host closes the connection half-way, every time
 }
-CONTENT = { # A photo, but not the one that was asked for
-    'wrong label': .09, # Shows what another label stands for; as a share of the photos that are left, it is one in nine
-    'stranger': .03, # Shows something else altogether
-    'near duplicate': .05, # A photo offered already, resized, cropped a little and compressed again; every third under another label
-    'exact duplicate': .03, # The same file at another address
+CONTENT = { # A photo, but not the right one
+    'wrong label': .09, # Shows another label's object; as a share of the photos that remain, it is one in nine
+    'out of distribution': .03, # Shows an object of no label
+    'near duplicate': .05, # Another photo, resized, cropped a little and compressed again; every third under another label
+    'exact duplicate': .03, # The same file under another URL
 }
-FORM = {'transparent': .06, 'sideways': .06, 'webp': .06, 'blurred': .03, 'dark': .02} # A PNG without background; a phone's photo with its orientation in EXIF; WebP, whatever it is called; out of focus; taken at night
-HOST = {'slow': .03, 'rate limited': .03, 'redirect': .05} # A second late; 429 at first; found one address further on
-NAME = {'no suffix': .04, 'query': .05, 'php': .03} # How the address ends instead of in `.jpg`
+FORM = { # How the photo is stored
+    'transparent': .06, # A PNG without background
+    'sideways': .06, # Rotated, with the orientation in EXIF
+    'webp': .06, # WebP, whatever its suffix
+    'blurred': .03, # Out of focus
+    'dark': .02, # Underexposed
+}
+HOST = {'slow': .03, 'rate limited': .03, 'redirect': .05} # A second late; 429 on the first request; one redirect
+NAME = {'no suffix': .04, 'query': .05, 'php': .03} # The end of the URL instead of `.jpg`
 
 # %% ../../notebooks/library/demo/04_web.ipynb #0000000b
-def _dealt(rng, shares, n):
-    "`n` cards, at least one of each kind and the rest `None`, shuffled"
-    cards = [name for name,share in shares.items() for _ in range(max(1, round(share*n)))][:n]
-    cards += [None] * (n - len(cards))
-    return [cards[i] for i in rng.permutation(n)]
+def _shuffled_faults(rng, shares, n):
+    "`n` items in random order: each fault by its share, at least once, and else `None`"
+    items = [name for name,share in shares.items() for _ in range(max(1, round(share*n)))][:n]
+    items += [None] * (n - len(items))
+    return [items[i] for i in rng.permutation(n)]
 
 # %% ../../notebooks/library/demo/04_web.ipynb #0000000d
-SIZES = [(640, 480), (800, 600), (480, 640), (600, 600), (500, 500), (720, 480), (600, 800), (960, 640), (400, 300), (320, 420), (1000, 750)]
+SIZES = [(640, 480), (800, 600), (480, 640), (600, 600), (500, 500), (720, 480), (600, 800), (960, 640), (400, 300), (320, 420),
+         (1000, 750)]
 
 def _path(id, term, name, faults):
-    "An address as hosts make them up"
+    "The path of a photo's URL"
     folder = re.sub(r'[^a-z0-9]+', '-', term.lower()).strip('-') or 'photos'
-    path = {'no suffix': f'/{folder}/{id}', 'query': f'/{folder}/{id}.jpg?w=1200&v=2', 'php': f'/photo.php?id={id}&size=full'}.get(name, f'/{folder}/{id}.jpg')
+    named = {'no suffix': f'/{folder}/{id}', 'query': f'/{folder}/{id}.jpg?w=1200&v=2', 'php': f'/photo.php?id={id}&size=full'}
+    path = named.get(name, f'/{folder}/{id}.jpg')
     return '/go' + path if 'redirect' in faults else path
 
 # %% ../../notebooks/library/demo/04_web.ipynb #0000000e
 def _offers(label, terms, labels, n, seed, without):
     "The photos found under one label; duplicates have no original yet"
     rng = rng_for('plan', seed, label)
-    cards = zip(*(_dealt(rng, {k: v for k,v in o.items() if k not in without}, n) for o in (BROKEN | CONTENT, FORM, HOST, NAME)))
-    others,known,shots = [o for o in labels if o != label], [], Counter()
-    for i,(kind,form,host,name) in enumerate(cards):
+    shares = [{k: v for k,v in o.items() if k not in without} for o in (BROKEN | CONTENT, FORM, HOST, NAME)]
+    planned = zip(*(_shuffled_faults(rng, o, n) for o in shares))
+    others,groups,shots = [o for o in labels if o != label], [], Counter()
+    for i,(kind,form,host,name) in enumerate(planned):
         if kind == 'wrong label' and not others: kind = None
         faults = [kind] if kind in BROKEN else [o for o in (kind, form, host, name) if o]
-        shows = None if kind == 'stranger' else others[rng.integers(len(others))] if kind == 'wrong label' else label
+        shows = others[rng.integers(len(others))] if kind == 'wrong label' else None if kind == 'out of distribution' else label
         id,term = f"{rng_for('id', seed, label, i).integers(2**48):012x}", terms[i % len(terms)]
-        # Every fourth is one more photo of a thing that was there before.
-        again = shows == label and known and rng.random() < .25
-        group = known[rng.integers(len(known))] if again else id
-        if shows == label and not again and kind is None: known.append(id)
-        yield GroundTruth(id, shows, label, term, _path(id, term, name, faults), SIZES[rng.integers(len(SIZES))], group, shots[group], tuple(faults))
+        # A quarter are further photos of an object that was offered before.
+        again = shows == label and groups and rng.random() < .25
+        group = groups[rng.integers(len(groups))] if again else id
+        if shows == label and not again and kind is None: groups.append(id)
+        path,size = _path(id, term, name, faults),SIZES[rng.integers(len(SIZES))]
+        yield GroundTruth(id, shows, label, term, path, size, group, shots[group], tuple(faults))
         shots[group] += 1
 
 # %% ../../notebooks/library/demo/04_web.ipynb #0000000f
 def _original(rng, copy, originals):
-    "A duplicate, now that it is known of what"
+    "A duplicate with its original"
     across = 'near duplicate' in copy.faults and rng.random() < 1/3
     choice = [o for o in originals if (o.offered != copy.offered) == across] or originals
     of = choice[rng.integers(len(choice))]
@@ -128,52 +144,54 @@ def _original(rng, copy, originals):
     return replace(copy, label=of.label, size=size, group=of.group, shot=of.shot, of=of.id, faults=tuple(faults))
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000011
-def _duplicate(o): return any('duplicate' in f for f in o.faults)
+def _is_duplicate(o): return any('duplicate' in f for f in o.faults)
 
 def _files(folder, label, seed):
-    "The photos of a label that can be opened, in any order: their paths in `folder` and their sizes"
+    "The photos of a label that can be opened, in random order: their paths relative to `folder`, and their sizes"
     files = sorted(o for o in (folder/label).glob('*') if o.is_file())
     for i in rng_for('files', seed, label).permutation(len(files)):
         try: yield files[i].relative_to(folder).as_posix(),open_photo(files[i]).size
         except NotAPhoto: pass
 
 def _real(offers, folder, labels, seed):
-    "The offers, each with a photo of its own, as far as there are any"
+    "The offers, each with a real photo of its own, as long as there are any"
     stock = {o: _files(folder, o, seed) for o in labels}
-    found = {o.id: next(stock[o.label], None) for o in sorted(offers, key=lambda o: o.wrong) if not _duplicate(o)}
+    found = {o.id: next(stock[o.label], None) for o in sorted(offers, key=lambda o: o.wrong) if not _is_duplicate(o)}
     for o in offers:
-        if _duplicate(o): yield o
+        if _is_duplicate(o): yield o
         elif found[o.id]: yield replace(o, file=found[o.id][0], size=found[o.id][1], group=o.id, shot=0)
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000012
 def plan(
     terms:dict, # Label → its search terms
-    per_label:int, # Photos a label that can be had after all faults
-    seed:int=0, # Other seeds are other webs
+    per_label:int, # Usable photos per label
+    seed:int=0, # Other seeds give other webs
     without:tuple=(), # Faults that aren't planted
-    enlarge:float=1, # Drawn photos are this many times as large as `SIZES`
-    photos:str|Path|None=None, # A folder per label of photos to show instead of drawn ones; each is offered once, copies aside
-)->dict: # `id` → `GroundTruth`, in the order in which search shows them
-    "Decide on everything that this web offers"
+    enlarge:float=1, # Scale of drawn photos, relative to `SIZES`
+    photos:str|Path|None=None, # A folder per label of real photos; each is offered once, not counting duplicates
+)->dict: # `id` → `GroundTruth`, in the order of search results
+    "Plan all photos of a demo web"
     n = dict.fromkeys(terms, math.ceil(1.4*per_label) + 12)
     if photos:
-        without = *without, 'stranger', 'transparent'
+        without = *without, 'out of distribution', 'transparent'
         n = {o: min(n[o], len(list((Path(photos)/o).glob('*')))) for o in terms}
     offers = [o for label,queries in terms.items() for o in _offers(label, queries, list(terms), n[label], seed, without)]
     if photos: offers = list(_real(offers, Path(photos), terms, seed))
-    else: offers = [replace(o, size=tuple(round(enlarge*side) for side in o.size)) for o in offers]
-    # A copy of a transparent photo would show its background, and so be no copy.
-    originals = [o for o in offers if not (_duplicate(o) or o.wrong or {'transparent', 'blurred', 'dark', *BROKEN} & {*o.faults})]
-    return {o.id: _original(rng_for('copy', seed, o.id), o, originals) if _duplicate(o) else o for o in offers if originals or not _duplicate(o)}
+    else: offers = [replace(o, size=tuple(round(enlarge*length) for length in o.size)) for o in offers]
+    # A copy of a transparent photo would show its background, and so be no duplicate.
+    unsuitable = {'transparent', 'blurred', 'dark', *BROKEN}
+    originals = [o for o in offers if not (_is_duplicate(o) or o.wrong or unsuitable & {*o.faults})]
+    truth = {o.id: o for o in offers if originals or not _is_duplicate(o)}
+    return {id: _original(rng_for('copy', seed, id), o, originals) if _is_duplicate(o) else o for id,o in truth.items()}
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000019
-def _saved(im, format, **kw):
+def _encode(im, format, **kw):
     im.save(f := io.BytesIO(), format, **kw)
     return f.getvalue()
 
 # %% ../../notebooks/library/demo/04_web.ipynb #0000001a
-def _copied(truth, rng, im):
-    "The same picture as another site would have it"
+def _near_duplicate(truth, rng, im):
+    "A near duplicate, as another site would have it"
     w,h = im.size
     left,top,right,bottom = rng.uniform(0, .03, size=4)
     im = im.resize(truth.size, Image.Resampling.LANCZOS, box=(left*w, top*h, w - right*w, h - bottom*h))
@@ -181,15 +199,15 @@ def _copied(truth, rng, im):
 
 # %% ../../notebooks/library/demo/04_web.ipynb #0000001b
 def _sideways(rng, im, quality):
-    "As a phone held upright saves it: lying on its side, with a note in EXIF"
+    "As a phone saves it: rotated, with the orientation in EXIF"
     orientation,back = [(6, Image.Transpose.ROTATE_90), (8, Image.Transpose.ROTATE_270), (3, Image.Transpose.ROTATE_180)][rng.integers(3)]
     exif = Image.Exif()
     exif[0x0112] = orientation
-    return _saved(im.transpose(back), 'JPEG', quality=quality, exif=exif)
+    return _encode(im.transpose(back), 'JPEG', quality=quality, exif=exif)
 
 # %% ../../notebooks/library/demo/04_web.ipynb #0000001d
-def _picture(of, seed, enlarge=1, photos=None):
-    "What an original shows"
+def _image(of, seed, enlarge=1, photos=None):
+    "The image of an original"
     if of.file:
         return open_photo(Path(photos)/of.file)
     im = draw(of.label, of.group, of.shot, tuple(round(o/enlarge) for o in of.size), seed)
@@ -198,44 +216,60 @@ def _picture(of, seed, enlarge=1, photos=None):
     im = im.resize(of.size, Image.Resampling.BICUBIC)
     return mix(im, grain(rng_for('grain', seed, of.id), im.size), .12)
 
+# %% ../../notebooks/library/demo/04_web.ipynb #0000003d
+def _degrade(o, rng, im):
+    "Apply the faults of a photo's content"
+    if 'near duplicate' in o.faults: im = _near_duplicate(o, rng, im)
+    if 'blurred' in o.faults: im = im.filter(ImageFilter.GaussianBlur(.012*max(im.size)))
+    if 'dark' in o.faults: im = ImageEnhance.Brightness(im).enhance(.2)
+    return im
+
 # %% ../../notebooks/library/demo/04_web.ipynb #0000001e
 def photo_file(
     truth:dict, # `id` → `GroundTruth`
     id:str, # Which photo
-    seed:int, # The web's
+    seed:int, # The seed of the web
     enlarge:float=1, # As for `plan`
     photos:str|Path|None=None, # As for `plan`
 )->bytes:
-    "The file that a photo's host sends, if it sends any"
+    "The file of a photo"
     o = truth[id]
     if 'exact duplicate' in o.faults:
         return photo_file(truth, o.of, seed, enlarge, photos)
-    rng = rng_for('file', seed, id)
     if 'html' in o.faults:
         return b'<!doctype html><title>Sign in</title><p>Please sign in to see this picture.'
     if 'empty' in o.faults:
         return b''
     if 'tiny' in o.faults:
-        return _saved(Image.new('RGB', (1, 1), 'white'), 'JPEG')
-    of,quality = truth[o.of or id], int(rng.integers(60, 95)) if enlarge == 1 else 90
+        return _encode(Image.new('RGB', (1, 1), 'white'), 'JPEG')
+    rng,original = rng_for('file', seed, id),truth[o.of or id]
+    quality = int(rng.integers(60, 95)) if enlarge == 1 else 90
     if 'transparent' in o.faults:
-        return _saved(cutout(of.label, of.group, of.shot, of.size, seed), 'PNG', compress_level=1)
-    if o.file and not {'sideways', 'webp', 'blurred', 'dark'} & {*o.faults}: data = (Path(photos)/o.file).read_bytes()
+        return _encode(cutout(original.label, original.group, original.shot, original.size, seed), 'PNG', compress_level=1)
+    if o.file and not {'sideways', 'webp', 'blurred', 'dark'} & {*o.faults}: data = (Path(photos or '')/o.file).read_bytes()
     else:
-        im = _picture(of, seed, enlarge, photos)
-        if 'near duplicate' in o.faults: im = _copied(o, rng, im)
-        if 'blurred' in o.faults: im = im.filter(ImageFilter.GaussianBlur(.012*max(im.size)))
-        if 'dark' in o.faults: im = ImageEnhance.Brightness(im).enhance(.2)
+        im = _degrade(o, rng, _image(original, seed, enlarge, photos))
         if 'sideways' in o.faults:
             return _sideways(rng, im, quality)
-        data = _saved(im, 'WEBP' if 'webp' in o.faults else 'JPEG', quality=quality)
+        data = _encode(im, 'WEBP' if 'webp' in o.faults else 'JPEG', quality=quality)
     return data[:int(len(data)*rng.uniform(.3, .8))] if 'cut short' in o.faults else data
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000024
-PAGE = 100 # Results a page, as DuckDuckGo has it
+PAGE = 100 # Results per page, as in DuckDuckGo
 
 def _token(seed, query): return f"4-{rng_for('token', seed, query).integers(10**17, 10**18)}"
-def _kind(data): return 'image/png' if data.startswith(b'\x89PNG') else 'image/webp' if data[8:12] == b'WEBP' else 'image/jpeg'
+def _content_type(data):
+    return 'image/png' if data.startswith(b'\x89PNG') else 'image/webp' if data[8:12] == b'WEBP' else 'image/jpeg'
+
+# %% ../../notebooks/library/demo/04_web.ipynb #0000003e
+_html = Environment(autoescape=True).from_string
+_SEARCH_PAGE = _html('''<!doctype html><meta charset="utf-8"><title>{{ q }} · demo web</title>
+<style>body { font: 16px sans-serif; margin: 2em }</style>
+<form><input name="q" value="{{ q }}"> <button>Search</button></form>
+<p>{% for o in terms %}<a href="/?{{ {'q': o}|urlencode }}">{{ o }}</a>{{ ' · ' if not loop.last }}{% endfor %}</p>
+<p>{% for o in photos %}<a href="{{ o.url }}"><img loading="lazy" height="160" src="/thumbnail/{{ o.id }}.jpg"></a> {% endfor %}</p>
+<a hidden href="/i.js?vqd={{ token }}&q={{ q|urlencode }}">results</a><script>vqd="{{ token }}";</script>''')
+_PHOTO_PAGE = _html('<title>{{ title }}</title><img src="{{ url }}">')
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000025
 class _Host(ThreadingHTTPServer):
@@ -248,24 +282,31 @@ class _Host(ThreadingHTTPServer):
         super().__init__(('127.0.0.1', 0), _Handler)
 
     def handle_error(self, request, client_address):
-        # Who asked has gone away; that is theirs to know.
+        # A client that closes its connection early is no error of ours.
         if not isinstance(sys.exc_info()[1], ConnectionError): super().handle_error(request, client_address)
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000026
 class _Handler(BaseHTTPRequestHandler):
-    "Answers for search and for photos"
+    "Handles requests for searches and photos"
     protocol_version = 'HTTP/1.1'
     disable_nagle_algorithm = True
-    wbufsize = -1 # The head and the body of an answer go out together
+    wbufsize = -1 # send the head and the body of a response together
 
-    def setup(self): super().setup(); self.server.web.open.add(self.connection)
-    def finish(self): self.server.web.open.discard(self.connection); super().finish()
+    def setup(self):
+        super().setup()
+        self.server.web.open.add(self.connection)
+
+    def finish(self):
+        self.server.web.open.discard(self.connection)
+        super().finish()
+
     def log_message(self, *args): pass
 
-    def send(self, status, body=b'', kind='text/html; charset=utf-8', **headers):
+    def send(self, status, body=b'', content_type='text/html; charset=utf-8', **headers):
         if isinstance(body, str): body = body.encode()
         self.send_response(status)
-        for k,v in (dict(Content_Type=kind, Content_Length=len(body)) | headers).items(): self.send_header(k.replace('_', '-'), str(v))
+        headers = dict(Content_Type=content_type, Content_Length=len(body)) | headers
+        for k,v in headers.items(): self.send_header(k.replace('_', '-'), str(v))
         self.end_headers()
         self.wfile.write(body)
 
@@ -280,11 +321,11 @@ class _Handler(BaseHTTPRequestHandler):
         if url.path == '/': self.send(200, web.page(query.get('q', '')))
         elif url.path == '/i.js': self.results(query)
         elif url.path == '/hosts.json': self.send(200, json.dumps(web.places), 'application/json')
-        elif url.path == '/truth.json': self.send(200, _written(web.truth), 'application/json')
+        elif url.path == '/truth.json': self.send(200, _to_json(web.truth), 'application/json')
         elif url.path == '/forget': self.send(200, web.visited.clear() or 'Forgotten')
         elif not truth: self.send(404, 'Not found')
         elif url.path.startswith('/thumbnail/'): self.send(200, web.thumbnail(truth.id), 'image/jpeg')
-        elif url.path.startswith('/page/'): self.send(200, f'<title>{html.escape(truth.term)}</title><img src="{html.escape(web.address(truth))}">')
+        elif url.path.startswith('/page/'): self.send(200, web.photo_page(truth))
         else: self.photo(truth)
 
     def results(self, query):
@@ -308,7 +349,7 @@ class _Handler(BaseHTTPRequestHandler):
         else: self.file(web.file(truth.id), 'broken off' in faults)
 
     def file(self, data, broken_off):
-        self.send(200, data[:len(data)//2] if broken_off else data, _kind(data), Content_Length=len(data))
+        self.send(200, data[:len(data)//2] if broken_off else data, _content_type(data), Content_Length=len(data))
         if broken_off: self.close_connection = True
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000027
@@ -316,25 +357,25 @@ class DemoWeb:
     "A search engine and photo hosts on loopback, from `start` to `stop` or in a `with` block"
     def __init__(self,
         terms:dict, # Label → its search terms
-        per_label:int, # Photos a label that can be had after all faults
-        seed:int=0, # Other seeds are other webs
-        latency:tuple=(0, 0), # Seconds before a photo is answered, the shortest and the longest; each photo has its own
+        per_label:int, # Usable photos per label
+        seed:int=0, # Other seeds give other webs
+        latency:tuple=(0, 0), # The shortest and the longest delay of a photo in seconds; each photo has its own
         without:tuple=(), # Faults that aren't planted
-        enlarge:float=1, # Drawn photos are this many times as large; with 2.2 they have some 600 KB
-        photos:str|Path|None=None, # A folder per label of photos to show instead of drawn ones
-        prepared:bool=False, # Whether all files are made at the start, to measure those who ask and not this web
+        enlarge:float=1, # Scale of drawn photos; with 2.2 they have some 600 KB
+        photos:str|Path|None=None, # A folder per label of real photos to show instead of drawn ones
+        prepared:bool=False, # Whether all files are made at the start, so that a benchmark measures its client only
     ):
         self.seed,self.terms,self.latency,self.prepared = seed, terms, latency, prepared
         self.truth = plan(terms, per_label, seed, without, enlarge, photos)
-        self.picture = lambda of: _picture(of, seed, enlarge, photos)
-        # Else they are made when asked for; the last few hundred are kept for retries and duplicates.
+        self.image = lambda o: _image(o, seed, enlarge, photos)
+        # Files are made on request, and cached for retries and duplicates.
         self.file = lru_cache(None if prepared else 256)(lambda id: photo_file(self.truth, id, seed, enlarge, photos))
 
     def __enter__(self): return self.start()
     def __exit__(self, *exc): self.stop()
 
     def start(self):
-        "Open the hosts: one for search, eight for photos, a slow one and one that hangs"
+        "Start the hosts: one for search, eight for photos, a slow one and one that hangs"
         if self.prepared:
             for id in self.truth: self.file(id)
         self.stopping,self.open,self.visited,self.lock = threading.Event(), set(), set(), threading.Lock()
@@ -344,24 +385,24 @@ class DemoWeb:
         return self
 
     def stop(self):
-        "Close them, and let go of whoever still waits for an answer"
+        "Stop the hosts, and close the connections of clients that still wait"
         self.stopping.set()
         for o in (self.search, *self.hosts):
             o.shutdown()
             o.server_close()
         for o in list(self.open):
             try: o.shutdown(2)
-            except OSError: pass # It has closed already
+            except OSError: pass # closed already
 
     @property
     def places(self):
-        "Where the hosts are, (host, port) each: search first, then those of the photos"
+        "The (host, port) of each host: search first, then those of the photos"
         return [o.server_address for o in (self.search, *self.hosts)]
 
     def address(self,
-        truth:GroundTruth, # One of this web's photos
+        truth:GroundTruth, # A photo of this web
     )->str:
-        "The address under which search offers a photo"
+        "The URL of a photo in search results"
         _,*usual,slow,hanging = self.places
         host,port = hanging if 'hanging' in truth.faults else slow if 'slow' in truth.faults else usual[int(truth.id, 16) % len(usual)]
         return f'http://{host}:{port}{truth.path}'
@@ -369,71 +410,74 @@ class DemoWeb:
     def save_truth(self,
         path:str|Path, # A JSON file; `load_ground_truth` reads it
     ):
-        "Keep the truth, to judge by it later"
-        Path(path).write_text(_written(self.truth), encoding='utf-8')
+        "Write the ground truth to a file"
+        Path(path).write_text(_to_json(self.truth), encoding='utf-8')
 
     def first_visit(self, id):
-        "Whether this photo is asked for for the first time"
+        "Whether this is the first request for a photo"
         with self.lock:
             new = id not in self.visited
             self.visited.add(id)
             return new
 
     def found(self, q):
-        "The photos that a search finds; words to leave out are left out of the search"
+        "The photos that a search finds; excluded words (`-word`) have no effect"
         q = ' '.join(o for o in q.lower().split() if not o.startswith('-'))
         return [o for o in self.truth.values() if o.term.lower() == q]
 
     def thumbnail(self, id):
-        "A small JPEG of a photo; search engines keep their own, whatever has become of the photo"
-        im = self.picture(self.truth[self.truth[id].of or id])
+        "A small JPEG of a photo, which search engines have even if the photo is broken"
+        im = self.image(self.truth[self.truth[id].of or id])
         im.thumbnail((240, 240))
-        return _saved(im, 'JPEG')
+        return _encode(im, 'JPEG')
 
     def results(self, q, start):
-        "One page of results, in DuckDuckGo's words"
+        "One page of results, in DuckDuckGo's format"
         found = self.found(q)
-        rows = [dict(image=self.address(o), title=f'{o.term} {i}', url=f'{self.url}/page/{o.id}', thumbnail=f'{self.url}/thumbnail/{o.id}.jpg',
-                     width=o.size[0], height=o.size[1], source='Demo') for i,o in enumerate(found[start:start+PAGE], start + 1)]
+        rows = [self.result(o, i) for i,o in enumerate(found[start:start+PAGE], start + 1)]
         more = dict(q=q, o='json', p=1, s=start+PAGE, u='demo', f=',,,', l='us-en', vqd=_token(self.seed, q))
         return dict(results=rows, query=q) | (dict(next='i.js?' + urlencode(more)) if start + PAGE < len(found) else {})
 
+    def result(self, o, i):
+        return dict(image=self.address(o), title=f'{o.term} {i}', url=f'{self.url}/page/{o.id}',
+                    thumbnail=f'{self.url}/thumbnail/{o.id}.jpg', width=o.size[0], height=o.size[1], source='Demo')
+
     def page(self, q):
-        "The page for a search, for people and for programs that look for the token"
-        token,terms = _token(self.seed, q), [t for o in self.terms.values() for t in o]
-        links = ' · '.join(f'<a href="/?{urlencode(dict(q=t))}">{html.escape(t)}</a>' for t in terms)
-        photos = ''.join(f'<a href="{html.escape(self.address(o))}"><img loading="lazy" height="160" src="/thumbnail/{o.id}.jpg"></a> ' for o in self.found(q))
-        return (f'<!doctype html><meta charset="utf-8"><title>{html.escape(q)} · demo web</title><style>body{{font:16px sans-serif;margin:2em}}</style>'
-                f'<form><input name="q" value="{html.escape(q)}"> <button>Search</button></form><p>{links}</p><p>{photos}</p>'
-                f'<a hidden href="/i.js?vqd={token}&q={html.escape(urlencode(dict(q=q))[2:])}">results</a><script>vqd="{token}";</script>')
+        "The search page, for people and for clients that look for the token"
+        photos = [dict(url=self.address(o), id=o.id) for o in self.found(q)]
+        return _SEARCH_PAGE.render(q=q, terms=[t for o in self.terms.values() for t in o], photos=photos, token=_token(self.seed, q))
+
+    def photo_page(self, o):
+        "The page that shows a photo"
+        return _PHOTO_PAGE.render(title=o.term, url=self.address(o))
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000030
 class demo_at:
-    "A demo web that another process runs"
+    "A demo web that runs in another process"
     def __init__(self,
-        url:str, # Where its search is
+        url:str, # The URL of its search
     ):
         self.url,self.places = url,[tuple(o) for o in httpx.get(f'{url}/hosts.json', timeout=60, trust_env=False).json()]
 
     address = DemoWeb.address
 
-    def _written(self): return httpx.get(f'{self.url}/truth.json', timeout=60, trust_env=False).text
+    def _json(self): return httpx.get(f'{self.url}/truth.json', timeout=60, trust_env=False).text
 
     @cached_property
-    def truth(self): return _read(self._written())
+    def truth(self): return _from_json(self._json())
 
     def save_truth(self,
         path:str|Path, # A JSON file; `load_ground_truth` reads it
     ):
-        "Keep the truth, to judge by it later"
-        Path(path).write_text(self._written(), encoding='utf-8')
+        "Write the ground truth to a file"
+        Path(path).write_text(self._json(), encoding='utf-8')
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000031
 @contextmanager
 def demo_apart(
-    **choices, # As for `DemoWeb`
-): # A context manager that gives the web as `demo_at` does, and ends it after the block
-    "A demo web in a process of its own"
-    with Popen([sys.executable, '-m', 'tellapart.demo', json.dumps(choices, default=str)], stdin=PIPE, stdout=PIPE, text=True) as process:
+    **kwargs, # As for `DemoWeb`
+): # A context manager that yields a `demo_at`, and stops the web after the block
+    "Run a demo web in a process of its own"
+    with Popen([sys.executable, '-m', 'tellapart.demo', json.dumps(kwargs, default=str)], stdin=PIPE, stdout=PIPE, text=True) as process:
         try: yield demo_at(process.stdout.readline().strip())
-        finally: process.stdin.close() # for which it waits
+        finally: process.stdin.close() # which stops it

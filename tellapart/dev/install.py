@@ -8,7 +8,8 @@ from urllib.request import urlopen
 from .. import __version__
 from ..errors import TellapartError, need
 
-EXTRAS = {'use': '', 'learn': '[learn]', 'test': '[learn,ray,test]', 'bench': '[learn,ray,bench]'} # Each part's extras in pyproject.toml
+# Each part's extras in pyproject.toml
+EXTRAS = {'use': '', 'learn': '[learn]', 'docs': '[learn,docs]', 'test': '[learn,ray,docs,test]', 'bench': '[learn,ray,bench]'}
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu' # PyTorch's own, an eighth of the size of a build with CUDA
 STAMP = Path(sys.prefix)/'tellapart.json' # What has been installed, and for which list of needs
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,10 +21,11 @@ def is_checkout()->bool:
 
 
 def checkout()->Path: # Raises `TellapartError` where there is none
-    "The folder with the tests and benchmarks, which an installed package doesn't carry"
+    "The folder with the tests, benchmarks and documents, which an installed package doesn't carry"
     if is_checkout():
         return ROOT
-    raise TellapartError("The tests and benchmarks come with a checkout of tellapart, which this isn't: clone its repository, and run this there.")
+    raise TellapartError("The tests, benchmarks and documents come with a checkout of tellapart, which this isn't: "
+                         "clone its repository, and run this there.")
 
 
 def _needs():
@@ -32,16 +34,24 @@ def _needs():
         return (ROOT/'pyproject.toml').read_text('utf-8')
     try:
         return distribution('tellapart').read_text('METADATA')
-    except PackageNotFoundError: raise TellapartError(f"{ROOT} is neither a checkout of tellapart nor where it is installed: run pip install tellapart.") from None
+    except PackageNotFoundError:
+        raise TellapartError(f"{ROOT} is neither a checkout of tellapart nor where it is installed: run pip install tellapart.") from None
+
+
+def _constraints():
+    "The file of tested versions beside a checkout's pyproject.toml, and its content; nothing elsewhere"
+    file = ROOT/'constraints.txt'
+    return (file, file.read_text('utf-8')) if is_checkout() and file.exists() else ()
 
 
 def _state():
     "What an installation depends on; another Python, place or list of needs asks for a new one"
-    return hashlib.sha256(f'{sys.version} {ROOT} {_needs()}'.encode()).hexdigest()
+    return hashlib.sha256(f'{sys.version} {ROOT} {_needs()} {_constraints()}'.encode()).hexdigest()
 
 
-def find_programs():
-    "Let notebooks find the environment's programs, such as `tellapart`, also where it isn't activated"
+def prepare_kernels():
+    "Set what notebooks inherit: the environment's programs, also where it isn't activated, and threads that sleep while they wait"
+    os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE') # else PyTorch is many times slower beside a busy program
     os.environ['PATH'] = os.pathsep.join([get_path('scripts'), os.environ.get('PATH', '')])
 
 
@@ -68,6 +78,7 @@ def _wants_cpu_build():
 def _installers(part, cpu):
     "The commands that install `part`, the better one first; pip comes with Python and heeds its user's settings"
     what = ['-e', f'.{EXTRAS[part]}'] if is_checkout() else [f'tellapart{EXTRAS[part]}=={__version__}']
+    what += [o for file in _constraints()[:1] for o in ('-c', str(file))]
     if uv := shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])):
         yield [uv, 'pip', 'install', '--python', sys.executable, *(['--torch-backend', 'cpu'] if cpu else []), *what]
     if find_spec('pip'): yield [sys.executable, '-m', 'pip', 'install', *(['--extra-index-url', CPU_INDEX] if cpu else []), *what]
@@ -78,7 +89,8 @@ def _check_pair():
     done = subprocess.run([sys.executable, '-c', 'import torchvision; torchvision.ops.nms'], capture_output=True, text=True)
     if not done.returncode:
         return
-    cure = f"install into a fresh virtual environment, after removing {sys.prefix}" if sys.prefix != sys.base_prefix else "install into a virtual environment"
+    in_venv = sys.prefix != sys.base_prefix
+    cure = f"install into a fresh virtual environment, after removing {sys.prefix}" if in_venv else "install into a virtual environment"
     raise TellapartError(f"torch and torchvision don't fit each other ({done.stderr.strip().splitlines()[-1]}): {cure}.")
 
 
@@ -86,7 +98,7 @@ def install(
     part:str='use', # One of `EXTRAS`
 )->None: # Raises `TellapartError` if it can't be done
     "Install what `part` needs; at once where that has been done already"
-    if part in ('test', 'bench'): checkout()
+    if part in ('docs', 'test', 'bench'): checkout()
     state = _state()
     parts = _installed(state)
     if part not in parts:
@@ -96,7 +108,7 @@ def install(
         if part != 'use': _check_pair()
         parts |= {part, 'use'} | ({'learn'} if part != 'use' else set())
         STAMP.write_text(json.dumps(dict(state=state, parts=sorted(parts))))
-    if part == 'test': _install_chromium()
+    if part == 'test': install_chromium()
 
 
 _NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'msedge'
@@ -115,7 +127,7 @@ def chromium()->str|None:
     return own if Path(own).exists() else None
 
 
-def _install_chromium():
+def install_chromium():
     "See to a browser for the tests: as root from the system's packages, else by saying what to type"
     if chromium():
         return
@@ -125,4 +137,5 @@ def _install_chromium():
         if all(subprocess.run([*apt, *o]).returncode == 0 for o in (['update'], ['install', '-y', 'chromium'])) and chromium():
             return
     how = 'sudo apt-get install chromium' if has_apt else "install chromium from the system's packages"
-    print(f"There is no Chromium: the tests in a browser are left out; to run them: {how}, or {sys.executable} -m playwright install chromium")
+    playwright = f'{sys.executable} -m playwright install chromium'
+    print(f"There is no Chromium: the tests in a browser are left out; to run them: {how}, or {playwright}")

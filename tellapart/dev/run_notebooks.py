@@ -2,12 +2,10 @@
 import asyncio, io, json, os, re, sys
 from ast import literal_eval
 from base64 import b64decode, b64encode
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryFile
-from ..errors import need, TellapartError
-
-need('fastai', 'nbclient', 'nbdev', extra='learn')
 import nbformat, zmq
 from fastcore.xtras import working_directory
 from jupyter_client import AsyncKernelManager
@@ -17,9 +15,10 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from nbdev.clean import nbdev_clean
 from tqdm import tqdm
 from ..course import PACKED, course
-from .install import find_programs
+from ..errors import TellapartError
 from ..images import open_photo
 from ..project import read_project, summary, clear_summary
+from .install import prepare_kernels
 
 
 def _headings(nb):
@@ -36,8 +35,7 @@ def _readable(content):
         return re.sub(r'[^\n]*\r(?!\n)', '', content['text'])
     data = content.get('data', {})
     text = data.get('text/plain', '') if len(data) == 1 else ''
-    try: text = str(literal_eval(text)) # a string shows as its repr
-    except (ValueError, SyntaxError): pass
+    with suppress(ValueError, SyntaxError): text = str(literal_eval(text)) # a string shows as its repr
     return text + '\n' if re.match(r'[A-Z0-9]\S*( \S+)+[.!?]$', text) else ''
 
 
@@ -53,12 +51,12 @@ def _counts(msg):
 
 class _Client(NotebookClient):
     "A notebook being run, with its progress in the terminal"
-    def __init__(self, nb, name):
+    def __init__(self, nb, name, noise):
         specs = KernelSpecManager(kernel_dirs=[]) # so that it is this Python, whatever kernels are installed elsewhere
         super().__init__(nb, km=AsyncKernelManager(kernel_name='python3', kernel_spec_manager=specs), timeout=None,
                          record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
         self.name,self.headings,self.title,self.line,self.at,self.unread = name, list(_headings(nb)), '', '', None, None
-        self.noise = TemporaryFile() # Why its Python doesn't start, and what libraries say at its end, such as ZeroMQ's failed assertions; what cells print is no part of it
+        self.noise = noise # a file for stderr of its Python: why it doesn't start, and what libraries say at its end, such as ZeroMQ
         self.bar = tqdm(total=sum(o.cell_type == 'code' for o in nb.cells), desc=name, disable=None, dynamic_ncols=True,
                         bar_format='{n_fmt:>3}/{total_fmt} |{bar:16}| {elapsed} {desc}')
 
@@ -134,7 +132,7 @@ def _failure(client):
     "Where and why a run stopped, in plain words"
     if client.at is None:
         client.noise.seek(0)
-        *_,why = ['nothing was said', *client.noise.read().decode(errors='replace').split('\n')[:-1]]
+        why = (client.noise.read().decode(errors='replace').splitlines() or ['nothing was said'])[-1]
         return f"{client.name} could not be started ({why}): run tellapart install learn, which brings what it needs"
     cells = client.nb.cells[:client.at+1]
     where = f"{client.name}, cell [{sum(o.cell_type == 'code' for o in cells)}] ({cells[-1].source.strip().splitlines()[0]})"
@@ -145,16 +143,32 @@ def _failure(client):
     return f"{where}: " + (error.evalue if len(error.traceback) == 1 else f"{error.ename}: {error.evalue}")
 
 
-def _run_one(file, copy):
+_SET = '\n\n# set by tellapart run\n'
+
+def _set_parameters(nb, values):
+    "Set those of `values` that a notebook's cell with the tag `parameters` assigns; papermill knows such cells, too"
+    for cell in nb.cells:
+        if 'parameters' in cell.metadata.get('tags', []):
+            names = re.findall(r'^(\w+) *=', cell.source, re.M)
+            cell.source += _SET + '\n'.join(f'{k} = {v!r}' for k,v in values.items() if k in names)
+
+
+def _unset(cell): cell.source = cell.source.partition(_SET)[0]
+
+
+def _run_one(file, copy, parameters):
     "Run one notebook in a fresh kernel, leaving a copy with its outputs at `copy`"
     try: nb = nbformat.read(file, 4)
-    except (OSError, nbformat.ValidationError, nbformat.reader.NotJSONError) as e: raise TellapartError(f"{file} can't be read as a notebook: {e}") from None
-    client = _Client(nb, file.stem)
-    try: asyncio.run(_execute(client, file.parent))
-    except (CellExecutionError, RuntimeError): raise TellapartError(f"{_failure(client)}\nAll that it printed is in {copy}") from None
-    finally:
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        nbformat.write(nb, copy)
+    except (OSError, nbformat.ValidationError, nbformat.reader.NotJSONError) as e:
+        raise TellapartError(f"{file} can't be read as a notebook: {e}") from None
+    _set_parameters(nb, parameters)
+    with TemporaryFile() as noise:
+        client = _Client(nb, file.stem, noise)
+        try: asyncio.run(_execute(client, file.parent))
+        except (CellExecutionError, RuntimeError): raise TellapartError(f"{_failure(client)}\nAll that it printed is in {copy}") from None
+        finally:
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            nbformat.write(nb, copy)
     return nb
 
 
@@ -182,6 +196,7 @@ def _save(nb, file, root):
     nb.metadata.pop('widgets', None)
     for o in nb.cells:
         if o.cell_type == 'code':
+            _unset(o)
             o.outputs = [out for out in o.outputs if out.get('name') != 'stderr' and not _only_widget(out)]
             for out in o.outputs:
                 if 'data' in out: out.data = _lighter({k: v for k,v in out.data.items() if k != _WIDGET})
@@ -199,23 +214,24 @@ def _find(name, folder):
 
 
 def run(
-    notebooks:list[str]=(), # Files, or names such as 03_train; the course from gather to export if there are none
+    notebooks:Sequence[str]=(), # Files, or names such as 03_train; the course from gather to export if there are none
     project:Path|None=None, # The project's file; `TELLAPART_PROJECT`, else the nearest `tellapart.toml`, if `None`
     rehearse:bool=False, # Whether to use few drawn photos instead of the project's sources
     save:bool=False, # Whether to write the outputs into the notebooks
 )->None: # Raises `TellapartError` at the first cell that fails
     "Run notebooks top to bottom, a fresh kernel each, and tell what was found"
-    if rehearse: os.environ['TELLAPART_REHEARSE'] = '1'
-    p = read_project(project)
+    p = read_project(project, rehearse)
     root = course(p.file.parent, Path.cwd())
     files = [_find(o, root/'notebooks') for o in notebooks] or sorted((root/'notebooks').glob('0[1-5]_*.ipynb'))
     if save and any(o.is_relative_to(PACKED) for o in files):
-        raise TellapartError("--save writes into the course's notebooks, and those inside the package stay as they are: copy them by tellapart course DIR, and run it there.")
-    sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
-    find_programs()
-    os.environ.update(TELLAPART_PROJECT=str(p.file), TELLAPART_UNATTENDED='1') # kernels inherit these
+        raise TellapartError("--save writes into the course's notebooks, and those inside the package stay as they are: copy them by "
+                             "tellapart course DIR, and run it there.")
+    if isinstance(sys.stdout, io.TextIOWrapper): sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
+    prepare_kernels()
+    os.environ['TELLAPART_PROJECT'] = str(p.file) # for notebooks without parameters, and commands in them
+    parameters = dict(project=str(p.file), rehearse=rehearse, unattended=True)
     clear_summary(p)
     for file in files:
-        nb = _run_one(file, p.runs/'notebooks'/file.name)
+        nb = _run_one(file, p.runs/'notebooks'/file.name, parameters)
         if save: _save(nb, file, root)
     if told := summary(p): print('', *told.values(), sep='\n')

@@ -2,3 +2,5 @@
 from tellapart.errors import need
 
 need('fastai', 'onnx', 'torch', extra='learn')
+
+import tellapart.train # First, as it imports fastai without its warning

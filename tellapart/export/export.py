@@ -9,10 +9,11 @@ __all__ = ['MAX_PHOTOS', 'MAX_REFERENCES', 'AGREEMENT', 'CALIBRATION', 'TOLERANC
 # %% ../../notebooks/library/export/02_export.ipynb #00000002
 import hashlib, io, json, os, pathlib, pickle, sys, types, zipfile
 from collections.abc import Callable, Iterator
+from typing import Any
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
 from dataclasses import asdict
-from datetime import datetime, timezone
+from datetime import datetime, UTC
 from functools import partial
 from itertools import islice
 from pathlib import Path, PurePath
@@ -33,7 +34,7 @@ from ..project import Project
 from ..check.reconcile import reconcile
 from ..train.resize import FixedResize
 from .thresholds import ModelOutputs, fit_thresholds
-from ..train.train import dataloaders
+from ..train.train import dataloaders, load_trained, no_pickle_warning
 from ..errors import listed, reading
 from ..images import Limits, NotAPhoto, open_photo
 from ..use.classifier import FORMAT, Classifier, ExportError, decode_size, inference_session, preprocess, read_meta
@@ -368,7 +369,8 @@ def _activation(learn:Learner)->Callable|None:
 
 def _labels(learn:Learner)->list[str]:
     "The labels of `learn`. Raises `ExportError` where it isn't a single-label classifier"
-    vocab,activation,loss = getattr(learn.dls, 'vocab', None),_activation(learn),learn.loss_func
+    vocab:Any = getattr(learn.dls, 'vocab', None)
+    activation,loss = _activation(learn),learn.loss_func
     if not hasattr(vocab, 'o2i'):
         raise ExportError("This learner doesn't choose between labels: tellapart exports image classifiers with one CategoryBlock.")
     sums_to_1 = not activation or torch.isclose(activation(torch.full((1, len(vocab)), 9.)).sum(), torch.tensor(1.))
@@ -386,7 +388,7 @@ def _learner_meta(learn:Learner, limits:Limits, card:dict)->dict:
     arch = getattr(learn, 'arch', None)
     return dict(format=FORMAT, labels=_labels(learn)) | _preprocessing(learn.dls.valid) | dict(
         arch=arch if isinstance(arch, str) else getattr(arch, '__name__', type(learn.model).__name__), # timm's are names already
-        data=_data_summary(learn.dls), limits=asdict(limits), made=datetime.now(timezone.utc).isoformat(timespec='seconds'),
+        data=_data_summary(learn.dls), limits=asdict(limits), made=datetime.now(UTC).isoformat(timespec='seconds'),
         versions=dict(tellapart=tellapart.__version__, fastai=fastai.__version__, torch=torch.__version__), card=card)
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000001a
@@ -473,14 +475,13 @@ def export_project(
     int8:bool|None=None, # As for `export`; the project's setting if `None`
 )->Path: # Raises `ExportError`, and `TellapartError` while another step runs
     "Export a project's trained model"
-    trained = p.folder/'trained.pkl'
-    if not trained.exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
-    with Catalog(p.folder, step=True) as catalog: # so that its validation photos don't move meanwhile
+    if not (p.folder/'trained.pkl').exists(): raise ExportError(f"{p.name} has not been trained yet: run tellapart run first.")
+    with Catalog(p.folder, exclusive=True) as catalog: # so that its validation photos don't move meanwhile
         if changes := reconcile(p, catalog):
             print(changes)
             write_credits(p)
-        learn = load_learner(trained)
-        learn.dls = dataloaders(learn.photos, p.working, p)
+        learn,block = load_trained(p)
+        learn.dls = dataloaders(block, p.working, p)
         with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
         return export(learn, path or p.export, ood_photos, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
 
@@ -523,7 +524,8 @@ def upgrade(
     if not old.is_file(): raise ExportError(f"{old} isn't there: give the export.pkl of a fastai project.")
     if _has_records(old): raise ExportError(f"{old} can be used as it is; exporting it again would lose its thresholds.")
     print(f"{old.name} is being unpickled, which runs whatever code is in it: do this only with files that you trust.", file=sys.stderr)
-    try: learn = load_learner(old, pickle_module=_lenient_pickle(missing := []))
+    try:
+        with no_pickle_warning(): learn = load_learner(old, pickle_module=_lenient_pickle(missing := []))
     # A pickle may fail in any way; load_learner even raises UnboundLocalError for a missing module (fastai 2.8.12).
     except Exception as e:
         raise ExportError(f"{old.name} can't be loaded by fastai {fastai.__version__} ({type(e).__name__}: {e}): "

@@ -64,8 +64,8 @@ def fit_thresholds(
     ood:ModelOutputs|None=None, # OOD photos
 )->dict: # `probability` and `ood`, the thresholds for `meta.json`, and figures for its `card`
     "Choose an OOD score, and thresholds for it and for the probability"
-    correct = valid is not None and valid.logits.argmax(1) == valid.targets
-    if not np.any(correct):
+    correct = np.zeros(0, bool) if valid is None else valid.logits.argmax(1) == valid.targets
+    if valid is None or not correct.any():
         return dict(probability=.5, ood=None, card={})
     valid_scores = _scores(valid, detector)
     correct_scores = {k: o[correct] for k,o in valid_scores.items()}
@@ -73,12 +73,12 @@ def fit_thresholds(
     if ood:
         ood_scores = _scores(ood, detector)
         aurocs = {o: _auroc(correct_scores, ood_scores, o) for o in correct_scores}
-        name = max(aurocs, key=aurocs.get)
-    train_scores = detector.ood_score() if name == 'knn' else []
+        name = max(aurocs, key=lambda o: aurocs[o])
+    train_scores = detector.ood_score() if detector and name == 'knn' else np.array([])
     p,threshold = _thresholds(correct_scores['softmax'], correct_scores[name], train_scores)
     confident = lambda scores: (scores['softmax'] >= p) & (scores[name] >= threshold)
-    card = dict(correct=int(correct.sum()), correct_confident=int(confident(correct_scores).sum()),
-                wrong=int((~correct).sum()), wrong_confident=int(confident(valid_scores)[~correct].sum()))
+    card:dict = dict(correct=int(correct.sum()), correct_confident=int(confident(correct_scores).sum()),
+                     wrong=int((~correct).sum()), wrong_confident=int(confident(valid_scores)[~correct].sum()))
     if ood: card |= dict(ood=len(ood.logits), ood_auroc=aurocs[name], ood_rejected=float(1 - confident(ood_scores).mean()))
     if name == 'softmax':
         return dict(probability=max(p, threshold), ood=None, card=card) # the probability alone

@@ -1,1 +1,1 @@
-"Gather photos: search, fetch, count what came of it."
+"Gather photos: search, fetch, count the results"

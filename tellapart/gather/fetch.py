@@ -18,25 +18,27 @@ from .sources.base import AGENT
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000005
 class FetchError(Exception):
-    "A photo couldn't be had; `reason` is why, in a word or two, and `transient` whether it may be had another time"
-    def __init__(self, reason:str, transient:bool=False): super().__init__(reason); self.reason,self.transient = reason,transient
+    "A photo couldn't be fetched; `reason` is one or two words, `transient` whether a later attempt may succeed"
+    def __init__(self, reason:str, transient:bool=False):
+        super().__init__(reason)
+        self.reason,self.transient = reason,transient
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000007
-# IANA: Internet Protocol Version 6 Address Space; 6to4 is RFC 3056; 192.0.0.0/24 (RFC 6890) is for protocols, not for hosts
-_V6,_6TO4,_PROTOCOLS = map(ip_network, ('2000::/3', '2002::/16', '192.0.0.0/24'))
+# IANA, Internet Protocol Version 6 Address Space; 6to4 is RFC 3056; 192.0.0.0/24 (RFC 6890) is reserved for protocol assignments
+_GLOBAL_UNICAST,_6TO4,_PROTOCOL_ASSIGNMENTS = map(ip_network, ('2000::/3', '2002::/16', '192.0.0.0/24'))
 
 def is_public(
     address:str, # An IPv4 or IPv6 address
-)->bool: # False for loopback, private, link-local, shared, multicast, reserved and disguised ones
-    "Whether `address` is out on the internet"
+)->bool: # False for loopback, private, link-local, shared, multicast, reserved and embedded addresses
+    "Whether `address` is on the public internet"
     ip = ip_address(address.partition('%')[0])
     if not ip.is_global or ip.is_multicast:
         return False
-    return ip not in _PROTOCOLS if ip.version == 4 else ip in _V6 and ip not in _6TO4
+    return ip not in _PROTOCOL_ASSIGNMENTS if ip.version == 4 else ip in _GLOBAL_UNICAST and ip not in _6TO4
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #0000000a
 class _Stream(httpcore.AsyncNetworkStream):
-    "A connection"
+    "An asyncio connection with httpcore's interface"
     def __init__(self, reader, writer): self.reader,self.writer = reader,writer
 
     async def read(self, max_bytes, timeout=None):
@@ -50,38 +52,33 @@ class _Stream(httpcore.AsyncNetworkStream):
     async def aclose(self): self.writer.transport.abort()
 
     async def start_tls(self, ssl_context, server_hostname=None, timeout=None):
-        # What `StreamWriter.start_tls` does, which Python has from 3.11
-        loop,reader = asyncio.get_running_loop(),asyncio.StreamReader()
-        protocol = asyncio.StreamReaderProtocol(reader)
         try:
-            with anyio.fail_after(timeout):
-                transport = await loop.start_tls(self.writer.transport, protocol, ssl_context, server_hostname=server_hostname)
-        except BaseException: await self.aclose(); raise
-        protocol.connection_made(transport)
-        self.plain = self.writer # It would close the connection if it were let go
-        self.reader,self.writer = reader,asyncio.StreamWriter(transport, protocol, reader, loop)
+            with anyio.fail_after(timeout): await self.writer.start_tls(ssl_context, server_hostname=server_hostname)
+        except BaseException:
+            await self.aclose()
+            raise
         return self
 
     def get_extra_info(self, info):
-        if info == 'is_readable':
-            return self.reader.at_eof() or self.writer.is_closing() # asked of idle connections, to know whether they have ended
+        if info == 'is_readable': # httpcore asks this of idle connections, to find those that the host has closed
+            return self.reader.at_eof() or self.writer.is_closing()
         return self.writer.get_extra_info(info)
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #0000000b
-class _Public(httpcore.AsyncNetworkBackend):
-    "Connects to public addresses, and to hosts of our own"
+class _PublicBackend(httpcore.AsyncNetworkBackend):
+    "Connects to public addresses, and to the hosts in `host_map`"
     def __init__(self, host_map): self.host_map = host_map
 
     async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
         with anyio.fail_after(timeout):
-            for place in await self.places(host, port):
+            for address in await self.resolve(host, port):
                 try:
-                    return _Stream(*await asyncio.open_connection(*place))
-                except OSError as e: failed = e
-        raise failed
+                    return _Stream(*await asyncio.open_connection(*address))
+                except OSError as e: error = e
+        raise error
 
-    async def places(self, host, port):
-        "The addresses of `host`, if they are all public"
+    async def resolve(self, host, port):
+        "The addresses of `host`; raises `FetchError` unless all of them are public"
         if (host, port) in self.host_map:
             return [self.host_map[host, port]]
         look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
@@ -91,25 +88,25 @@ class _Public(httpcore.AsyncNetworkBackend):
         return [o[4][:2] for o in found]
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #0000000d
-_RULES = {'noai', 'noimageai', 'noindex', 'noimageindex', 'none'}
-_VALUED = {'unavailable_after', 'max-snippet', 'max-image-preview', 'max-video-preview'} # rules with a colon; others name a bot
+_OPT_OUT_RULES = {'noai', 'noimageai', 'noindex', 'noimageindex', 'none'}
+_RULES_WITH_VALUE = {'unavailable_after', 'max-snippet', 'max-image-preview', 'max-video-preview'} # in others, a colon follows a bot's name
 
 def _opted_out(headers):
-    "Whether the owner of a photo doesn't want it learned from (X-Robots-Tag; TDM Reservation Protocol)"
+    "Whether the headers ask not to train on a photo (X-Robots-Tag; TDM Reservation Protocol)"
     for name,value in headers:
-        name,ours = name.lower(),True
+        name,applies = name.lower(),True
         if name == b'tdm-reservation' and value.strip() == b'1':
             return True
-        for rule in value.decode('latin-1').lower().split(',') if name == b'x-robots-tag' else ():
-            before,colon,after = (o.strip() for o in rule.partition(':'))
-            if colon and before not in _VALUED: ours,before = before in ('tellapart', '*'),after
-            if ours and before in _RULES:
+        for part in value.decode('latin-1').lower().split(',') if name == b'x-robots-tag' else ():
+            rule,colon,after = (o.strip() for o in part.partition(':'))
+            if colon and rule not in _RULES_WITH_VALUE: applies,rule = rule in ('tellapart', '*'),after
+            if applies and rule in _OPT_OUT_RULES:
                 return True
     return False
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000010
-def _seconds(value):
-    "The seconds that `Retry-After` asks for (RFC 9110, 10.2.3); 0 if it makes no sense"
+def _retry_after(value):
+    "Seconds that the header `Retry-After` asks for (RFC 9110, 10.2.3); 0 for an invalid value"
     try:
         return float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
     except (ValueError, OverflowError):
@@ -117,59 +114,60 @@ def _seconds(value):
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000013
 class _Host:
-    "What there is to know of a host"
-    def __init__(self, per_host):
-        self.per_host,self.turns = per_host,asyncio.Semaphore(per_host)
-        self.silent = 0 # requests in a row that it hasn't answered
-        self.rests,self.why = -math.inf,None # until when, on the event loop's clock, and what for
+    "Connection limit, cooldown and failure count of a host"
+    def __init__(self, max_connections):
+        self.max_connections,self.connections = max_connections,asyncio.Semaphore(max_connections)
+        self.failures = 0 # requests in a row without a response
+        self.cooldown_end,self.cooldown_reason = -math.inf,None # on the event loop's clock
 
-    def rest(self, seconds, why): self.rests,self.why = max(self.rests, anyio.current_time() + seconds),why
+    def start_cooldown(self, seconds, reason):
+        self.cooldown_end,self.cooldown_reason = max(self.cooldown_end, anyio.current_time() + seconds),reason
 
-    def no_answer(self, why):
-        self.silent += 1
-        if self.silent >= self.per_host: self.rest(60, why)
+    def record_failure(self, reason):
+        self.failures += 1
+        if self.failures >= self.max_connections: self.start_cooldown(60, reason)
 
     @asynccontextmanager
-    async def turn(self, deadline):
-        "One of the host's connections, when it has rested; the wait for others doesn't count towards the deadline, the host's rest does"
+    async def acquire(self, deadline):
+        "Hold a connection to the host, after its cooldown; `deadline` is moved by the wait for a connection, not by the cooldown"
         left,deadline.deadline = deadline.deadline - anyio.current_time(),math.inf
-        async with self.turns:
+        async with self.connections:
             deadline.deadline = anyio.current_time() + left
-            if self.rests > deadline.deadline: raise FetchError(self.why, transient=True)
-            await anyio.sleep_until(self.rests)
+            if self.cooldown_end > deadline.deadline: raise FetchError(self.cooldown_reason, transient=True)
+            await anyio.sleep_until(self.cooldown_end)
             yield
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #182f1841
-def _parsed(
-    address:str, # Whatever a source or a redirect says
+def _parse_url(
+    url:str, # As a source or a redirect gives it
     base:httpx.URL|None=None, # What it is relative to
-)->httpx.URL: # Raises `FetchError` for what can't be fetched
-    "An http address in its parts"
-    try: url = base.join(address) if base else httpx.URL(address)
-    except (httpx.InvalidURL, ValueError): raise FetchError('bad address') from None # a host, a port, or half a character
-    if url.scheme not in ('http', 'https'): raise FetchError('not http')
-    if not url.host or url.port is not None and not 0 < url.port < 2**16: raise FetchError('bad address')
-    return url
+)->httpx.URL: # Raises `FetchError` if it can't be fetched
+    "Parse an http or https address"
+    try: parsed = base.join(url) if base else httpx.URL(url)
+    except (httpx.InvalidURL, ValueError): raise FetchError('bad address') from None # ValueError: a lone surrogate
+    if parsed.scheme not in ('http', 'https'): raise FetchError('not http')
+    if not parsed.host or parsed.port is not None and not 0 < parsed.port < 2**16: raise FetchError('bad address')
+    return parsed
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000015
-_AGAIN = {429, 500, 502, 503, 504}
-_ELSEWHERE = {301, 302, 303, 307, 308}
+_RETRY_STATUS = {429, 500, 502, 503, 504}
+_REDIRECT_STATUS = {301, 302, 303, 307, 308}
 
 class Fetcher:
-    "Fetches photos, many at a time and few from one host; an async context manager"
+    "Fetches photos concurrently, with limits per host; an async context manager"
     def __init__(self,
-        timeout:float=20, # Seconds that one photo may take, retries included; a quarter of it to connect, three quarters without a byte
-        max_bytes:int=50 * 2**20, # As `photo.Limits`
-        per_host:int=6, # Connections to one host at a time, as browsers have it
-        host_map:dict={}, # Hosts that need not be public, the demo web's: (host, port) in an address → (host, port) to connect to
-        respect_opt_out:bool=True, # Leave photos alone whose owners don't want them learned from
+        timeout:float=20, # Seconds per photo, retries included; a quarter of it to connect, three quarters without receiving a byte
+        max_bytes:int=50 * 2**20, # As in `images.Limits`
+        per_host:int=6, # Connections per host, as in browsers
+        host_map:dict={}, # Hosts that need not be public, such as the demo web's: (host, port) in a URL → (host, port) to connect to
+        respect_opt_out:bool=True, # Skip photos whose headers ask not to train on them
     ):
         self.timeout,self.max_bytes,self.respect_opt_out = timeout,max_bytes,respect_opt_out
         self.hosts = defaultdict(lambda: _Host(per_host))
-        self.pool = httpcore.AsyncConnectionPool(ssl_context=httpx.create_ssl_context(), http2=True, network_backend=_Public(host_map),
-            max_connections=100, max_keepalive_connections=32, keepalive_expiry=30)
+        self.pool = httpcore.AsyncConnectionPool(ssl_context=httpx.create_ssl_context(), http2=True, max_connections=100,
+            max_keepalive_connections=32, keepalive_expiry=30, network_backend=_PublicBackend(host_map))
         self.extensions = dict(timeout=dict(connect=timeout/4, read=timeout*3/4, write=timeout*3/4))
-        # Nothing is unpacked here: what comes compressed all the same is no photo, and a bomb never goes off.
+        # Nothing is decompressed here: a body that is compressed nevertheless is no photo, and a compression bomb does no harm.
         self.headers = [(b'User-Agent', AGENT.encode()),
                         (b'Accept', b'image/*,*/*;q=0.5'), (b'Accept-Encoding', b'identity')]
 
@@ -179,63 +177,76 @@ class Fetcher:
     async def __call__(self,
         url:str, # An http or https address
     )->bytes: # The content; raises `FetchError`
-        "Fetch one photo"
+        "Fetch a photo"
         try:
             with anyio.fail_after(self.timeout) as deadline:
-                return await self._follow(_parsed(url), deadline)
+                return await self._follow_redirects(_parse_url(url), deadline)
         except TimeoutError: raise FetchError('timeout', transient=True) from None
 
-    async def _follow(self, url, deadline):
-        "The content at `url`, or five redirects further on"
+    async def _follow_redirects(self, url, deadline):
+        "The content at `url`, after at most five redirects"
         for _ in range(6):
-            status,headers,data = await self._try(url, deadline)
+            status,headers,data = await self._request_with_retries(url, deadline)
             if status == 200:
                 return data
-            if status not in _ELSEWHERE or not headers.get(b'location'): raise FetchError(f'HTTP {status}', transient=status >= 500)
-            url = _parsed(headers[b'location'].decode('utf-8', 'replace'), url)
+            if status not in _REDIRECT_STATUS or not headers.get(b'location'): raise FetchError(f'HTTP {status}', transient=status >= 500)
+            url = _parse_url(headers[b'location'].decode('utf-8', 'replace'), url)
         raise FetchError('redirect loop')
 
-    async def _try(self, url, deadline):
-        "The status, headers and content that a host answers with, after a few tries if need be"
+    async def _request_with_retries(self, url, deadline):
+        "Status, headers and content of a response, retried while the deadline allows it"
         host = self.hosts[url.netloc]
         for pause in .5, 1, 2, math.inf:
-            async with host.turn(deadline):
-                try: status,headers,_ = answer = await self._ask(url)
-                except FetchError: host.silent = 0; raise
-                except TimeoutError: host.no_answer('timeout'); raise
-                except ssl.SSLCertVerificationError: raise FetchError('bad certificate') from None
-                except OSError: host.no_answer(why := 'no connection')
-                except (httpcore.ProtocolError, ProtocolError): why = 'broken transfer'
-                else:
-                    host.silent = 0
-                    if status not in _AGAIN:
-                        return answer
-                    why = f'HTTP {status}'
-                    if status in (429, 503): host.rest(max(1, _seconds(headers.get(b'retry-after', b'').decode('latin-1'))), why)
-            if max(host.rests, anyio.current_time() + pause) > deadline.deadline: raise FetchError(why, transient=True)
+            async with host.acquire(deadline): response,reason = await self._attempt(url, host)
+            if response:
+                return response
+            if max(host.cooldown_end, anyio.current_time() + pause) > deadline.deadline: raise FetchError(reason, transient=True)
             await anyio.sleep(pause)
 
-    async def _ask(self, url):
-        "The status, headers and content of one answer; those of failures are short, and read to keep the connection"
+    async def _attempt(self, url, host):
+        "Request `url` once: a response and `None`, or `None` and the reason for another attempt"
+        try: response = await self._request(url)
+        except FetchError:
+            host.failures = 0
+            raise
+        except TimeoutError:
+            host.record_failure('timeout')
+            raise
+        except ssl.SSLCertVerificationError: raise FetchError('bad certificate') from None
+        except OSError:
+            host.record_failure('no connection')
+            return None,'no connection'
+        except (httpcore.ProtocolError, ProtocolError):
+            return None,'broken transfer'
+        host.failures = 0
+        status,headers,_ = response
+        if status not in _RETRY_STATUS:
+            return response,None
+        if status in (429, 503):
+            host.start_cooldown(max(1, _retry_after(headers.get(b'retry-after', b'').decode('latin-1'))), f'HTTP {status}')
+        return None,f'HTTP {status}'
+
+    async def _request(self, url):
+        "Status, headers and content of one response; error pages are read too, since that keeps the connection"
         target = httpcore.URL(scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path)
         async with self.pool.stream('GET', target, headers=[(b'Host', url.netloc), *self.headers], extensions=self.extensions) as r:
             try:
                 if r.status == 200 and self.respect_opt_out and _opted_out(r.headers): raise FetchError('opted out')
                 headers = {k.lower(): v for k,v in r.headers}
-                return r.status,headers,await self._content(r, int(headers.get(b'content-length', 0)))
+                return r.status,headers,await self._read(r, int(headers.get(b'content-length', 0)))
             except BaseException:
-                # httpcore doesn't tell an HTTP/2 host that we have heard enough (encode/httpcore#943), so the connection goes.
+                # httpcore doesn't reset an HTTP/2 stream that is left early (encode/httpcore#943), so close the connection.
                 if r.extensions['http_version'] == b'HTTP/2':
                     for o in self.pool.connections:
                         if o.can_handle_request(target.origin): await o.aclose()
                 raise
 
-    async def _content(self, r, size):
-        "The content of the response `r`, announced to have `size` bytes, as far as it is allowed to go"
-        chunks,got = [],0
+    async def _read(self, r, size):
+        "The content of the response `r`, which announces `size` bytes; raises `FetchError` above `max_bytes`"
+        chunks,received = [],0
         if size > self.max_bytes: raise FetchError('too many bytes')
         async for chunk in r.aiter_stream():
             chunks.append(chunk)
-            got += len(chunk)
-            if got > self.max_bytes: raise FetchError('too many bytes')
+            received += len(chunk)
+            if received > self.max_bytes: raise FetchError('too many bytes')
         return b''.join(chunks)

@@ -9,8 +9,7 @@ __all__ = ['STEPS', 'reasons', 'funnel']
 from textwrap import fill
 import matplotlib.pyplot as plt, pandas as pd
 from matplotlib.figure import Figure
-from ..check.quarantine import reason_kind
-from ..catalog import Catalog
+from ..catalog import Catalog, DUPLICATES, reason_text
 from ..project import Project
 
 # %% ../../notebooks/library/gather/03_funnel.ipynb #00000005
@@ -19,51 +18,53 @@ STEPS = dict(fetch='did not arrive', open='is no photo', duplicate='is a copy', 
 def _lost(photos, rejected):
     "Step, reason and label of each candidate that isn't in use"
     aside = photos[photos.status == 'aside']
-    aside = aside.assign(reason=aside.reason.map(reason_kind), step=['duplicate' if 'duplicate' in o else 'aside' for o in aside.reason])
+    aside = aside.assign(reason=list(map(reason_text, aside.reason_kind, aside.reason_note)),
+                         step=aside.reason_kind.isin(DUPLICATES).map({True: 'duplicate', False: 'aside'}))
     df = pd.concat([rejected, aside])[['step', 'reason', 'label']]
     return df.assign(step=pd.Categorical(df.step.map(STEPS), STEPS.values()))
 
-def _counted(p):
+def _count(p):
     "What `reasons` returns, and the photos in use by label"
     with Catalog(p.folder) as catalog: photos,rejected = catalog.frame('all'),catalog.rejected()
     lost = _lost(photos, rejected)
     labels = sorted({*p.labels, *photos.label, *lost.label})
     table = pd.crosstab([lost.step, lost.reason], lost.label).reindex(columns=labels, fill_value=0)
-    table = table.loc[table.sum(axis=1).sort_values(ascending=False, kind='stable').index].sort_index(level='step', sort_remaining=False, kind='stable')
+    by_count = table.sum(axis=1).sort_values(ascending=False, kind='stable').index
+    table = table.loc[by_count].sort_index(level='step', sort_remaining=False, kind='stable')
     return table, photos[photos.status == 'ok'].label.value_counts().reindex(labels, fill_value=0)
 
 # %% ../../notebooks/library/gather/03_funnel.ipynb #00000006
 def reasons(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row for each step and reason, a column for each label; in the order of the steps, the commonest reason first
+)->pd.DataFrame: # A row for each step and reason, a column for each label; by step, the most frequent reason first
     "Count why candidates are not in use"
-    return _counted(p)[0]
+    return _count(p)[0]
 
 # %% ../../notebooks/library/gather/03_funnel.ipynb #0000000a
 _COLOURS = dict(zip(STEPS.values(), ('#e69f00', '#d55e00', '#56b4e9', '#999999')))
-_USED,_GREY = '#0072b2','#555555'
+_BLUE,_GREY = '#0072b2','#555555'
 
-def _named(counts):
-    "Counted reasons in words, on two lines at most"
+def _reasons_text(counts):
+    "Reasons with their counts, on two lines at most"
     return fill(f"{counts.sum():,} lost: {', '.join(f'{o} ({n:,})' for o,n in counts.items())}", 56, max_lines=2, placeholder=' …')
 
-def _together(ax, lost, used):
-    "Draw how many are left after each step, and why the others are not"
+def _draw_steps(ax, lost, used):
+    "Draw how many candidates are left after each step, and why the others were lost"
     left,names = used.sum() + lost.sum(axis=None),[]
     for y,(name,step) in enumerate(zip(('offered', 'arrived', 'photos', 'no copies', 'in use'), (None, *STEPS.values()))):
         why = lost.loc[step].sum(axis=1) if step in lost.index else pd.Series(dtype=int)
         left -= why.sum()
-        ax.barh(y, left, .36, color=_USED)
+        ax.barh(y, left, .36, color=_BLUE)
         ax.barh(y, why.sum(), .36, left, color=_COLOURS.get(step))
-        if len(why): ax.text(0, y+.24, _named(why), color=_GREY, va='top', size=7.5, in_layout=False)
+        if len(why): ax.text(0, y+.24, _reasons_text(why), color=_GREY, va='top', size=7.5, in_layout=False)
         names.append(f'{left:,} {name}')
     ax.set_ylim(-.3, 4.7)
     ax.set_yticks(range(len(names)), names, weight='bold')
 
-def _apart(ax, lost, used):
-    "Draw what became of the candidates of each label"
+def _draw_labels(ax, lost, used):
+    "Draw how many candidates of each label are in use, and at which step the others were lost"
     left = 0*used
-    for step,colour in (None, _USED),*reversed(_COLOURS.items()):
+    for step,colour in (None, _BLUE),*reversed(_COLOURS.items()):
         part = used if step is None else lost.loc[step].sum() if step in lost.index else 0*used
         ax.barh(range(len(used)), part, .6, left, color=colour)
         left = left + part
@@ -74,17 +75,17 @@ def _apart(ax, lost, used):
 def funnel(
     p:Project, # The project at hand
 )->Figure: # 8 inches wide, and higher than 3.5 where there are many labels
-    "Draw what became of all candidates, together and by label"
-    lost,used = _counted(p)
+    "Draw what became of the candidates, of all labels together and of each"
+    lost,used = _count(p)
     every = 'all labels' if len(lost) or used.any() else 'nothing was offered: see what 01_gather says'
     with plt.rc_context({'font.size': 8.5, 'text.parse_math': False}): # a label may have a dollar in it
         fig,axs = plt.subplots(1, 2, figsize=(8, max(3.5, .5 + .22*len(used))), width_ratios=(3, 2), layout='constrained')
-        for ax,draw,title in zip(axs, (_together, _apart), (every, 'in use, by label')):
+        for ax,draw,title in zip(axs, (_draw_steps, _draw_labels), (every, 'in use, by label')):
             draw(ax, lost, used)
             ax.set_title(title, loc='left', size=8.5, color=_GREY)
             ax.invert_yaxis()
             ax.set_xticks([])
             ax.tick_params(length=0)
             ax.spines[:].set_visible(False)
-    plt.close(fig) # so that a notebook shows it once, as the cell's result
+    plt.close(fig) # else a notebook shows it twice
     return fig

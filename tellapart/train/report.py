@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from itertools import count
+from functools import partial
 from pathlib import Path
 import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
-from fastai.learner import Learner
-from jinja2 import Environment
+from fastai.learner import Learner, Recorder
 from markupsafe import Markup
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 from scipy.stats import binomtest
@@ -23,13 +23,15 @@ import tellapart
 from ..errors import TellapartError, writing
 from ..check.quarantine import thumbnail_url
 from ..catalog import Catalog
+from ..pages import render
 from ..project import Project
+from .train import find_callback
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000005
 class Rate(BaseModel):
-    "How often a model is wrong, with the 95 % interval"
+    "An error rate with its 95 % interval"
     n:int # Photos
-    wrong:int # Of them
+    wrong:int # Photos with a wrong prediction
     rate:float # wrong/n
     low:float
     high:float
@@ -44,103 +46,108 @@ def rate(
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000008
 class Bin(BaseModel):
-    "Photos on which a model is about equally sure"
-    confidence:float # The mean probability of what it takes them for
+    "Photos predicted with about the same confidence"
+    confidence:float = Field(validation_alias=AliasChoices('confidence', 'sure')) # The mean; older runs have the second name
     error:Rate
 
 def calibration(
-    sure:np.ndarray, # (photos,): the probability of what the model takes each for
+    confidence:np.ndarray, # (photos,): the probability of the predicted label
     wrong:np.ndarray, # (photos,) of bool
-    bins:int=10, # Of equal width; as in the diagrams of Guo et al.
-)->list[Bin]: # Those that have photos, the least sure first
-    "Put photos into bins by how sure the model is"
-    which = np.minimum((sure*bins).astype(int), bins - 1)
-    return [Bin(confidence=sure[which == i].mean(), error=rate(wrong[which == i])) for i in np.unique(which)]
+    bins:int=10, # Of equal width
+)->list[Bin]: # Those that have photos, by confidence
+    "Bin photos by confidence"
+    index = np.minimum((confidence*bins).astype(int), bins - 1)
+    return [Bin(confidence=confidence[index == i].mean(), error=rate(wrong[index == i])) for i in np.unique(index)]
 
 def calibration_error(
-    bins:list[Bin], # As `calibration` gives them
+    bins:list[Bin], # From `calibration`
 )->float: # 0 is best
-    "The expected calibration error (Guo et al. 2017)"
+    "The expected calibration error"
     return sum(o.error.n*abs(o.confidence - (1 - o.error.rate)) for o in bins) / sum(o.error.n for o in bins)
 
 # %% ../../notebooks/library/train/02_report.ipynb #0000000c
 class ValidationPrediction(BaseModel):
-    "The answer to one validation photo"
+    "The prediction for a validation photo"
     sha256:str
-    label:str # What it was said to be
+    label:str
     predicted:str
-    origin:str = Field(validation_alias=AliasChoices('origin', 'source')) # as older runs call it
+    origin:str = Field(validation_alias=AliasChoices('origin', 'source')) # Older runs have the second name
     probabilities:list[float] # In the order of the run's labels
 
 class Run(BaseModel):
-    "What `run.json` holds"
+    "The content of `run.json`"
     time:datetime
     project:str
     arch:str
-    epochs:int # After those with most layers frozen
-    seconds:float|None # That training took, where `KeepBest` has watched
+    epochs:int # Not counting frozen ones
+    seconds:float|None # Training time, where known
     device:str
     settings:dict # `[train]` of the project
     versions:dict[str, str]
-    photos:dict[str, int] # On each side
+    photos:dict[str, int] # By split: train, valid
     labels:list[str]
     error:Rate
     by_label:dict[str, Rate]
-    by_origin:dict[str, Rate] = Field(validation_alias=AliasChoices('by_origin', 'by_source'))
+    by_origin:dict[str, Rate] = Field(validation_alias=AliasChoices('by_origin', 'by_source')) # Older runs have the second name
     calibration:list[Bin]
     calibration_error:float
-    curves:dict[str, list[float|None]] # An element an epoch; `None` where it was no number
+    curves:dict[str, list[float|None]] # One value per epoch; `None` for NaN
     predictions:list[ValidationPrediction]
 
 # %% ../../notebooks/library/train/02_report.ipynb #0000000e
-def _known(learn, p):
+def _validation_rows(learn, p):
     "The catalog's rows of the learner's validation photos, in their order"
     items = learn.dls.valid_ds.items
     photos = [Path(o) for o in (items.working if isinstance(items, pd.DataFrame) else items)]
-    if not photos: raise TellapartError("The learner has no validation photos, as it comes from a file; give it DataLoaders: learn.dls = ….")
+    if not photos: raise TellapartError("A learner from a file has no validation photos; give it DataLoaders: learn.dls = ….")
     with Catalog(p.folder) as catalog: df = catalog.frame()
     row = {(o.parent.name, o.name): i for i,o in enumerate(df.working)}
-    where = [row.get((o.parent.name, o.name)) if o.exists() else None for o in photos]
-    if None in where:
-        raise TellapartError(f"{where.count(None)} of the validation photos aren't where they were when the DataLoaders were made, "
-                             f"{photos[where.index(None)].name} for one; make them anew: learn.dls = ….")
-    return df.iloc[where]
+    index = [row.get((o.parent.name, o.name)) if o.exists() else None for o in photos]
+    if None in index:
+        raise TellapartError(f"{index.count(None)} validation photos have moved since the DataLoaders were made, "
+                             f"such as {photos[index.index(None)].name}; make new ones: learn.dls = ….")
+    return df.iloc[index]
 
-def _answers(learn, p):
-    "The catalog's rows of the validation photos, with what the model takes each for"
-    df,labels = _known(learn, p),np.array([str(o) for o in learn.dls.vocab])
+def _predictions(learn, p):
+    "The catalog's rows of the validation photos, with the model's predictions"
+    df,labels = _validation_rows(learn, p),np.array([str(o) for o in learn.dls.vocab])
     probs,truth = (o.numpy() for o in learn.get_preds())
-    if not np.isfinite(probs).all(): raise TellapartError("The model's answers aren't numbers: its training went astray; train again with a lower train.lr.")
-    return df.assign(label=labels[truth], predicted=labels[probs.argmax(1)], wrong=probs.argmax(1) != truth, probability=probs.max(1),
-                     given=probs[range(len(truth)), truth], probabilities=probs.round(5).tolist(), origin=df.origin.fillna('unknown'))
+    if not np.isfinite(probs).all():
+        raise TellapartError("The model's probabilities aren't numbers, since its training diverged; train again with a lower train.lr.")
+    return df.assign(label=labels[truth], predicted=labels[probs.argmax(1)], wrong=probs.argmax(1) != truth,
+                     probability=probs.max(1), given_probability=probs[range(len(truth)), truth], probabilities=probs.round(5).tolist(),
+                     origin=df.origin.fillna('unknown'))
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000010
-def _trained(learn):
-    "What fastai's recorder has of the last training, curves by name, and how long it took; nothing where that isn't known"
-    recorder = getattr(learn, 'recorder', None)
+def _curves(learn):
+    "The metrics of the last training by name, a value per epoch; empty if there was none"
+    recorder = find_callback(learn, Recorder)
     names = [o for o in getattr(recorder, 'metric_names', []) if o not in ('epoch', 'time')]
-    rows = [o for o in getattr(recorder, 'values', []) if len(o) == len(names)] # else the epoch was broken off
-    return dict(curves={name: [float(row[i]) for row in rows] for i,name in enumerate(names) if rows}, seconds=getattr(getattr(learn, 'keep_best', None), 'seconds', None))
+    epochs = [o for o in getattr(recorder, 'values', []) if len(o) == len(names)] # The last may have been interrupted
+    return {name: [float(o[i]) for o in epochs] for i,name in enumerate(names) if epochs}
 
-def _run(learn, p, df, trained):
-    "All that is kept of a run whose answers are `df`"
-    device,arch,bins = learn.dls.device,getattr(learn, 'arch', type(learn.model)),calibration(df.probability.to_numpy(), df.wrong.to_numpy())
-    return Run(time=datetime.now().astimezone(), project=p.name, arch=getattr(arch, '__name__', arch),
-               epochs=len(trained['curves'].get('train_loss', ())) or p.train.epochs, **trained,
-               device=torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type.upper(), settings=p.train.model_dump(),
-               versions=dict(tellapart=tellapart.__version__, python=platform.python_version()) | {o: version(o) for o in ('fastai', 'torch')},
-               photos=dict(train=len(learn.dls.train_ds), valid=len(df)), labels=[str(o) for o in learn.dls.vocab], error=rate(df.wrong),
-               by_label={k: rate(o) for k,o in df.wrong.groupby(df.label)}, by_origin={k: rate(o) for k,o in df.wrong.groupby(df.origin)},
-               calibration=bins, calibration_error=calibration_error(bins), predictions=df[list(ValidationPrediction.model_fields)].to_dict('records'))
+def _make_run(learn, p, df, curves, seconds):
+    "The `Run` whose predictions are `df`"
+    device,arch = learn.dls.device,getattr(learn, 'arch', type(learn.model))
+    bins = calibration(df.probability.to_numpy(), df.wrong.to_numpy())
+    versions = dict(tellapart=tellapart.__version__, python=platform.python_version()) | {o: version(o) for o in ('fastai', 'torch')}
+    return Run(time=datetime.now().astimezone(), project=p.name, arch=getattr(arch, '__name__', arch), seconds=seconds, curves=curves,
+               epochs=len(curves.get('train_loss', ())) or p.train.epochs, settings=p.train.model_dump(), versions=versions,
+               device=torch.cuda.get_device_name(device) if device.type == 'cuda' else device.type.upper(),
+               photos=dict(train=len(learn.dls.train_ds), valid=len(df)), labels=[str(o) for o in learn.dls.vocab],
+               error=rate(df.wrong), by_label={k: rate(o) for k,o in df.wrong.groupby(df.label)},
+               by_origin={k: rate(o) for k,o in df.wrong.groupby(df.origin)},
+               calibration=bins, calibration_error=calibration_error(bins),
+               predictions=df[list(ValidationPrediction.model_fields)].to_dict('records'))
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000012
-_INK,_BLUE,_ORANGE = '#010203','#2b8cbe','#e69f00' # The first becomes the colour of the text around it, dark or light.
+_INK,_BLUE,_ORANGE = '#010203','#2b8cbe','#e69f00' # The first is replaced by the colour of the text, dark or light
 
 def _svg(draw, width, height=2.6):
-    "What `draw` draws on axes, as SVG to be put into a page"
-    style = {'font.size': 9, 'svg.fonttype': 'none', 'svg.hashsalt': 'tellapart', 'axes.spines.top': False, 'axes.spines.right': False,
-             **dict.fromkeys(('text.color', 'axes.edgecolor', 'axes.labelcolor', 'xtick.color', 'ytick.color', 'legend.labelcolor'), _INK)}
-    with plt.rc_context(style):
+    "What `draw` draws on axes, as inline SVG"
+    style = {'font.size': 9, 'svg.fonttype': 'none', 'svg.hashsalt': 'tellapart', 'axes.spines.top': False, 'axes.spines.right': False}
+    inked = 'text.color', 'axes.edgecolor', 'axes.labelcolor', 'xtick.color', 'ytick.color', 'legend.labelcolor'
+    with plt.rc_context(style | dict.fromkeys(inked, _INK)):
         fig,ax = plt.subplots(figsize=(width, height), layout='constrained')
         draw(ax)
         fig.savefig(f := io.StringIO(), format='svg', transparent=True, metadata=dict(Date=None))
@@ -158,185 +165,81 @@ def _draw_curves(ax, curves, names, ylabel):
     if len(names) > 1: ax.legend(frameon=False)
 
 def _draw_calibration(ax, bins):
-    "Draw how often the model is right by how sure it is, with intervals"
-    sure,right = [o.confidence for o in bins],np.array([1 - o.error.rate for o in bins])
+    "Draw accuracy by confidence, with intervals"
+    confidence,accuracy = [o.confidence for o in bins],[1 - o.error.rate for o in bins]
+    below,above = [o.error.high - o.error.rate for o in bins],[o.error.rate - o.error.low for o in bins]
     ax.plot((0, 1), (0, 1), ':', color=_INK, lw=1)
-    ax.errorbar(sure, right, [[r - 1 + o.error.high for r,o in zip(right, bins)], [1 - o.error.low - r for r,o in zip(right, bins)]], fmt='o', color=_BLUE, ms=4, lw=1)
-    ax.set(xlabel='how sure it is', ylabel='how often it is right', xlim=(0, 1.02), ylim=(0, 1.02))
+    ax.errorbar(confidence, accuracy, [below, above], fmt='o', color=_BLUE, ms=4, lw=1)
+    ax.set(xlabel='confidence', ylabel='accuracy', xlim=(0, 1.02), ylim=(0, 1.02))
 
 def _charts(run):
     "The drawings of losses and error rates that there are"
     for ylabel,names in ('loss', ['train_loss', 'valid_loss']), ('error rate', ['error_rate']):
-        if run.curves.keys() >= {*names}: yield _svg(lambda ax: _draw_curves(ax, run.curves, names, ylabel), 4)
-
-# %% ../../notebooks/library/train/02_report.ipynb #00000014
-_STYLE = Markup('''<style>
-.ta-report {
-  --ink: var(--jp-ui-font-color1, CanvasText); --paper: var(--jp-layout-color1, Canvas); --line: #8884; --blue: #2b8cbe; --orange: #d55e00;
-  color: var(--ink); font: 15px/1.45 system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; overflow-wrap: anywhere; max-width: 72rem;
-  & h1, & h2 { font-size: 1.7rem; line-height: 1.2; font-weight: 650; margin: 0 0 .5rem; }
-  & h2 { font-size: 1.2rem; margin: 2.2rem 0 .4rem !important; }
-  & p { margin: 0 0 .7rem; max-width: 52rem; }
-  & small { font-weight: 400; opacity: .7; }
-  & b { font-variant-numeric: tabular-nums; }
-  & .scroll { overflow-x: auto; }
-  & table { border-collapse: collapse; margin: 0; font-size: inherit; table-layout: auto; overflow-wrap: break-word; }
-  & tr, & tr:hover { background: none !important; } & thead { border: 0; }
-  & th, & td { padding: .25rem .7rem .25rem 0; text-align: right; border: 0; font-variant-numeric: tabular-nums; white-space: nowrap; }
-  & th { font-weight: 400; }
-  & thead th { opacity: .7; vertical-align: bottom; }
-  & th:first-child { text-align: left; white-space: normal; min-width: 5rem; max-width: 16rem; }
-  & .interval { display: block; vertical-align: middle; position: relative; width: 7rem; height: .5rem; border-radius: .25rem;
-    background: linear-gradient(to right, var(--line) calc(100%*var(--low)), var(--blue) 0 calc(100%*var(--high)), var(--line) 0);
-    &::after { content: ""; position: absolute; left: calc(100%*var(--rate) - .15rem); top: -.2rem; width: .3rem; height: .9rem; background: var(--ink); border-radius: .15rem; } }
-  & .matrix { & th, & td { text-align: center; padding: 1px; }
-    & thead th { min-width: 3.4rem; max-width: 6rem; padding: .2rem .4rem; white-space: normal; }
-    & th:first-child { text-align: right; padding-right: .6rem; position: sticky; left: 0; background: var(--paper); opacity: 1; }
-    & td { min-width: 3.2rem; height: 2.6rem; background: #8881; }
-    & button { all: unset; box-sizing: border-box; display: block; width: 100%; line-height: 2.6rem; text-align: center; cursor: pointer;
-      background: color-mix(in srgb, var(--orange) calc(12% + 60%*var(--share)), transparent); &.right { background: color-mix(in srgb, var(--blue) calc(8% + 50%*var(--share)), transparent); }
-      &:hover, &:focus-visible { outline: 2px solid var(--ink); outline-offset: -2px; } }
-    &.many { & thead th { writing-mode: vertical-rl; rotate: 180deg; text-align: left; vertical-align: top; min-width: 0; max-width: none; max-height: 14rem; padding: .4rem 0; line-height: 1.1; }
-      & th:first-child { min-width: min(11rem, 28vw); } & td { min-width: 2.1rem; height: 2.1rem; } & button { line-height: 2.1rem; } } }
-  & [popover] { color: var(--ink); background: var(--paper); border: 1px solid var(--line); border-radius: 12px; padding: 1rem; box-sizing: border-box;
-    width: min(66rem, 100vw - 1.5rem); max-height: 86vh; overflow: auto; box-shadow: 0 8px 40px #0006;
-    &::backdrop { background: #0006; }
-    & h2 { margin-top: 0 !important; }
-    & .close { float: right; margin-left: 1rem; font: inherit; color: inherit; background: none; border: 1px solid var(--line); border-radius: 6px; padding: .2rem .7rem; cursor: pointer; } }
-  & .cards { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(var(--card), 45%), 1fr)); gap: 1rem .8rem; }
-  & figure { margin: 0; min-width: 0; }
-  & img, & .none { display: block; width: 100%; height: auto; aspect-ratio: 4/3; object-fit: contain; border-radius: 6px; background: #8882; margin: 0; max-width: none; }
-  & .none { display: grid; place-items: center; opacity: .6; }
-  & figcaption { font-size: .87em; line-height: 1.3; margin-top: .25rem; }
-  & .pair { display: flex; flex-wrap: wrap; gap: 0 3rem; margin-bottom: .7rem; & > div { min-width: 0; } }
-  @media (max-width: 600px) { & .interval { display: none; } }
-  & svg { max-width: 100%; height: auto; & text { fill: currentColor; } }
-  & dl, & dt, & dd { margin: 0; padding: 0; width: auto; font-weight: 400; overflow-wrap: break-word; }
-  & dl { display: grid; grid-template-columns: max-content 1fr; gap: .1rem 1.2rem; }
-  & dt { opacity: .7; }
-}
-</style>''')
-
-# %% ../../notebooks/library/train/02_report.ipynb #00000015
-_ENV = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-_ENV.filters |= dict(percent='{:.1%}'.format, number='{:,}'.format)
-_REPORT = _ENV.from_string('''
-{% macro cards(photos) %}
-<div class="cards">{% for o in photos %}
-<figure>{% set url = picture(o) %}{% if url %}<img src="{{ url }}" alt="{{ o.file }}">{% else %}<div class="none">no picture</div>{% endif %}
-<figcaption>{% if o.predicted == o.label %}<b>{{ o.label }}</b> {{ o.given|percent }}{% else %}
-{{ o.label }} {{ o.given|percent }}, taken for <b>{{ o.predicted }}</b> {{ o.probability|percent }}{% endif %}<br><small>{{ o.file }}</small></figcaption></figure>
-{% endfor %}</div>
-{% endmacro %}
-{% macro rates(what, rows) %}
-<div class="scroll"><table><thead><tr><th>{{ what }}<th>wrong<th>error rate<th>95% interval<th></thead>
-{% for name, o in rows.items() %}
-<tr><th scope="row">{{ name }}<td>{{ o.wrong|number }} of {{ o.n|number }}<td>{{ o.rate|percent }}<td>{{ o.low|percent }} – {{ o.high|percent }}<td><i class="interval" style="--low: {{ o.low }}; --high: {{ o.high }}; --rate: {{ o.rate }}"></i>
-{% endfor %}</table></div>
-{% endmacro %}
-<section class="ta-report" style="--card: {{ side }}px">
-{{ style }}
-<h1>{{ run.error.rate|percent }} wrong <small>{{ run.project }}</small></h1>
-<p>{{ headline }}</p>
-<h2>Confusion matrix</h2>
-<p>Rows are what photos are said to be, columns what the model takes them for. Choose a number to see the photos behind it.</p>
-<div class="scroll"><table class="matrix{{ ' many' * (run.labels|length > 6) }}"><thead><tr><th>{% for o in run.labels %}<th scope="col">{{ o }}{% endfor %}</thead>
-{% for label, row in matrix %}
-<tr><th scope="row">{{ label }}{% for o in row %}<td>{% if o.n %}<button popovertarget="{{ o.id }}" style="--share: {{ o.share }}"{% if label == o.predicted %} class="right"{% endif %} aria-label="{{ o.title }}">{{ o.n|number }}</button>{% endif %}{% endfor %}
-{% endfor %}</table></div>
-<div class="pair">
-<div><h2>By label</h2>{{ rates('label', run.by_label) }}</div>
-<div><h2>By origin</h2>{{ rates('origin', run.by_origin) }}</div>
-</div>
-<p>What counts most is the origin whose photos are like those that the model will be used on.</p>
-{% for title, text, photos in lists %}
-<h2>{{ title }}</h2>
-<p>{{ text }}</p>
-{{ cards(photos) }}
-{% endfor %}
-{% if charts %}
-<h2>Training</h2>
-<div class="pair">{% for o in charts %}{{ o }}{% endfor %}</div>
-{% endif %}
-<h2>Calibration</h2>
-<p>How sure the model is and how often it is right differ by {{ run.calibration_error|percent }} on average (expected calibration error, Guo et al. 2017). Below the dotted line it is too sure; the bars are 95% intervals.</p>
-<div class="pair">{{ calibration }}</div>
-<h2>The run</h2>
-<dl>{% for name, value in facts %}<dt>{{ name }}<dd>{{ value }}{% endfor %}</dl>
-{% for label, row in matrix %}{% for o in row if o.n %}
-<div popover id="{{ o.id }}"><button class="close" popovertarget="{{ o.id }}" popovertargetaction="hide">Close</button>
-<h2>{{ o.title }}{% if o.n > o.photos|length %} <small>{{ o.photos|length }} of them, the {{ 'least sure' if label == o.predicted else 'surest' }}</small>{% endif %}</h2>
-{{ cards(o.photos) }}</div>
-{% endfor %}{% endfor %}
-</section>
-''')
+        if run.curves.keys() >= {*names}: yield _svg(partial(_draw_curves, curves=run.curves, names=names, ylabel=ylabel), 4)
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000017
-def _cell(id, label, predicted, photos, of, most):
-    "A cell of the matrix: how many `photos` are behind it of all `of` that label, and `most` of them to be shown"
-    n = len(photos)
-    title = f"{n:,} photo{'s' * (n != 1)} of {label} taken for " + (predicted if predicted != label else 'what they are')
-    return dict(id=id, predicted=predicted, n=n, share=n/of, title=title, photos=list(photos.sort_values('probability', ascending=label == predicted)[:most].itertuples()))
+def _cell(id, label, predicted, photos, n_label, n_shown):
+    "A cell of the matrix: its photos, the first `n_shown` of which are shown; `n_label` have its label"
+    n,right = len(photos),label == predicted
+    title = f"{n:,} photo{'s' if n != 1 else ''} of {label} predicted " + ('correctly' if right else f'as {predicted}')
+    shown = photos.sort_values('probability', ascending=right)[:n_shown]
+    return dict(id=id, predicted=predicted, n=n, share=n/n_label, title=title, photos=list(shown.itertuples()))
 
-def _matrix(df, labels, id, wrong, right):
-    "Each label with a row of cells; `wrong` and `right` are how many photos those beside and on the diagonal show"
-    behind,of = dict(list(df.groupby(['label', 'predicted']))),df.label.value_counts()
-    cell = lambda i, j: _cell(f'{id}-{i}-{j}', labels[i], labels[j], behind.get((labels[i], labels[j]), df[:0]), of.get(labels[i], 1), right if i == j else wrong)
+def _matrix(df, labels, id, n_wrong, n_right):
+    "Each label with its row of cells, which show `n_wrong` photos off the diagonal and `n_right` on it"
+    photos,n_label = dict(list(df.groupby(['label', 'predicted']))),df.label.value_counts()
+    def cell(i, j):
+        label,predicted = labels[i],labels[j]
+        both = photos.get((label, predicted), df[:0])
+        return _cell(f'{id}-{i}-{j}', label, predicted, both, n_label.get(label, 1), n_right if i == j else n_wrong)
     return [(label, [cell(i, j) for j in range(len(labels))]) for i,label in enumerate(labels)]
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000019
-def _lists(df, p, doubts):
+def _lists(df, p, label_errors):
     "Title, explanation and photos of each list, the photos to look at first on top"
-    losses = df.sort_values('given')
-    text = 'The validation photos whose own label the model finds least likely. Either they are hard, or the label is wrong.'
-    if doubts is None:
+    losses = df.sort_values('given_probability')
+    text = 'The validation photos with the lowest probability of their own label. Either they are hard, or the label is wrong.'
+    if label_errors is None:
         return [('Look at these first: top losses', text, losses)]
-    with Catalog(p.folder) as catalog: known = catalog.frame().set_index('file', drop=False)
-    first = known.join(doubts[['predicted', 'probability', 'given', 'doubt']], how='inner').sort_values('doubt', ascending=False)
+    with Catalog(p.folder) as catalog: rows = catalog.frame().set_index('file', drop=False)
+    scored = rows.join(label_errors[['predicted', 'probability', 'given_probability', 'label_error_score']], how='inner')
+    first = scored.sort_values('label_error_score', ascending=False)
     return [('Look at these first', 'Of all photos, those whose label is most likely wrong.', first), ('Top losses', text, losses)]
 
 # %% ../../notebooks/library/train/02_report.ipynb #0000001a
 def headline(
-    run:Run, # What is kept of a run
+    run:Run, # A saved run
 )->str:
     "The error rate in a sentence"
     o = run.error
-    return f"Wrong on {o.wrong:,} of {o.n:,} validation photos: {o.rate:.1%}, and between {o.low:.1%} and {o.high:.1%} on photos like these (Wilson's 95% interval)."
+    return (f"Wrong on {o.wrong:,} of {o.n:,} validation photos: {o.rate:.1%}; on photos like these between {o.low:.1%} and {o.high:.1%} "
+            "(Wilson's 95% interval).")
 
 def _facts(run, name):
-    "Name and value of what else is told of a run"
-    yield 'kept as', f'runs/{name}/report.html'
-    yield 'made', f'{run.time:%Y-%m-%d %H:%M}'
-    yield 'photos', f"{run.photos['train']:,} to learn from, {run.photos['valid']:,} to measure with"
+    "Names and values of the run's details"
+    yield 'saved as', f'runs/{name}/report.html'
+    yield 'time', f'{run.time:%Y-%m-%d %H:%M}'
+    yield 'photos', f"{run.photos['train']:,} for training, {run.photos['valid']:,} for validation"
     yield 'network', f'{run.arch}, {run.epochs} epochs' + (f' in {round(run.seconds):,} seconds' if run.seconds else '')
-    yield 'on', run.device
+    yield 'device', run.device
     yield from ((k, v) for k,v in run.settings.items() if k not in ('arch', 'epochs'))
     yield 'versions', ', '.join(f'{k} {v}' for k,v in run.versions.items())
 
 # %% ../../notebooks/library/train/02_report.ipynb #0000001c
-_WHOLE = dict(side=176, wrong=24, right=8, first=24) # Pixels of a picture, and how many in a cell of each kind and in a list
-_SHORT = dict(side=112, wrong=8, right=2, first=8)
-_PAGE = _ENV.from_string('''<!DOCTYPE html>
-<html lang="en">
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="script-src 'none'">
-<title>{{ title }}</title>
-<style>:root { color-scheme: light dark; } body { margin: 0; padding: 2rem 1rem; } .ta-report { margin: 0 auto; }</style>
-{{ report }}
-</html>
-''')
+_PAGE = dict(side=176, n_wrong=24, n_right=8, n_list=24) # Pixels of a thumbnail; how many in cells off and on the diagonal, and in a list
+_NOTEBOOK = dict(side=112, n_wrong=8, n_right=2, n_list=8)
 
-def _html(run, name, df, lists, side, wrong, right, first):
-    "The report as a piece of HTML"
-    return _REPORT.render(run=run, style=_STYLE, side=side, headline=headline(run), matrix=_matrix(df, run.labels, f'{name}-{side}', wrong, right),
-                          lists=[(title, text, list(o[:first].itertuples())) for title,text,o in lists], charts=list(_charts(run)),
-                          calibration=_svg(lambda ax: _draw_calibration(ax, run.calibration), 3.2), facts=_facts(run, name), picture=lambda o: thumbnail_url(o, side))
+def _html(template, run, name, df, lists, side, n_wrong, n_right, n_list):
+    "The report as HTML"
+    return render(template, run=run, side=side, headline=headline(run), matrix=_matrix(df, run.labels, f'{name}-{side}', n_wrong, n_right),
+                  lists=[(title, text, list(o[:n_list].itertuples())) for title,text,o in lists], charts=list(_charts(run)),
+                  calibration=_svg(lambda ax: _draw_calibration(ax, run.calibration), 3.2), facts=_facts(run, name),
+                  thumbnail=lambda o: thumbnail_url(o, side))
 
 def _new_folder(p, time):
-    "A folder of its own for a run, also where two end in the same second"
+    "Make a folder for a run, also where two end in the same second"
     for n in count(1):
-        folder = p.runs/(f'{time:%Y-%m-%d_%H-%M-%S}' + f'-{n}'*(n > 1))
+        folder = p.runs/(f'{time:%Y-%m-%d_%H-%M-%S}' + (f'-{n}' if n > 1 else ''))
         try:
             folder.mkdir(parents=True)
             return folder
@@ -345,9 +248,9 @@ def _new_folder(p, time):
 # %% ../../notebooks/library/train/02_report.ipynb #0000001d
 @dataclass(frozen=True, repr=False)
 class Report:
-    "What came of a run, as a notebook shows it"
+    "A report, which a notebook displays"
     file:Path # The whole report, a page for any browser
-    run:Run # Its figures and answers
+    run:Run # Its figures and predictions
     html:str # The short form
 
     def __repr__(self): return headline(self.run)
@@ -356,46 +259,48 @@ class Report:
 def report(
     learn:Learner, # Trained, with its DataLoaders
     p:Project, # The project at hand
-    doubts:pd.DataFrame|None=None, # What `find_label_errors(learn, p)` gave, to know which of all photos to look at first
-)->Report: # Kept in `p.runs`, as `report.html` and `run.json`. Raises `TellapartError` if the learner's validation photos aren't there (any more)
-    "Report on a run, and keep it"
-    trained,df = _trained(learn),_answers(learn, p)
-    run,lists = _run(learn, p, df, trained),_lists(df, p, doubts)
+    label_errors:pd.DataFrame|None=None, # From `find_label_errors(learn, p)`, to show which of all photos to look at first
+    seconds:float|None=None, # How long training took, as `keep_best` knows it
+)->Report: # Raises `TellapartError` if the learner has no validation photos or they have moved
+    "Report on a run, and save it in `p.runs` as `report.html` and `run.json`"
+    curves,df = _curves(learn),_predictions(learn, p)
+    run,lists = _make_run(learn, p, df, curves, seconds),_lists(df, p, label_errors)
     with writing(p.runs):
         folder = _new_folder(p, run.time)
-        page = _PAGE.render(title=f'{p.name}: {headline(run)}', report=Markup(_html(run, folder.name, df, lists, **_WHOLE)))
-        (folder/'report.html').write_text(page, 'utf-8')
-        (folder/'run.json').write_text(run.model_dump_json(), 'utf-8') # last, as a run is one that has it
-    return Report(folder/'report.html', run, _html(run, folder.name, df, lists, **_SHORT))
+        (folder/'report.html').write_text(_html('report.html', run, folder.name, df, lists, **_PAGE), 'utf-8')
+        (folder/'run.json').write_text(run.model_dump_json(), 'utf-8') # Last, as it makes the folder a run
+    return Report(folder/'report.html', run, str(_html('report_notebook.html', run, folder.name, df, lists, **_NOTEBOOK)))
 
 # %% ../../notebooks/library/train/02_report.ipynb #00000025
-def _kept(p):
-    "All runs by name, the oldest first; says which can't be read"
+def _saved_runs(p):
+    "All runs by name, the oldest first; prints which can't be read"
     runs = {}
     for file in sorted(p.runs.glob('*/run.json')):
         try: runs[file.parent.name] = Run.model_validate_json(file.read_bytes())
         except (OSError, ValidationError): print(f"{file.relative_to(p.folder)} can't be read, and is left out.")
     return dict(sorted(runs.items(), key=lambda o: o[1].time))
 
-def _against(run, latest):
-    "How `run` and the latest do on the photos that both have answered, by the latest's labels"
-    answer = {o.sha256: o.predicted for o in run.predictions}
-    shared = [o for o in latest.predictions if o.sha256 in answer]
-    this,that = (np.array(o, bool) for o in ([answer[o.sha256] != o.label for o in shared], [o.predicted != o.label for o in shared]))
+def _compare(run, latest):
+    "Error rates of `run` and the latest one on the photos that they share, by the latest labels"
+    predicted = {o.sha256: o.predicted for o in run.predictions}
+    shared = [o for o in latest.predictions if o.sha256 in predicted]
+    this = np.array([predicted[o.sha256] != o.label for o in shared], bool) # wrong
+    that = np.array([o.predicted != o.label for o in shared], bool)
     worse,better = (this & ~that).sum(),(that & ~this).sum()
-    mean = lambda o: o.mean() if len(o) else np.nan
-    return dict(shared=len(shared), error_shared=mean(this), latest_shared=mean(that), difference=mean(this) - mean(that),
+    error_shared,latest_shared = (o.mean() if len(o) else np.nan for o in (this, that))
+    return dict(shared=len(shared), error_shared=error_shared, latest_shared=latest_shared, difference=error_shared - latest_shared,
                 p=binomtest(worse, worse + better).pvalue if worse + better else 1.)
 
-_COLUMNS = ['time', 'arch', 'epochs', 'train', 'valid', 'error', 'low', 'high', 'shared', 'error_shared', 'latest_shared', 'difference', 'p']
+_COLUMNS = ['time', 'arch', 'epochs', 'train', 'valid', 'error', 'low', 'high',
+            'shared', 'error_shared', 'latest_shared', 'difference', 'p']
 
 def runs(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a run, the oldest first: its error rate, and on the `shared` photos that of both, their difference, McNemar's p, and whether that is below .05
-    "Compare each run of a project with the latest one"
-    kept = list(_kept(p).items())
-    if not kept: print('There are no runs yet: report(learn, p) keeps one.')
+)->pd.DataFrame: # One row per run, the oldest first; `beyond_chance` where McNemar's p is below .05
+    "Compare the error rate of each run with the latest run's, on the photos that they share"
+    saved = list(_saved_runs(p).items())
+    if not saved: print('There are no runs yet: report(learn, p) saves one.')
     rows = [dict(time=o.time.replace(microsecond=0, tzinfo=None), arch=o.arch, epochs=o.epochs, **o.photos,
-                 error=o.error.rate, low=o.error.low, high=o.error.high, **_against(o, kept[-1][1])) for _,o in kept]
-    df = pd.DataFrame(rows, [name for name,_ in kept], _COLUMNS)
+                 error=o.error.rate, low=o.error.low, high=o.error.high, **_compare(o, saved[-1][1])) for _,o in saved]
+    df = pd.DataFrame(rows, [name for name,_ in saved], _COLUMNS)
     return df.assign(beyond_chance=df.p < .05)

@@ -13,15 +13,15 @@ from ..images import open_photo
 from ..use.classifier import resize
 
 # %% ../../notebooks/library/train/00_resize.ipynb #00000005
-# What can be chosen, besides the name of a colour to pad with
-RESIZE_METHODS = {'random crop': None, 'centre crop': ('crop', None), 'squish': ('squish', None), 'reflect': ('pad', 'reflect')}
+RESIZE_METHODS = { # Besides colours: arguments of `FixedResize`, where it is used
+    'random crop': None, 'centre crop': ('crop', None), 'squish': ('squish', None), 'reflect': ('pad', 'reflect')}
 
 class FixedResize(Transform):
-    "Makes each photo a square in the same way, in training and ever after: it is what `Classifier` does"
+    "Resizes to a square in the same way in training, validation and inference, as `Classifier` does"
     def __init__(self,
-        size:int, # Pixels a side
+        size:int, # Pixels per side
         method:str, # 'crop', 'squish' or 'pad'
-        pad=None, # For 'pad': NumPy's name of a mode, or a colour as [red, green, blue]
+        pad=None, # For 'pad': a mode of `numpy.pad`, or a colour as [red, green, blue]
     ): self.size,self.method,self.pad = (size, size),method,pad
 
     def encodes(self, im:PILImage): return PILImage(resize(im, self.size, self.method, self.pad, Image.Resampling.BILINEAR))
@@ -29,8 +29,8 @@ class FixedResize(Transform):
 # %% ../../notebooks/library/train/00_resize.ipynb #00000006
 def resize_transform(
     how:str, # One of `RESIZE_METHODS`, or a colour to pad with: 'white', '#f0e0d0', …
-    size:int, # Pixels a side
-)->Transform: # For `DataBlock(item_tfms=…)`. Raises `TellapartError` for a name that is neither
+    size:int, # Pixels per side
+)->Transform: # For `DataBlock(item_tfms=…)`. Raises `TellapartError` for an unknown method or colour
     "The transform that makes photos square"
     if how == 'random crop':
         return RandomResizedCrop(size, min_scale=.5)
@@ -39,19 +39,23 @@ def resize_transform(
     try:
         return FixedResize(size, 'pad', list(ImageColor.getrgb(how)[:3]))
     except ValueError:
-        raise TellapartError(f"Photos can't be made square by {how!r}; choose {', '.join(RESIZE_METHODS)}, or a colour to pad with, such as white, as train.resize_method in the project's file.") from None
+        raise TellapartError(f"{how!r} is no way to resize photos; set train.resize_method in the project file to "
+                             f"{', '.join(RESIZE_METHODS)}, or a colour to pad with, such as white.") from None
 
 # %% ../../notebooks/library/train/00_resize.ipynb #00000009
 def show_resize_methods(
     photos:list, # Paths of a few photos
-    size:int=160, # Pixels a side
+    size:int=160, # Pixels per side
     choices=(*RESIZE_METHODS, 'black', 'white'), # As for `resize_transform`
-)->Image.Image: # A row a photo, a column a choice
-    "Draw what each choice makes of photos"
+)->Image.Image: # A row per photo, a column per choice
+    "Draw photos as each method resizes them"
     photos = list(photos)
-    sheet = Image.new('RGB', (len(choices)*(size+6)+6, len(photos)*(size+6)+24), '#d0d7dd')
+    cell = size + 6
+    sheet = Image.new('RGB', (len(choices)*cell + 6, len(photos)*cell + 24), '#d0d7dd')
     draw,font = ImageDraw.Draw(sheet),ImageFont.load_default(13)
     for x,how in enumerate(choices):
-        draw.text((6 + x*(size+6), 3), how, 'black', font)
-        for y,photo in enumerate(photos): sheet.paste(resize_transform(how, size)(PILImage(open_photo(photo, limits=None))), (6 + x*(size+6), 22 + y*(size+6)))
+        draw.text((6 + x*cell, 3), how, 'black', font)
+        for y,photo in enumerate(photos):
+            resized = resize_transform(how, size)(PILImage(open_photo(photo, limits=None)))
+            sheet.paste(resized, (6 + x*cell, 22 + y*cell))
     return sheet

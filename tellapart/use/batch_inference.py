@@ -240,16 +240,16 @@ def classify_all(
     "Write predictions for all photos of a folder to Parquet files, on a Ray cluster; a second run continues an interrupted one"
     need('ray', 'pyarrow', 'fsspec', extra='ray')
     limits = Classifier(export).limits # raises here what a hundred machines would otherwise raise
-    to = _canonical_url(to)
-    with writing(to): plan = plan_shards(_canonical_url(folder), to, Path(export).read_bytes(), shard, limits.max_bytes)
-    missing,found = missing_shards(to, plan['shards']),Counter()
+    source,target = _canonical_url(str(folder)),_canonical_url(str(to))
+    with writing(target): plan = plan_shards(source, target, Path(export).read_bytes(), shard, limits.max_bytes)
+    missing,found = missing_shards(target, plan['shards']),Counter()
     with tqdm(total=plan['photos'], initial=max(0, plan['photos'] - len(missing)*shard), unit='photo', leave=False) as bar:
-        for o in _classify_on_cluster(to, missing) if missing else ():
+        for o in _classify_on_cluster(target, missing) if missing else ():
             found.update(o)
             bar.update(min(shard, bar.total - bar.n))
     before = plan['photos'] - found.total()
-    _print_summary(to, plan, found, before)
-    raise_if_all_failed(found[UNOPENED], found.total() - found[UNOPENED] + before, f"the column reason of {to}/answers says why")
+    _print_summary(target, plan, found, before)
+    raise_if_all_failed(found[UNOPENED], found.total() - found[UNOPENED] + before, f"the column reason of {target}/answers says why")
 
 def _print_summary(to, plan, found, before):
     print(f"Classified {found.total():,} photos{format_counts(found, ': ')}; {before:,} had been classified before."

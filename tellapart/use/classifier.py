@@ -9,7 +9,8 @@ __all__ = ['FORMAT', 'resize', 'preprocess', 'decode_size', 'ExportError', 'read
 # %% ../../notebooks/library/use/02_classifier.ipynb #00000002
 import json, os, sys, zipfile
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from typing import Any
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -54,7 +55,7 @@ def resize(
         scales = im.width/size[0], im.height/size[1]
         scale = max(scales) if method == 'pad' else min(scales)
         w,h = int(scale*size[0]), int(scale*size[1])
-        im = _crop_pad(im, (w, h), (int((im.width-w)/2), int((im.height-h)/2)), pad)
+        im = _crop_pad(im, (w, h), (int((im.width-w)/2), int((im.height-h)/2)), pad or [])
     return im.resize(size, resample)
 
 def _center_crop(im:Image.Image, size:tuple, pad:str|list)->Image.Image:
@@ -88,13 +89,13 @@ def preprocess(
     meta:dict, # An export's `meta.json`; reads `mode` ('RGB' or 'L', grey), `preprocess` (a list of steps), and `mean` and `std` by channel
 )->np.ndarray: # (channels, height, width) float32, normalized; 3 channels, or 1 for grey
     "The model's input for an image, by the same steps as in validation"
-    image = image.convert(meta.get('mode', 'RGB'))
+    x:Any = image.convert(meta.get('mode', 'RGB')) # an image or, from the first interpolation on, an array
     for step in meta['preprocess']:
         match step['step']:
-            case 'resize': image = resize(image, step['size'], step['method'], step['pad'], step['resample'])
-            case 'center_crop': image = _center_crop(image, step['size'], step['pad'])
-            case 'interpolate': image = _interpolate(_to_floats(image), step['size'], step['pool'])
-    pixels,white = (image, 1) if isinstance(image, np.ndarray) else (np.atleast_3d(image), 255)
+            case 'resize': x = resize(x, step['size'], step['method'], step['pad'], step['resample'])
+            case 'center_crop': x = _center_crop(x, step['size'], step['pad'])
+            case 'interpolate': x = _interpolate(_to_floats(x), step['size'], step['pool'])
+    pixels,white = (x, 1) if isinstance(x, np.ndarray) else (np.atleast_3d(x), 255)
     planes = np.empty((len(meta['mean']), *pixels.shape[:2]), 'float32')
     for i,(mean,std) in enumerate(zip(np.float32(meta['mean']), np.float32(meta['std']))): # in place: six times as fast
         np.multiply(pixels[..., i % pixels.shape[2]], 1/(white*std), out=planes[i])
@@ -305,7 +306,7 @@ def inference_session(
     "An onnxruntime session with the settings that classifying and exporting share"
     options = ort.SessionOptions()
     # onnxruntime's default, 0, is one thread for each physical core, but ignores the limits of a container.
-    options.intra_op_num_threads = threads or (cpu_count() if cpu_count() < os.cpu_count() else 0)
+    options.intra_op_num_threads = threads or (cpu_count() if cpu_count() < (os.cpu_count() or 1) else 0)
     options.log_severity_level = 3 # errors only: the warnings are about graph optimization
     options.add_session_config_entry('session.intra_op.allow_spinning', '0') # busy waiting would take time from the threads that decode
     if weights: options.add_external_initializers(list(weights), list(weights.values()))
@@ -386,7 +387,7 @@ def _prefetch(
     make:Callable, # Called with each of `items`, in threads
     items:Iterable, # Read as results are taken
     threads:int, # Up to twice as many items are in progress, or done and not yet taken
-)->Iterator: # What `make` returns, in the order of `items`
+)->Generator: # What `make` returns, in the order of `items`
     "Compute results ahead of the caller"
     items,futures = iter(items),deque()
     pool = ThreadPoolExecutor(threads)
@@ -535,7 +536,7 @@ class Classifier:
             logits,feature_map = _run(self.session, ['logits', 'feature_map'], images=pixels[None])
             return occlusion_map(feature_map, head, logits[0].argmax() if label is None else self.labels.index(label))
 
-def _open_error(e:Exception, photo)->str:
+def _open_error(e:TellapartError|OSError, photo)->str:
     "Why `photo` couldn't be opened, in a sentence"
     if isinstance(e, TellapartError):
         return str(e)

@@ -22,8 +22,9 @@ def _made_at(
 def _projects()->Iterator:
     "The project that TELLAPART_PROJECT names, the nearest one, and those in the folder `projects`"
     root = nearest('tellapart.toml', Path.cwd())
-    files = [os.environ.get('TELLAPART_PROJECT'), root and root/'tellapart.toml', *Path('projects').glob('*.toml')]
-    for file in filter(None, files):
+    files:list[str|Path|None] = [os.environ.get('TELLAPART_PROJECT'), root and root/'tellapart.toml', *Path('projects').glob('*.toml')]
+    for file in files:
+        if not file: continue
         from tellapart.project import read_project # here, because its import takes time
         with suppress(TellapartError): yield read_project(file)
 

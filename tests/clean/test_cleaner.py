@@ -13,7 +13,7 @@ CAT,DOG = 'cat &lt;b&gt;','dog' # What would become a tag if names were taken fo
 
 @pytest.fixture
 def p(tmp_path):
-    "A project of 31 photos with doubts in the order of their names; one is a cat, cut a little, that is called a dog and has come from feedback"
+    "A project of 31 photos with label error scores by name; one, from feedback, is a cat cut a little and labelled a dog"
     p = read_project(new_project('pets', [CAT, DOG], tmp_path/'projects'))
     rng = np.random.default_rng(0)
     noise = [Image.fromarray(rng.integers(0, 255, (8, 8, 3), dtype='uint8')).resize((80, 80)) for _ in range(30)]
@@ -23,7 +23,8 @@ def p(tmp_path):
             catalog.add(CAT if i < 15 else DOG, f.getvalue(), origin='feedback' if i == 30 else 'web', **inspect_image(f.getvalue())[0])
     check(p)
     with Catalog(p.folder) as catalog: df = catalog.frame().set_index('file')
-    df[['label']].assign(predicted=DOG, probability=.93, given=.07, doubt=range(len(df), 0, -1)).to_pickle(tmp_path/'doubts.pkl')
+    label_errors = df[['label']].assign(predicted=DOG, probability=.93, given_probability=.07, label_error_score=range(len(df), 0, -1))
+    label_errors.to_pickle(tmp_path/'label_errors.pkl')
     return p
 
 
@@ -34,11 +35,12 @@ def page(browser, p, tmp_path, free_port, monkeypatch):
     cells = [f'''import pandas as pd
 from tellapart.clean.cleaner import PhotoCleaner
 from tellapart.project import read_project
-cleaner = PhotoCleaner(None, read_project({str(p.file)!r}), pd.read_pickle('doubts.pkl'), per_page=8)
+cleaner = PhotoCleaner(None, read_project({str(p.file)!r}), pd.read_pickle('label_errors.pkl'), per_page=8)
 cleaner''', 'cleaner.delete(), cleaner.change()']
     python = dict(kernelspec=dict(name='python3', display_name='Python 3'))
     nbformat.write(nbformat.v4.new_notebook(metadata=python, cells=[nbformat.v4.new_code_cell(o) for o in cells]), tmp_path/'clean.ipynb')
-    command = [sys.executable, '-m', 'jupyterlab', f'--port={free_port}', '--no-browser', '--allow-root', '--IdentityProvider.token=', '--ServerApp.password=']
+    command = [sys.executable, '-m', 'jupyterlab', f'--port={free_port}', '--no-browser', '--allow-root', '--IdentityProvider.token=',
+               '--ServerApp.password=']
     with served(command, f'http://localhost:{free_port}/api/status', cwd=tmp_path):
         page = browser.new_page(viewport=dict(width=1100, height=900))
         page.set_default_timeout(120_000)
@@ -57,15 +59,16 @@ def restart(page):
     page.wait_for_selector('.ta-clean img')
 
 
-def show(page, view, place):
-    "Choose what is shown; `place` is what is said of it then"
+def show(page, view, position):
+    "Choose a view; `position` is the text beside it then"
     page.locator('.ta-bar select').select_option(view)
-    page.get_by_text(place).wait_for()
+    page.get_by_text(position).wait_for()
 
 
 def await_marks(page, *marks):
     "Wait until the first cards are marked so, and the others aren't"
-    page.wait_for_function("marks => [...document.querySelectorAll('.ta-cards b')].every((o, i) => o.textContent == (marks[i] ?? ''))", arg=marks)
+    shown = "marks => [...document.querySelectorAll('.ta-cards b')].every((o, i) => o.textContent == (marks[i] ?? ''))"
+    page.wait_for_function(shown, arg=marks)
 
 
 def said(page, beginning):
@@ -82,7 +85,7 @@ def test_photos_are_cleaned(page, p):
 
     cards.nth(0).get_by_text('dog? 93%').click()
     cards.nth(1).get_by_title('Set aside').click()
-    cards.nth(2).get_by_label('What it is').select_option('dog')
+    cards.nth(2).get_by_label('Label it should have').select_option('dog')
     await_marks(page, '→ dog', 'set aside', '→ dog')
     # To JupyterLab, x and twice d mean that the cell is to be deleted.
     for key in 'ArrowRight', 'Delete', 'ArrowRight', '2', 'ArrowRight', 'd', 'd', ' ', 'x', 'ArrowRight', 'd': page.keyboard.press(key)

@@ -20,7 +20,8 @@ def course(tmp_path_factory):
     folder = tmp_path_factory.mktemp('course')
     shutil.copy(ROOT/'tellapart.toml', folder)
     notebooks = {o: o.read_bytes() for o in (ROOT/'notebooks').rglob('*.ipynb')}
-    run = subprocess.run([sys.executable, '-m', 'tellapart', 'run'], cwd=folder, env=os.environ | dict(TELLAPART_PROJECT=''), capture_output=True, text=True)
+    env = os.environ | dict(TELLAPART_PROJECT='')
+    run = subprocess.run([sys.executable, '-m', 'tellapart', 'run'], cwd=folder, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert {o: o.read_bytes() for o in (ROOT/'notebooks').rglob('*.ipynb')} == notebooks
     return read_project(folder/'tellapart.toml')
@@ -42,7 +43,8 @@ def percent(sentence): return float(re.search(r'([\d.]+)%', sentence)[1])
 
 
 def test_cleaning_puts_the_figures_right(course, story):
-    "Less than half of the photos that a model was wrong on is left, and that isn't bought with a worse model: both are measured by the labels of today, on the same photos"
+    """Less than half of the photos that a model was wrong on is left, and that isn't bought with a worse model: both are measured by the
+    labels of today, on the same photos"""
     assert percent(story['after']) < percent(story['before'])/2, story
     first,latest = (o for o in runs(course).itertuples())
     assert first.shared == latest.shared > 80 and not (first.beyond_chance and latest.error_shared > first.error_shared)
@@ -52,7 +54,8 @@ def test_readme_tells_what_the_notebooks_show():
     readme = (ROOT/'README.md').read_text('utf-8')
     for name,word in ('03_train', 'before'), ('04_clean', 'after'):
         nb = json.loads((ROOT/f'notebooks/{name}.ipynb').read_text('utf-8'))
-        said = next(''.join(o['text']) for c in nb['cells'] for o in c.get('outputs', []) if f'{word.title()} cleaning' in ''.join(o.get('text', '')))
+        told = [''.join(o.get('text', '')) for c in nb['cells'] for o in c.get('outputs', [])]
+        said = next(o for o in told if f'{word.title()} cleaning' in o)
         assert f'**{percent(said)} %**' in readme, said
 
 
@@ -61,7 +64,7 @@ def test_nearly_everything_planted_is_found(course):
     by_gather = ['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop']
     assert found.loc[by_gather, 'gather'].tolist() == found.loc[by_gather, 'met'].tolist()
     assert found.loc[['near duplicate', 'exact duplicate'], 'left'].sum() == 0
-    wrong = found.loc[['wrong label', 'stranger']].sum()
+    wrong = found.loc[['wrong label', 'out of distribution']].sum()
     assert wrong.clean > .7 * wrong.met, found
 
 
@@ -72,13 +75,14 @@ def test_the_model_card_says_how_good_it_is(course, story):
 
 
 def test_readers_agree_on_all_validation_photos(course):
-    "In 32 bits fastai and the classifier give each validation photo the same probabilities, and the label stays where the export has chosen 8"
+    "In 32 bits fastai and the classifier give each photo the same probabilities, and the label stays where the export has chosen 8"
     from fastai.vision.all import load_learner
     with Catalog(course.folder) as catalog: photos = list(catalog.frame().query("split == 'valid'").working)
     learn = load_learner(course.export)
     probabilities = learn.get_preds(dl=learn.dls.test_dl(photos, num_workers=0))[0].numpy()
     full,chosen = (list(Classifier(course.export, int8).many(photos)) for int8 in (False, True))
-    for answer,p in zip(full, probabilities, strict=True): assert dict(answer.ranked) == pytest.approx(dict(zip(learn.dls.vocab, p)), abs=1e-3)
+    for answer,p in zip(full, probabilities, strict=True):
+        assert dict(answer.ranked) == pytest.approx(dict(zip(learn.dls.vocab, p)), abs=1e-3)
     assert sum(a.label == b.label for a,b in zip(full, chosen, strict=True)) >= .99*len(photos)
 
 
@@ -92,7 +96,8 @@ def test_contact_sheet(early, picture):
 def test_app(course, early, browser, free_port, picture, tmp_path):
     "Somebody uploads a photo of each racket that the model is right about, and something that is no photo"
     photos,classify = [],Classifier(course.export)
-    right = lambda photo, label: (answer := classify(photo)).label == label and answer.confident # which ones differs from processor to processor
+    # Which ones are right differs from processor to processor.
+    right = lambda photo, label: (answer := classify(photo)).label == label and answer.confident
     for label,name in zip(early, ('grandma.jpg', 'IMG_2041.jpg', 'holiday.jpg')):
         photos.append(tmp_path/name)
         fair = (o.working for t,o in early[label][20:] if t.label == label and o.split == 'valid' and o.status == 'ok' and not t.faults)

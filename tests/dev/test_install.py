@@ -63,12 +63,13 @@ def test_refuses_torch_and_torchvision_that_do_not_fit(checkout):
     provide(checkout, 'raise RuntimeError("operator torchvision::nms does not exist")')
     for _ in range(2): # it isn't taken for done afterwards
         done = install(checkout, 'learn')
-        assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith("tellapart: torch and torchvision don't fit each other (RuntimeError: operator")
+        why = "tellapart: torch and torchvision don't fit each other (RuntimeError: operator"
+        assert done.returncode == 1 and done.stderr.splitlines()[-1].startswith(why)
 
 
 def test_tests_and_benchmarks_come_with_a_checkout(checkout):
     (checkout/'notebooks').rmdir()
-    for part in 'test', 'bench':
+    for part in 'docs', 'test', 'bench':
         done = install(checkout, part)
         assert done.returncode == 1 and 'clone its repository' in done.stderr and done.stderr.count('\n') == 1
 
@@ -79,7 +80,8 @@ def test_nothing_runs_as_root_unasked(tmp_path):
     for o in 'sudo', 'apt-get':
         (tmp_path/o).write_text(f'#!/bin/sh\necho {o} "$@" >> {tmp_path}/called\n')
         (tmp_path/o).chmod(0o755)
-    code = 'import os; os.geteuid = lambda: 1000; from tellapart.dev import install; install.chromium = lambda: None; install._install_chromium()'
+    code = ('import os; os.geteuid = lambda: 1000; from tellapart.dev import install; install.chromium = lambda: None; '
+            'install.install_chromium()')
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=os.environ | dict(PATH=str(tmp_path)), capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, '') and 'sudo apt-get install chromium' in done.stdout
     assert not (tmp_path/'called').exists()

@@ -2,16 +2,19 @@
 import json, os, shutil, subprocess, sys
 from pathlib import Path
 import pandas as pd
+import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def tellapart(*args, cwd):
-    done = subprocess.run([sys.executable, '-m', 'tellapart', *args], cwd=cwd, env=os.environ | dict(TELLAPART_PROJECT=''), capture_output=True, text=True)
+    env = os.environ | dict(TELLAPART_PROJECT='')
+    done = subprocess.run([sys.executable, '-m', 'tellapart', *args], cwd=cwd, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
+@pytest.mark.training
 def test_rehearsal_of_bears(tmp_path):
     (tmp_path/'projects').mkdir()
     shutil.copy(ROOT/'projects/bears.toml', tmp_path/'projects')

@@ -1,8 +1,9 @@
 "Gathering and checking over real HTTP: the demo web, a kill in the middle, no network, no disk"
-import multiprocessing, os, random, time
+import os, random, time
 from hashlib import sha256
 import pytest
 from PIL import Image
+from forked import context
 from tellapart.errors import TellapartError
 from tellapart.check.check import check, contact_sheet
 from tellapart.credits import write_credits
@@ -10,7 +11,7 @@ from tellapart.demo.draw import draw
 from tellapart.demo.fault_recall import fault_recall
 from tellapart.demo.web import demo_apart
 from tellapart.gather.funnel import funnel
-from tellapart.gather.gather import gather, gather_summary as gathered_sentence
+from tellapart.gather.gather import gather, gather_summary
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.images import open_photo
@@ -23,15 +24,15 @@ timeout = 2
 squash = "squash racket"
 tennis = ["tennis racket", "tennis racket on court"]
 '''
-PATIENT = PROJECT.replace('timeout = 2', 'timeout = 30') # where no host hangs, a busy machine may take its time
+PATIENT = PROJECT.replace('timeout = 2', 'timeout = 30') # for a busy machine, where no host hangs
 
 
-def project(folder, text=PROJECT):
+def project(folder, text=PROJECT, demo_web=None):
     (folder/'tellapart.toml').write_text(text)
-    return read_project(folder/'tellapart.toml')
+    return read_project(folder/'tellapart.toml', demo_web=demo_web)
 
 
-def in_step(p):
+def is_consistent(p):
     "Whether each photo in use has its file, and each file its row"
     with Catalog(p.folder) as catalog: df = catalog.frame('all')
     files = {o for folder in (p.photos, p.quarantine) for o in folder.rglob('*') if o.is_file()}
@@ -44,33 +45,34 @@ def gathered(tmp_path_factory):
     return p,gather(p)
 
 
-def test_each_label_gets_what_was_asked_for(gathered):
-    p,met = gathered
-    assert list(met.total) == [30, 30] and in_step(p)
+def test_each_label_reaches_its_target(gathered):
+    p,result = gathered
+    assert list(result.counts.total) == [30, 30] and is_consistent(p)
     with Catalog(p.folder) as catalog: df = catalog.frame()
     for o in df.itertuples():
         assert open_photo(o.path).size == (o.width, o.height)
         assert o.file.startswith(f'{o.label}-{o.sha256[:8]}') and o.origin == 'demo' and o.url and o.query in p.labels[o.label]
 
 
-def test_again_brings_nothing_twice(gathered):
+def test_a_repetition_adds_nothing(gathered):
     p,_ = gathered
-    met = gather(p)
-    assert 'usable' not in met and in_step(p)
+    assert 'usable' not in gather(p).counts and is_consistent(p)
 
 
 def test_what_is_announced_as_too_small_is_not_fetched(tmp_path):
-    (tmp_path/'photos.csv').write_text('URL,Label,width,height\nhttp://nowhere.invalid/1.jpg,cat,16,400\nhttp://nowhere.invalid/2.jpg,dog,400,16\n')
+    rows = 'http://nowhere.invalid/1.jpg,cat,16,400\nhttp://nowhere.invalid/2.jpg,dog,400,16\n'
+    (tmp_path/'photos.csv').write_text('URL,Label,width,height\n' + rows)
     p = project(tmp_path, 'name = "cats"\nsource = "csv"\ncsv = "photos.csv"\ntimeout = 2\n[labels]\ncat = "cat"\ndog = "dog"\n')
     gather(p)
     with Catalog(p.folder) as catalog: assert catalog.rejected().reason.tolist() == ['too small', 'too small']
 
 
-def test_what_was_planted_is_found(gathered):
+def test_planted_faults_are_found(gathered):
     p,_ = gathered
     check(p)
     found = fault_recall(p)
-    assert found.loc[['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop', 'exact duplicate', 'near duplicate'], 'left'].sum() == 0
+    kinds = ['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop', 'exact duplicate', 'near duplicate']
+    assert found.loc[kinds, 'left'].sum() == 0
     assert found.met.sum() > 10
     with Catalog(p.folder) as catalog: df = catalog.frame()
     assert df.groupby('group_id').split.nunique().max() == 1
@@ -80,14 +82,14 @@ def test_what_was_planted_is_found(gathered):
 
 
 def test_own_photos_come_first_and_stay_together_by_object(tmp_path):
-    for thing in 'old', 'new':
-        (tmp_path/'own/squash'/thing).mkdir(parents=True)
-        for i in range(6): draw('squash', thing, i, (160, 120)).save(tmp_path/'own/squash'/thing/f'{i}.png')
+    for name in 'old', 'new':
+        (tmp_path/'own/squash'/name).mkdir(parents=True)
+        for i in range(6): draw('squash', name, i, (160, 120)).save(tmp_path/'own/squash'/name/f'{i}.png')
     (tmp_path/'own/squash/old/notes.txt').write_text('bought in May')
     p = project(tmp_path, PROJECT.replace('"demo"', '["folder", "demo"]'))
-    met = gather(p)
-    assert list(met.total) == [30, 30] # there is no folder for tennis, so the demo web has all of it
-    assert f'There is no folder {p.own_photos/"tennis"}' in gathered_sentence(p, met)
+    result = gather(p)
+    assert list(result.counts.total) == [30, 30] # there is no folder for tennis, so all of its photos are the demo web's
+    assert f'There is no folder {p.own_photos/"tennis"}' in gather_summary(p, result)
     check(p)
     with Catalog(p.folder) as catalog: df = catalog.frame().query("origin == 'own'")
     assert len(df) == 12 and df.groupby('object_id').group_id.nunique().to_dict() == dict(old=1, new=1)
@@ -100,7 +102,7 @@ def test_copies_do_not_count(tmp_path):
         photo.save(tmp_path/'own/tennis'/f'{i}.png')
         photo.resize((240, 180)).save(tmp_path/'own/tennis'/f'{i} small.jpg', quality=50)
     p = project(tmp_path, PROJECT.replace('"demo"', '["folder", "demo"]').replace('= 30', '= 12'))
-    assert list(gather(p).total) == [12, 12]
+    assert list(gather(p).counts.total) == [12, 12]
     check(p)
     with Catalog(p.folder) as catalog:
         assert catalog.count('tennis') == 12
@@ -109,33 +111,33 @@ def test_copies_do_not_count(tmp_path):
 
 
 def noise(folder, n, size=(40, 40)):
-    "Save photos that don't look alike"
+    "Save photos that are no duplicates"
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n): Image.effect_noise(size, 80).save(folder/f'{i:03}.png')
 
 
 MINE = 'name = "mine"\nsource = "folder"\n[labels]\nsquash = "squash"\ntennis = "tennis"\n'
 
-def test_all_of_ones_own_photos_are_taken_unless_the_file_says_how_many(tmp_path):
+def test_all_own_photos_are_taken_unless_there_is_per_label(tmp_path):
     for label in 'squash', 'tennis':
-        for thing in range(8): noise(tmp_path/'own'/label/f'thing {thing}', 15)
+        for i in range(8): noise(tmp_path/'own'/label/f'object {i}', 15)
         noise(tmp_path/'own'/label, 40)
     some = project(tmp_path, MINE.replace('"folder"', '"folder"\nper_label = 30'))
-    met = gather(some)
-    assert list(met.total) == [30, 30]
+    result = gather(some)
+    assert list(result.counts.total) == [30, 30] and result.offered == dict(squash=(30, 160), tennis=(30, 160))
     for _ in range(2):
-        assert 'squash has 30 of the 160 that you gave, since per_label is 30; tennis has 30 of the 160' in gathered_sentence(some, met)
-        met = gather(some)
+        assert 'squash has 30 of the 160 that you gave, since per_label is 30; tennis has 30 of the 160' in gather_summary(some, result)
+        result = gather(some)
     with Catalog(some.folder) as catalog: df = catalog.frame()
-    assert set(df.groupby('label').object_id.nunique()) == {8} # some of each thing, and of those of no thing from the beginning to the end
+    assert set(df.groupby('label').object_id.nunique()) == {8} # some of each object, and photos of no object from all over the list
     loose = sorted(int(o[-7:-4]) for o in df.url[(df.label == 'squash') & df.object_id.isna()])
     assert len(loose) > 12 and max(b - a for a,b in zip([0, *loose], [*loose, 40])) <= 8
     p = project(tmp_path, MINE)
-    met = gather(p)
-    assert list(met.total) == [160, 160] and in_step(p)
-    assert gathered_sentence(p, met) == 'Gathered 320 photos (160 squash, 160 tennis); 0 candidates were of no use.'
+    result = gather(p)
+    assert list(result.counts.total) == [160, 160] and is_consistent(p)
+    assert gather_summary(p, result) == 'Gathered 320 photos (160 squash, 160 tennis); 0 candidates were rejected.'
     noise(tmp_path/'own'/'squash'/'new', 1)
-    assert list(gather(p).total) == [161, 160]
+    assert list(gather(p).counts.total) == [161, 160]
 
 
 def test_a_photo_that_was_given_another_label_does_not_come_back(tmp_path):
@@ -146,88 +148,91 @@ def test_a_photo_that_was_given_another_label_does_not_come_back(tmp_path):
         row = next(catalog.frame().query("label == 'squash'").itertuples())
         (tmp_path/'own'/'squash'/'copy.png').write_bytes(row.path.read_bytes())
         catalog.apply(labels={row.file: 'tennis'})
-    met = gather(p)
-    assert list(met.total) == [4, 6] and met['exact duplicate'].sum() == 1 and in_step(p)
+    counts = gather(p).counts
+    assert list(counts.total) == [4, 6] and counts['exact duplicate'].sum() == 1 and is_consistent(p)
 
 
-def test_the_web_fills_up_what_ones_own_photos_leave(tmp_path, demo_process):
+def test_the_web_supplies_what_own_photos_lack(tmp_path, demo_process):
     noise(tmp_path/'own'/'squash', 10)
     noise(tmp_path/'own'/'tennis', 3)
-    (tmp_path/'photos.csv').write_text('URL,Label\n' + ''.join(f'own/squash/{i:03}.png,tennis\n' for i in range(10)) + 'none.png,tennis\nown/squash/000.png,golf\n')
-    p = project(tmp_path, PATIENT.replace('"demo"', '["folder", "csv", "demo"]').replace('per_label = 30\n', '').replace('squash = "squash racket"', 'squash = {"squash racket" = 8}')
-                .replace('["tennis racket", "tennis racket on court"]', '{"tennis racket" = 20}'))
-    met = gather(p)
-    assert list(met.total) == [10, 20] and in_step(p)
-    with Catalog(p.folder) as catalog: assert catalog.frame().groupby(['label', 'origin']).size().to_dict() == {('squash', 'own'): 10, ('tennis', 'own'): 13, ('tennis', 'demo'): 7}
-    said = gathered_sentence(p, met)
-    assert "has no row for 'squash'" in said and 'rows of photos.csv that were left out: 1 of other labels (golf)' in said and '1 No such file or directory' in said
+    rows = ''.join(f'own/squash/{i:03}.png,tennis\n' for i in range(10)) + 'none.png,tennis\nown/squash/000.png,golf\n'
+    (tmp_path/'photos.csv').write_text('URL,Label\n' + rows)
+    text = PATIENT.partition('[labels]')[0].replace('"demo"', '["folder", "csv", "demo"]').replace('per_label = 30\n', '')
+    p = project(tmp_path, text + '[labels]\nsquash = {"squash racket" = 8}\ntennis = {"tennis racket" = 20}\n', demo_process)
+    result = gather(p)
+    assert list(result.counts.total) == [10, 20] and is_consistent(p)
+    with Catalog(p.folder) as catalog: by_origin = catalog.frame().groupby(['label', 'origin']).size().to_dict()
+    assert by_origin == {('squash', 'own'): 10, ('tennis', 'own'): 13, ('tennis', 'demo'): 7}
+    summary = gather_summary(p, result)
+    assert "has no row for 'squash'" in summary and '1 No such file or directory' in summary
+    assert 'rows of photos.csv that were left out: 1 of other labels (golf)' in summary
 
 
-def test_what_a_hundred_labels_come_to_is_one_sentence(tmp_path):
+def test_the_summary_of_a_hundred_labels_is_short(tmp_path):
     labels = [f'label number {i:03}' for i in range(120)]
     for o in labels: noise(tmp_path/'own'/o, 2)
     text = MINE.partition('[labels]')[0] + '[labels]\n' + ''.join(f'"{o}" = "{o}"\n' for o in labels)
     p = project(tmp_path, text)
-    said = gathered_sentence(p, gather(p))
-    assert said.startswith('Gathered 240 photos (2 label number 000, ') and 'and 112 more); 0 candidates were of no use' in said and len(said) < 400
+    summary = gather_summary(p, gather(p))
+    assert summary.startswith('Gathered 240 photos (2 label number 000, ') and len(summary) < 400
+    assert 'and 112 more); 0 candidates were rejected' in summary
     p = project(tmp_path, text.replace('"folder"', '"folder"\nper_label = 5'))
-    said = gathered_sentence(p, gather(p))
-    assert 'label number 000 has 2 of 5, its sources have no more' in said and len(said) < 700
+    summary = gather_summary(p, gather(p))
+    assert 'label number 000 has 2 of 5, its sources have no more' in summary and len(summary) < 700
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="Windows' names are text")
-def test_photos_under_names_that_are_no_text(tmp_path):
-    "They are gathered, their thing is known, and the catalog can be read ever after"
+def test_file_names_that_are_not_utf8(tmp_path):
+    "Their photos are gathered with their object, and the catalog stays readable"
     noise(tmp_path/'own'/'squash'/os.fsdecode(b'caf\xe9'), 3)
     noise(tmp_path/'own'/'tennis', 2)
     (tmp_path/'own'/'tennis'/'001.png').rename(tmp_path/'own'/'tennis'/os.fsdecode(b'\xff #1?%41.png'))
     p = project(tmp_path, MINE)
-    assert list(gather(p).total) == [3, 2] and 'usable' not in gather(p)
+    assert list(gather(p).counts.total) == [3, 2] and 'usable' not in gather(p).counts
     with Catalog(p.folder) as catalog: assert set(catalog.frame().object_id.dropna()) == {r'caf\udce9'}
 
 
-def test_nothing_at_all_is_told(tmp_path):
-    "In a sentence each, by whoever is asked"
+def test_no_photos_at_all(tmp_path):
+    "Each step says so"
     (tmp_path/'photos.csv').write_text('URL,Label\n/no/a.jpg,squash\nC:\\b.jpg,tennis\n')
     p = project(tmp_path, MINE.replace('"folder"', '"csv"'))
-    assert gathered_sentence(p, gather(p)).startswith('Gathered 0 photos (0 squash, 0 tennis); 2 candidates were of no use (2 No such file or directory); squash has none; tennis has none')
+    assert gather_summary(p, gather(p)).startswith('Gathered 0 photos (0 squash, 0 tennis); 2 candidates were rejected '
+                                                   '(2 No such file or directory); squash has none; tennis has none')
     assert 'nothing was offered' in funnel(project(tmp_path, MINE.replace('"mine"', '"other"'))).axes[0].get_title(loc='left')
     assert funnel(p) and write_credits(p).exists() and contact_sheet([]).width
     with pytest.raises(TellapartError, match="There is no photo of 'squash'; run 01_gather"): check(p)
 
 
 @pytest.fixture
-def demo_process(monkeypatch):
+def demo_process():
     "The demo web in a process of its own, for projects of `PROJECT`'s labels"
     terms = dict(squash=['squash racket'], tennis=['tennis racket', 'tennis racket on court'])
-    with demo_apart(terms=terms, per_label=60, without=['hanging', 'slow']) as web:
-        monkeypatch.setenv('TELLAPART_DEMO_WEB', web.url)
-        yield
+    with demo_apart(terms=terms, per_label=60, without=['hanging', 'slow']) as web: yield web.url
 
 
-def test_search_terms_keep_their_shares_and_fill_up_for_each_other(tmp_path, demo_process):
+def test_search_terms_keep_their_shares_and_replace_each_other(tmp_path, demo_process):
     text = PATIENT.partition('[labels]')[0] + '''[labels]
 squash = {"squash racket" = 20, "a term that finds nothing" = 10}
 tennis = {"tennis racket" = 20, "tennis racket on court" = 10}
 '''
-    met = gather(p := project(tmp_path, text))
-    with Catalog(p.folder) as catalog: got = catalog.frame().groupby(['label', 'query']).size()
-    assert list(met.total) == [30, 30] and met.attrs['dry'] == dict(squash=['a term that finds nothing'], tennis=[])
-    assert abs(got['tennis', 'tennis racket'] - 20) <= 2 # one of two that look alike isn't counted
-    assert got['squash', 'squash racket'] >= 30
-    assert "squash has all it can get for 'a term that finds nothing'" in gathered_sentence(p, met)
+    result = gather(p := project(tmp_path, text, demo_process))
+    with Catalog(p.folder) as catalog: by_term = catalog.frame().groupby(['label', 'query']).size()
+    assert list(result.counts.total) == [30, 30] and result.exhausted == dict(squash=['a term that finds nothing'], tennis=[])
+    assert abs(by_term['tennis', 'tennis racket'] - 20) <= 2 # duplicates aren't counted
+    assert by_term['squash', 'squash racket'] >= 30
+    assert "squash has all it can get for 'a term that finds nothing'" in gather_summary(p, result)
 
 
-def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
-    "Own photos, which come in by the hundred, and some from the web; nothing is lost, nothing is there twice, and files and rows agree after each kill"
+@pytest.mark.parametrize('kills', [7, pytest.param(20, marks=pytest.mark.slow)])
+def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
+    "Own photos by the hundred, and some from the web: nothing is lost or doubled, and files and rows agree after each kill"
     for label in 'squash', 'tennis':
         (tmp_path/'own'/label).mkdir(parents=True)
         for i in range(150): Image.effect_noise((40, 40), 80).convert('RGB').save(tmp_path/'own'/label/f'{i}.png')
-    p = project(tmp_path, PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190'))
-    context = multiprocessing.get_context('forkserver' if os.name == 'posix' else 'spawn')
-    context.set_forkserver_preload(['tellapart.gather.gather'])
+    text = PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190')
+    p = project(tmp_path, text, demo_process)
     seen,longest = [],.2
-    for _ in range(20):
+    for _ in range(kills):
         run = context.Process(target=gather, args=(p,))
         run.start()
         while run.is_alive() and not any(p.folder.glob('incoming/*')): time.sleep(.002)
@@ -235,43 +240,45 @@ def test_killed_twenty_times_and_run_again(tmp_path, demo_process):
         run.kill()
         run.join()
         with Catalog(p.folder) as catalog: df = catalog.frame('all')
-        assert in_step(p) and set(seen) <= set(df.sha256)
+        assert is_consistent(p) and set(seen) <= set(df.sha256)
         if len(df) == len(seen): longest *= 1.3 # a slow machine
         seen = list(df.sha256)
     assert seen
-    met = gather(p)
-    assert list(met.total) == [190, 190] and in_step(p) and not list(p.folder.glob('incoming/*'))
+    assert list(gather(p).counts.total) == [190, 190] and is_consistent(p) and not list(p.folder.glob('incoming/*'))
     with Catalog(p.folder) as catalog: df = catalog.frame('all')
     own = [sha256(o.read_bytes()).hexdigest() for o in (tmp_path/'own').rglob('*.png')]
     assert sorted(df.sha256[df.origin == 'own']) == sorted(own) and set(seen) <= set(df.sha256) and df.url.is_unique
 
 
-def test_two_at_once_are_told_apart(tmp_path):
+def test_two_steps_at_once_are_refused(tmp_path):
     p = project(tmp_path)
-    with Catalog(p.folder, step=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'): gather(p)
+    with Catalog(p.folder, exclusive=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'):
+        gather(p)
 
 
 def test_no_network(tmp_path, free_port, monkeypatch):
     monkeypatch.setenv('HTTPS_PROXY', f'http://127.0.0.1:{free_port}')
     monkeypatch.setattr('tellapart.gather.sources.base.PAUSES', ())
-    with pytest.raises(TellapartError, match='check the network, or set source = "demo"'): gather(project(tmp_path, PROJECT.replace('"demo"', '"duckduckgo"')))
+    p = project(tmp_path, PROJECT.replace('"demo"', '"duckduckgo"'))
+    with pytest.raises(TellapartError, match='check the network, or set source = "demo"'): gather(p)
 
 
-def test_a_source_runs_dry(tmp_path):
+def test_a_source_without_photos(tmp_path):
     for o in 'squash', 'tennis': (tmp_path/'own'/o).mkdir(parents=True)
     p = project(tmp_path, PROJECT.replace('"demo"', '"folder"'))
-    assert list(gather(p).total) == [0, 0]
+    assert list(gather(p).counts.total) == [0, 0]
     with pytest.raises(TellapartError, match="no photo of 'squash'"): check(p)
 
 
-def test_a_full_disk_is_told_and_loses_nothing(gathered):
+def test_a_full_disk_is_reported_and_loses_nothing(gathered):
     resource = pytest.importorskip('resource') # Windows has none
     p,_ = gathered
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
         resource.setrlimit(resource.RLIMIT_FSIZE, (2**16, limits[1]))
-        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match="can't be written: File too large; mend that and run this step again"):
+        why = "can't be written: File too large; fix that, then run this step again"
+        with Catalog(p.folder) as catalog, pytest.raises(TellapartError, match=why):
             catalog.add('squash', os.urandom(2**17), '.jpg')
     finally: resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     gather(p)
-    assert in_step(p)
+    assert is_consistent(p)

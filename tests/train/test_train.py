@@ -1,22 +1,30 @@
-"Training on this machine as it is: what is the same twice, what is kept, what goes wrong, and how little room it needs"
-import ctypes, multiprocessing, os, random, re, shutil, signal, subprocess, sys
+"Training on this machine as it is: reproducible, the best epoch, errors, memory, saved models of this version and the one before"
+import ctypes, io, multiprocessing, os, random, re, shutil, signal, subprocess, sys
 from hashlib import sha256
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from threading import Thread
 from types import SimpleNamespace
 import pytest
 
 pytest.importorskip('fastai')
-import pandas as pd, psutil, torch
-from fastai.vision.all import (Callback, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, MixUp, Normalize, aug_transforms, error_rate, get_image_files,
-                               imagenet_stats, load_learner, parent_label, Resize, set_seed, vision_learner, RandomSplitter)
+import numpy as np, pandas as pd, psutil, torch
+from PIL import Image
+from fastai.vision.all import (Callback, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, MixUp, Normalize, RandomSplitter,
+                               Resize, aug_transforms, error_rate, get_image_files, imagenet_stats, load_learner, parent_label, set_seed,
+                               vision_learner)
+from tellapart.catalog import Catalog
+from tellapart.check.check import check
+from tellapart.check.inspection import inspect_image
+from tellapart.cli import main
 from tellapart.errors import TellapartError
 from tellapart.clean.label_errors import TrainingDynamics
 from tellapart.export.export import export
-from tellapart.train.resize import resize_transform
-from tellapart.train.train import _workers, AutoMixedPrecision, KeepBest, batch_items, estimate_time, dataloaders, model_kwargs
-from conftest import draw_photos
-from exports import quick_learner
+from tellapart.project import read_project
+from tellapart.train.resize import FixedResize, resize_transform
+from tellapart.train.train import (AutoMixedPrecision, _num_workers, batch_items, dataloaders, estimate_time, find_callback, keep_best,
+                                   load_trained, model_kwargs)
+from exports import draw_photos, quick_learner
 
 MODEL = 'mobilenetv3_small_050' # the quickest of timm's
 pytestmark = pytest.mark.usefixtures('one_thread')
@@ -31,23 +39,24 @@ def photos(tmp_path_factory):
 
 def data(photos, bs=8, size=48):
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=RandomSplitter(.25, seed=1),
-                      item_tfms=resize_transform('random crop', size), batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+                      item_tfms=resize_transform('random crop', size),
+                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     return dataloaders(block, photos, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=size, batch_size=bs)))
 
 
 def learner(dls, arch=MODEL, cbs=()):
-    learn = vision_learner(dls, **model_kwargs(arch, 'none'), metrics=error_rate, cbs=[AutoMixedPrecision(), KeepBest(), *cbs])
+    learn = vision_learner(dls, **model_kwargs(arch, 'none'), metrics=error_rate, cbs=[AutoMixedPrecision(), *cbs])
     learn.remove_cb(learn.progress)
     return learn
 
 
 def test_the_same_seed_gives_the_same_twice(photos, capsys):
-    "The error and every weight, whether a forecast was asked for or not, in mixed precision with everything drawn by chance"
-    def train(told):
+    "The error and every weight, with an estimate of the time and without, in mixed precision with all augmentation"
+    def train(estimate):
         set_seed(3, reproducible=True)
         learn = learner(data(photos), 'resnet18')
-        if told: estimate_time(learn, 1)
-        learn.fine_tune(1, 3e-3, cbs=MixUp())
+        if estimate: estimate_time(learn, 1)
+        with keep_best(learn): learn.fine_tune(1, 3e-3, cbs=MixUp())
         return learn
     a,b = train(False),train(True)
     assert list(a.recorder.values[-1]) == list(b.recorder.values[-1])
@@ -55,24 +64,23 @@ def test_the_same_seed_gives_the_same_twice(photos, capsys):
     assert re.search(r'Training on .*: 2 epochs of 27 photos will take about \d+ (second|minute)s?\.', capsys.readouterr().out)
 
 
-def test_forecast_tells_when_other_programs_are_busy(photos, capsys):
+def test_estimate_says_that_other_programs_are_busy(photos, capsys):
     other = subprocess.Popen([sys.executable, '-c', 'while True: pass'])
     try: estimate_time(learner(data(photos)), 1)
     finally: other.kill()
     assert 'Other programs keep this computer busy' in capsys.readouterr().out
 
 
-def test_fast_for_all_that_fastai_does(photos, tmp_path):
-    "It learns, with the learning rate that lr_find suggests; validate and get_preds say the same; and none of it is in the export"
+def test_mixed_precision_in_all_that_fastai_does(photos, tmp_path):
+    "It learns, after lr_find; validate and get_preds agree, in float32; and the model is back in its usual layout"
     set_seed(1, reproducible=True)
     learn = learner(data(photos), 'resnet18')
-    seen = []
-    class Spy(Callback):
-        def after_pred(self): seen.append((self.training, torch.is_autocast_enabled('cpu')))
-    with learn.added_cbs(Spy()):
+    autocast = []
+    learn.model[0].register_forward_hook(lambda *_: autocast.append((learn.training, torch.is_autocast_enabled('cpu'))))
+    with keep_best(learn):
         assert 0 < learn.lr_find(num_it=12, show_plot=False).valley < 1
         learn.fine_tune(3, 5e-3, freeze_epochs=2)
-    assert not any(auto for training,auto in seen if not training)
+    assert not any(on for training,on in autocast if not training)
     assert learn.validate()[1] < .2
     p,y = learn.get_preds()
     assert (p.argmax(1) != y).float().mean() == pytest.approx(learn.validate()[1])
@@ -83,10 +91,10 @@ def test_fast_for_all_that_fastai_does(photos, tmp_path):
 def test_nothing_of_ours_is_in_the_export(photos, tmp_path):
     "Callbacks for training stay at home, and the learner has them afterwards"
     learn = quick_learner(photos, Resize(48))
-    learn.add_cbs([AutoMixedPrecision(), KeepBest(), TrainingDynamics()])
+    learn.add_cbs([AutoMixedPrecision(), TrainingDynamics()])
     learn.fit(1)
     loaded = load_learner(export(learn, tmp_path/'export.pkl'))
-    assert [type(o).__name__ for o in learn.cbs if o not in loaded.cbs][-3:] == ['Fast', 'KeepBest', 'Notes']
+    assert [type(o).__name__ for o in learn.cbs if o not in loaded.cbs][-2:] == ['AutoMixedPrecision', 'TrainingDynamics']
     assert not [k for k,v in (vars(loaded) | {str(o): o for o in loaded.cbs}).items() if type(v).__module__.startswith('tellapart')]
     learn.fit(1)
 
@@ -100,47 +108,62 @@ class At(Callback):
 
 def test_the_best_epoch_is_kept(photos, capsys):
     "An epoch that spoils the model is left out, and what is kept is exactly that of the best one"
-    def spoil(): learn.model[-1].weight.data.normal_(0, 50) # between forward and backward, which only `data` allows in float32
+    def spoil(): learn.model[-1].weight.data.normal_(0, 50) # Between forward and backward, which only `data` allows in float32
     set_seed(1, reproducible=True)
     learn = quick_learner(photos, Resize(48))
     learn.metrics = error_rate
-    learn.add_cbs([AutoMixedPrecision(), KeepBest(), At(2, spoil)])
-    learn.fit(3, 1e-2)
+    learn.add_cbs([AutoMixedPrecision(), At(2, spoil)])
+    with keep_best(learn) as best: learn.fit(3, 1e-2)
     by_epoch = [(o[1], o[2]) for o in learn.recorder.values]
-    best = by_epoch.index(min(by_epoch))
-    assert best != 2 and f'Kept is epoch {best}, the best' in capsys.readouterr().out
+    lowest = by_epoch.index(min(by_epoch))
+    assert lowest != 2 and f'Kept epoch {lowest}, the best: loss {by_epoch[lowest][0]:.3f}, error rate' in capsys.readouterr().out
     loss,error = learn.validate()
-    assert loss == pytest.approx(by_epoch[best][0], rel=1e-4) and error == by_epoch[best][1]
+    assert loss == pytest.approx(by_epoch[lowest][0], rel=1e-4) and error == by_epoch[lowest][1] and best.seconds > 0
 
 
-@pytest.mark.parametrize('epoch,said', [(1, 'Stopped: kept is epoch 0, the best so far'), (0, 'Stopped before the end of an epoch')])
+def test_the_best_epoch_may_be_a_frozen_one(photos, capsys):
+    "The best of all that is trained inside the block; lr_find and validate inside of it don't count"
+    learn = quick_learner(photos, Resize(48))
+    with keep_best(learn):
+        learn.fit(1, 1e-3)
+        first = learn.validate()[0]
+        learn.lr_find(num_it=8, show_plot=False, suggest_funcs=None)
+        learn.fit(1, 10)
+    assert 'Kept epoch 0 of table 1, the best: loss' in capsys.readouterr().out
+    assert learn.validate()[0] == pytest.approx(first, rel=1e-4)
+
+
+@pytest.mark.parametrize('epoch,said', [(1, 'Stopped. Kept epoch 0, the best so far'), (0, 'Stopped before the first epoch ended')])
 def test_ctrl_c_keeps_the_best_and_goes_on(photos, ctrl_c, capsys, epoch, said):
     "Also in the first half of fine_tune, whose second half isn't begun then; afterwards training can begin anew"
     learn = learner(data(photos), cbs=[stop := At(epoch, lambda: signal.raise_signal(signal.SIGINT))])
-    learn.fine_tune(3, 1e-3, freeze_epochs=2)
+    with keep_best(learn): learn.fine_tune(3, 1e-3, freeze_epochs=2)
     assert said in capsys.readouterr().out and len(learn.recorder.values) == epoch
     assert not torch.is_autocast_enabled('cpu') and all(not o.grad.any() for o in learn.model.parameters() if o.grad is not None)
+    assert 'forward' not in vars(learn.model)
     learn.remove_cb(stop)
-    learn.fine_tune(1, 1e-3)
+    with keep_best(learn): learn.fine_tune(1, 1e-3)
     assert len(learn.recorder.values) == 1 and 'Stopped' not in capsys.readouterr().out
 
 
-def test_a_photo_that_has_gone_is_named(photos, tmp_path):
-    "By helpers in processes of their own, too"
+def test_a_missing_photo_is_named(photos, tmp_path):
+    "By workers, too"
     shutil.copytree(photos, tmp_path/'photos')
     learn = learner(data(tmp_path/'photos'))
     (gone := learn.dls.train_ds.items[3]).unlink()
     for workers in 0, 1:
         for dl in learn.dls.loaders: dl.fake_l.num_workers = workers
-        with pytest.raises(TellapartError, match=f'^{re.escape(str(gone))} has gone since the check: run 02_check again'): learn.fit(1)
-        with pytest.raises(TellapartError, match='has gone since the check'): estimate_time(learn, 1)
+        named = f'^{re.escape(str(gone))} is gone since the check: run 02_check again'
+        with pytest.raises(TellapartError, match=named), keep_best(learn): learn.fit(1)
+        with pytest.raises(TellapartError, match='is gone since the check'): estimate_time(learn, 1)
     learn.dls = data(tmp_path/'photos')
-    learn.fit(1)
+    with keep_best(learn): learn.fit(1)
 
 
-def test_numbers_that_are_none(photos):
+def test_a_loss_that_is_no_number(photos):
     learn = learner(data(photos))
-    with pytest.raises(TellapartError, match=r"^The loss isn't a number any more in epoch 0, .*learning rate is too high \(1e\+30"): learn.fit(1, 1e30)
+    why = r"^The loss is no longer a number in epoch 0, .*learning rate is too high \(1e\+30"
+    with pytest.raises(TellapartError, match=why), keep_best(learn): learn.fit(1, 1e30)
 
 
 def forked(f):
@@ -161,10 +184,11 @@ def test_too_little_memory_names_a_batch_size(photos):
     def fit():
         import resource
         resource.setrlimit(resource.RLIMIT_AS, (psutil.Process().memory_info().vms + 10**8,)*2)
-        with pytest.raises(TellapartError) as e: learn.fit(1)
+        with pytest.raises(TellapartError) as e, keep_best(learn): learn.fit(1)
         return str(e.value)
     bs = learn.dls.train.bs
-    assert forked(fit) == f"{bs} photos at once don't fit into the memory of the CPU: restart the kernel and try train.batch_size = {bs//2} in the project's file."
+    assert forked(fit) == (f"A batch of {bs} photos doesn't fit into the memory of the CPU: restart the kernel and "
+                           f"try train.batch_size = {bs//2} in the project file.")
 
 
 def test_workers_have_room(photos):
@@ -179,7 +203,7 @@ def test_workers_have_room(photos):
         for size in '1m', '64m', '4g':
             if libc.mount(b'tmpfs', b'/dev/shm', b'tmpfs', 0, f'size={size}'.encode()):
                 return
-            workers = _workers(batch)
+            workers = _num_workers(batch)
             for dl in dls.loaders: dl.fake_l.num_workers = workers
             came.append((workers, sum(len(y) for dl in dls.loaders for x,y in dl)))
         return came
@@ -195,33 +219,49 @@ def test_few_photos_make_small_batches(photos, capsys):
 
 
 def test_an_error_leaves_nothing_behind(photos):
-    "What is computed after a step that was broken off isn't in mixed precision, and the learner goes on"
-    def fail(): raise ValueError('a bug')
-    learn = learner(data(photos), cbs=[bug := At(0, fail)])
-    with pytest.raises(ValueError): learn.fit(1)
+    "Computing after a failed step isn't in mixed precision, and the learner trains on"
+    def fail(*_): raise ValueError('a bug')
+    learn = learner(data(photos))
+    bug = learn.model[-1].register_forward_hook(fail)
+    with pytest.raises(ValueError), keep_best(learn): learn.fit(1)
     assert not torch.is_autocast_enabled('cpu')
-    learn.remove_cb(bug)
-    learn.fit(1)
-    assert '_do_one_batch' not in vars(learn) and '_do_epoch' not in vars(learn)
+    bug.remove()
+    with keep_best(learn): learn.fit(1)
+    assert 'forward' not in vars(learn.model)
 
 
-def test_the_files_behind_a_batch(photos):
-    "In any order, for each of the batches, from folders and from tables"
+def test_the_items_of_a_batch(photos, tmp_path):
+    "From folders and tables, shuffled, with workers, in other DataLoaders made from these, and in loaded learners"
     dls = data(photos)
     random.seed(4)
-    for i,(x,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
+    for i,(_,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
+    for dl in dls.loaders: dl.fake_l.num_workers = 2
+    for i,(_,y) in enumerate(dls.train): assert [dls.vocab[o] for o in y] == [o.parent.name for o in batch_items(dls.train, i)]
+    for dl in dls.loaders: dl.fake_l.num_workers = 0
     dls.show_batch(max_n=2, unique=True)
     assert set(batch_items(dls.train)) == {dls.train_ds.items[0]}
     files = get_image_files(photos)
+    learn = quick_learner(photos, Resize(48))
+    learn.export(tmp_path.absolute()/'learn.pkl')
+    for some in dls,load_learner(tmp_path/'learn.pkl').dls:
+        test = some.test_dl(files[:11], bs=4)
+        assert [len(x) for x, in test] == [4, 4, 3] and list(batch_items(test, 2)) == files[8:11]
+    new = dls.train.new(bs=3)
+    new.show_batch(max_n=2)
+    assert len(batch_items(new)) == 3
+    with pytest.raises(TellapartError, match="needs a DataLoader of fastai's, and this is torch"):
+        batch_items(torch.utils.data.DataLoader([1]))
     table = pd.DataFrame(dict(file=files.map(str), label=files.map(parent_label), valid=[i % 4 == 0 for i in range(len(files))]))
-    block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('valid'), item_tfms=Resize(32))
+    block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('file'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
+                      item_tfms=Resize(32))
     dls = dataloaders(block, table, SimpleNamespace(folder=photos.parent, train=SimpleNamespace(size=32, batch_size=8)))
     assert [dls.vocab[o] for o in dls.train.one_batch()[1]] == [o.label for o in batch_items(dls.train)]
 
 
 def test_a_network_for_one_size_says_so(photos):
     learn = learner(data(photos), 'vit_tiny_patch16_224')
-    with pytest.raises(TellapartError, match='^vit_tiny_patch16_224 takes photos of one size only: set train.size = 224'): learn.fit(1)
+    why = '^vit_tiny_patch16_224 takes photos of one size only: set train.size = 224'
+    with pytest.raises(TellapartError, match=why), keep_best(learn): learn.fit(1)
 
 
 def test_networks_of_timm(photos, tmp_path, capsys):
@@ -252,7 +292,9 @@ def hostile(canary, file):
 @pytest.mark.parametrize('arch', ['resnet18', MODEL])
 def test_weights_in_a_file_run_no_code(tmp_path, arch):
     file = hostile(tmp_path/'canary', tmp_path/'weights.pth')
-    with pytest.raises(TellapartError, match=f"weights.pth doesn't hold weights of {arch}, or more than weights, and no code in it was run; take the file"): model_kwargs(arch, str(file))
+    why = f"weights.pth doesn't hold weights of {arch}, or more than weights, and no code in it was run"
+    with pytest.raises(TellapartError, match=why):
+        model_kwargs(arch, str(file))
     assert not (tmp_path/'canary').exists()
     torch.load(file, weights_only=False)
     assert (tmp_path/'canary').exists() # it would have run
@@ -262,10 +304,10 @@ HUBS = """
 import sys, timm, torch
 from torchvision.models import ResNet18_Weights
 from tellapart.errors import TellapartError
-from tellapart.train.train import start
+from tellapart.train.train import model_kwargs
 ResNet18_Weights.DEFAULT.value.url = sys.argv[1]
 for arch in 'resnet18', sys.argv[2]:
-    try: start(arch)
+    try: model_kwargs(arch)
     except TellapartError as e: print(e)
 """
 
@@ -279,7 +321,8 @@ def test_weights_of_a_hub_run_no_code(tmp_path):
             missing = self.path.endswith('safetensors') and 'urllib' not in self.headers['User-Agent'] or self.path.endswith('.json')
             self.send_response(404 if missing else 200)
             if missing: self.send_header('X-Error-Code', 'EntryNotFound')
-            for k,v in {'ETag': '"1"', 'X-Repo-Commit': '0'*40, 'Content-Length': 0 if missing else len(content)}.items(): self.send_header(k, v)
+            headers = {'ETag': '"1"', 'X-Repo-Commit': '0'*40, 'Content-Length': 0 if missing else len(content)}
+            for k,v in headers.items(): self.send_header(k, v)
             self.end_headers()
             if not missing: sent.append(self.path.rpartition('/')[2]); self.wfile.write(body)
         def do_GET(self): self.do_HEAD(content)
@@ -287,12 +330,14 @@ def test_weights_of_a_hub_run_no_code(tmp_path):
     with ThreadingHTTPServer(('127.0.0.1', 0), Hub) as hub:
         Thread(target=hub.serve_forever, daemon=True).start()
         at = f'http://127.0.0.1:{hub.server_port}'
-        env = {k: v for k,v in os.environ.items() if 'proxy' not in k.lower()} | dict(HF_ENDPOINT=at, HF_HOME=str(tmp_path/'hf'), TORCH_HOME=str(tmp_path/'torch'), HF_HUB_DISABLE_XET='1')
-        done = subprocess.run([sys.executable, '-c', HUBS, f'{at}/resnet18-{sha256(content).hexdigest()[:8]}.pth', MODEL], env=env, capture_output=True, text=True)
+        env = {k: v for k,v in os.environ.items() if 'proxy' not in k.lower()}
+        env |= dict(HF_ENDPOINT=at, HF_HOME=str(tmp_path/'hf'), TORCH_HOME=str(tmp_path/'torch'), HF_HUB_DISABLE_XET='1')
+        url = f'{at}/resnet18-{sha256(content).hexdigest()[:8]}.pth'
+        done = subprocess.run([sys.executable, '-c', HUBS, url, MODEL], env=env, capture_output=True, text=True)
         hub.shutdown()
     assert done.returncode == 0, done.stderr
     assert {'pytorch_model.bin', f'resnet18-{sha256(content).hexdigest()[:8]}.pth'} <= {*sent}
-    for arch in 'resnet18', MODEL: assert f"What the hub has sent as weights of {arch} can't be used, and no code in it was run" in done.stdout
+    for arch in 'resnet18', MODEL: assert f"The hub's weights of {arch} can't be used, and no code in them was run" in done.stdout
     assert not (tmp_path/'canary').exists()
 
 
@@ -304,3 +349,34 @@ def test_hubs_that_cannot_be_reached(monkeypatch, tmp_path, capsys):
     for arch in 'resnet34', 'convnext_tiny':
         assert model_kwargs(arch)['pretrained'] is False
         assert f"{arch} starts from random weights: pretrained ones can't be downloaded here" in capsys.readouterr().out
+
+
+def colours(folder):
+    "A project of red and blue photos, checked"
+    (folder/'tellapart.toml').write_text('name = "colours"\nint8 = false\n[labels]\nblue = "blue"\nred = "red"\n'
+                                         '[train]\nsize = 32\nbatch_size = 4\nresize_method = "white"\n')
+    p,rng = read_project(folder/'tellapart.toml'),np.random.default_rng(0)
+    with Catalog(p.folder) as catalog:
+        for i in range(24):
+            pixels = rng.integers(0, 100, (64, 64, 3), dtype='uint8')
+            pixels[..., 2*(i%2)] += 150
+            Image.fromarray(pixels).save(f := io.BytesIO(), 'PNG')
+            catalog.add(['red', 'blue'][i%2], f.getvalue(), **inspect_image(f.getvalue())[0])
+    check(p)
+    return p
+
+
+@pytest.mark.skipif(os.name == 'nt', reason='the pickle names a path of another system')
+def test_a_model_trained_with_the_version_before(tmp_path, monkeypatch):
+    "Its callbacks and transforms had other names, and the DataBlock was inside; it loads, goes on training, and is exported"
+    p = colours(tmp_path)
+    monkeypatch.chdir(tmp_path) # Its splitter names the project's file as tellapart.toml
+    shutil.copy(Path(__file__).parent/'fixtures/trained-0.1.pkl', p.folder/'trained.pkl')
+    learn,block = load_trained(p)
+    assert isinstance(block.item_tfms[-1], FixedResize) and 'photos' not in vars(learn)
+    assert find_callback(learn, AutoMixedPrecision) and len(find_callback(learn, TrainingDynamics).probabilities) == 24
+    learn.dls = dataloaders(block, p.working, p)
+    with learn.no_bar():
+        assert learn.validate()[1] == 0
+        with keep_best(learn): learn.fit(1, 1e-4)
+    assert main(['export', '--project', str(p.file)]) == 0 and p.export.exists()

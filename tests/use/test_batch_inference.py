@@ -1,4 +1,4 @@
-"Sorting with many machines: the same answers as on one, from folders and stores, whatever dies on the way"
+"Batch inference on a cluster: the same predictions as from one process, from folders and stores, whatever dies"
 import json, shutil, threading, time
 import pytest
 from tellapart.cli import main
@@ -14,7 +14,7 @@ from tellapart.use.batch_inference import ShardClassifier, classify_all, missing
 
 @pytest.fixture
 def folder(export_pkl, tmp_path):
-    "Photos in folders, one that is broken, and what is none"
+    "Photos in folders, a broken one, and other files"
     for i,o in enumerate(sorted(export_pkl.parent.glob('photos/*/*'))):
         (place := tmp_path/'photos'/f'project {i % 3}').mkdir(parents=True, exist_ok=True)
         shutil.copy(o, place)
@@ -33,49 +33,73 @@ def store(folder):
     fs.rm('/', recursive=True)
 
 
-def answers(fs, to):
-    "All answers, by the end of the path"
+def name(row): return row['path'].partition('photos/')[2]
+
+
+def predictions(fs, to):
+    "All predictions, by the end of the path"
     rows = [o for file in fs.ls(f'{to}/answers', detail=False) for o in pq.read_table(file, filesystem=fs).to_pylist()]
-    found = {o['path'].partition('photos/')[2]: (o['label'], o['confident'], round(o['probability'] or 0, 4), bool(o['reason'])) for o in rows}
+    found = {name(o): (o['label'], o['confident'], round(o['probability'] or 0, 4), bool(o['reason'])) for o in rows}
     assert len(found) == len(rows)
     return found
 
 
 def expected(export_pkl, folder):
-    "What one process says"
+    "The predictions of one process"
     files = sorted(o for o in folder.rglob('*.*') if o.suffix != '.txt' and o.name[0] != '.')
     said = zip(files, Classifier(export_pkl, threads=1).many(files))
     return {o.relative_to(folder).as_posix(): (a.label, a.confident, round(a.probability, 4), bool(a.reason)) for o,a in said}
 
 
 def test_from_a_store_shard_by_shard(export_pkl, folder, store):
-    "What is missing is done, what is there isn't done again, and a plan that was broken off is made again"
+    "Missing shards are made, existing ones aren't made again, and an interrupted plan is made again"
     export,to = export_pkl.read_bytes(),'memory://sorted'
     store.pipe_file('/sorted/plan/000000.parquet', b'half of a pl')
-    made = plan_shards('memory://photos', to, export, 3)
-    assert (made['photos'], made['shards'], made['met']) == (13, 5, {'of another kind': 1, 'hidden': 1})
-    todo = missing_shards(to, made['shards'])
+    plan = plan_shards('memory://photos', to, export, 3)
+    assert (plan['photos'], plan['shards'], plan['skipped']) == (13, 5, {'of another kind': 1, 'hidden': 1})
+    todo = missing_shards(to, plan['shards'])
     assert len(todo) == 5
     ShardClassifier(to)(dict(shard=todo[:2]))
     store.pipe_file('/sorted/answers/000002.parquet.part', b'half of a sh')
-    assert missing_shards(to, made['shards']) == todo[2:]
-    gone = pq.read_table('/sorted/plan/000004.parquet', filesystem=store).to_pylist()[0]['path']
-    store.rm_file(gone)
+    assert missing_shards(to, plan['shards']) == todo[2:]
+    gone = pq.read_table('/sorted/plan/000004.parquet', filesystem=store).to_pylist()[0]
+    store.rm_file(gone['path'])
     found = ShardClassifier(to)(dict(shard=todo[2:]))['found']
     assert sum(sum(json.loads(o).values()) for o in found) == 7
-    assert missing_shards(to, made['shards']) == []
-    there,all_of_it = answers(store, '/sorted'),expected(export_pkl, folder)
-    name = gone.partition('photos/')[2]
-    assert there.pop(name) == (None, False, 0, True)
-    assert there == {k: v for k,v in all_of_it.items() if k != name}
+    assert missing_shards(to, plan['shards']) == []
+    there,all_of_it = predictions(store, '/sorted'),expected(export_pkl, folder)
+    assert there.pop(name(gone)) == (None, False, 0, True)
+    assert there == {k: v for k,v in all_of_it.items() if k != name(gone)}
 
-    with pytest.raises(TellapartError, match='has the answers for memory://photos'): plan_shards('memory://others', to, export)
-    with pytest.raises(TellapartError, match='has the answers of another export.pkl'): plan_shards('memory://photos', to, b'another')
-    with pytest.raises(TellapartError, match='There is no photo in memory://nothing'): plan_shards('memory://nothing', 'memory://elsewhere', export)
+    with pytest.raises(TellapartError, match='has the predictions for memory://photos'): plan_shards('memory://others', to, export)
+    with pytest.raises(TellapartError, match='has the predictions of another export.pkl'): plan_shards('memory://photos', to, b'another')
+    with pytest.raises(TellapartError, match='There is no photo in memory://nothing'):
+        plan_shards('memory://nothing', 'memory://elsewhere', export)
+
+
+def test_predictions_of_version_0_1_are_continued(export_pkl, store):
+    "It called a column of the table and a key of the plan differently; all shards of one table have the same columns"
+    export,to = export_pkl.read_bytes(),'memory://sorted'
+    plan = plan_shards('memory://photos', to, export, 5)
+    ShardClassifier(to)(dict(shard=missing_shards(to, plan['shards'])))
+    expected = predictions(store, '/sorted')
+    old = {'met' if k == 'skipped' else k: v for k,v in json.loads(store.cat_file('/sorted/plan.json')).items()}
+    store.pipe_file('/sorted/plan.json', json.dumps(old).encode())
+    for file in store.ls('/sorted/answers', detail=False):
+        table = pq.read_table(file, filesystem=store)
+        table = table.rename_columns(['sure' if o == 'confident' else o for o in table.column_names])
+        pq.write_table(table, file, filesystem=store)
+    store.rm_file('/sorted/answers/000001.parquet')
+    again = plan_shards('memory://photos', to, export, 5)
+    assert again['skipped'] == plan['skipped']
+    ShardClassifier(to)(dict(shard=missing_shards(to, again['shards'])))
+    tables = [pq.read_table(o, filesystem=store) for o in store.ls('/sorted/answers', detail=False)]
+    assert {tuple(o.column_names) for o in tables} == {('path', 'label', 'probability', 'second', 'sure', 'reason')}
+    assert {name(o): (o['label'], o['sure']) for t in tables for o in t.to_pylist()} == {k: v[:2] for k,v in expected.items()}
 
 
 class Guarded(MemoryFileSystem):
-    "A store that forbids some of its objects, and is too busy for others"
+    "A store that refuses some of its objects"
     protocol = 'guarded'
     refused,asked = {},[] # the errors by name; what was asked for
 
@@ -94,7 +118,8 @@ fsspec.register_implementation('guarded', Guarded, clobber=True)
 @pytest.fixture
 def here(monkeypatch):
     "No other machines: a store of ours is known in this process alone"
-    monkeypatch.setattr(cluster, '_spread', lambda to, shards: map(json.loads, ShardClassifier(to)(dict(shard=shards))['found']))
+    def classify(to, shards): return map(json.loads, ShardClassifier(to)(dict(shard=shards))['found'])
+    monkeypatch.setattr(cluster, '_classify_on_cluster', classify)
 
 
 def test_what_a_store_refuses_does_not_stop_a_run(export_pkl, store, here, monkeypatch, capsys):
@@ -106,15 +131,17 @@ def test_what_a_store_refuses_does_not_stop_a_run(export_pkl, store, here, monke
     def run():
         Guarded.asked.clear()
         assert main(['sort', 'guarded://photos/', '--to', 'guarded://sorted', '--ray', '--export', str(export_pkl)]) == 0
-        return capsys.readouterr().out,{o.rpartition('/')[2]: v for o,v in answers(fs, '/sorted').items()}
-    def reasons(): return sorted(o['reason'] for o in pq.read_table('/sorted/answers/000000.parquet', filesystem=store).to_pylist() if not o['label'])[:2]
+        return capsys.readouterr().out,{o.rpartition('/')[2]: v for o,v in predictions(fs, '/sorted').items()}
+    def reasons():
+        rows = pq.read_table('/sorted/answers/000000.parquet', filesystem=store).to_pylist()
+        return sorted(o['reason'] for o in rows if not o['label'])[:2]
     said,first = run()
     assert "In 1 of them are photos that couldn't be read; the same command tries those again." in said and len(Guarded.asked) == 13
     assert {k for k,v in first.items() if not v[0]} == {*names, 'broken.jpg'}
     assert reasons() == ["It can't be read: Forbidden.", "It can't be read: TimeoutError."] and first[odd.rpartition('/')[2]][0]
     Guarded.refused.pop(names[1])
     said,second = run()
-    assert sorted(Guarded.asked) == sorted(names) and 'Answered 2 photos' in said and '11 had been answered before' in said
+    assert sorted(Guarded.asked) == sorted(names) and 'Classified 2 photos' in said and '11 had been classified before' in said
     assert second[names[1]][0] and second == first | {names[1]: second[names[1]]}
     Guarded.refused.clear()
     said,third = run()
@@ -134,14 +161,14 @@ def test_where_nothing_can_be_read(export_pkl, store, here, monkeypatch, capsys)
 
 
 @pytest.mark.parametrize('to', ['{0}/', '{0}/sorted', '{0}/../photos/sorted/', 'file://{0}/sorted', 'local://{0}'])
-def test_answers_do_not_go_where_photos_are(export_pkl, folder, to, capsys):
+def test_predictions_are_not_written_among_the_photos(export_pkl, folder, to, capsys):
     for place in folder, f'{folder}/', f'file://{folder}/':
         assert main(['sort', str(place), '--to', to.format(folder), '--ray', '--export', str(export_pkl)]) == 1
-        assert 'where photos are looked for' in capsys.readouterr().err
+        assert 'where photos are searched for' in capsys.readouterr().err
 
 
 def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):
-    "Two machines, of which one is killed half-way: another run isn't even needed, and the answers are those of one process"
+    "Two machines, of which one is killed half-way: no other run is needed, and the predictions are those of one process"
     from ray.cluster_utils import Cluster
     to,node = tmp_path/'sorted',dict(num_cpus=1, object_store_memory=80*2**20)
     machines = Cluster(initialize_head=True, head_node_args=node)
@@ -161,17 +188,17 @@ def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):
     finally:
         ray.shutdown()
         machines.shutdown()
-    assert answers(fsspec.filesystem('file'), to) == expected(export_pkl, folder)
+    assert predictions(fsspec.filesystem('file'), to) == expected(export_pkl, folder)
 
 
 def test_a_worker_for_each_gpu(monkeypatch):
-    "Where onnxruntime computes on GPUs, each has one worker, with all threads to decode; else each core has one"
+    "Where onnxruntime computes on GPUs, each has one worker, which decodes with all threads; else each core has one"
     for gpu,has,workers in ((True, dict(CPU=16., GPU=2.), 2), (True, dict(CPU=16.), 16), (False, dict(CPU=16., GPU=2.), 16)):
-        monkeypatch.setattr(cluster, 'has_cuda', lambda: gpu)
+        monkeypatch.setattr(cluster, 'has_cuda', lambda gpu=gpu: gpu)
         n,threads,takes = cluster._workers(has)
         assert n == workers and takes.get('num_gpus') == (1 if workers == 2 else None) and threads == (None if workers == 2 else 1)
 
 
-def test_what_is_brought_nowhere(export_pkl, folder, tmp_path, capsys):
+def test_ray_moves_nothing(export_pkl, folder, tmp_path, capsys):
     assert main(['sort', str(folder), '--to', str(tmp_path/'sorted'), '--ray', '--move', '--export', str(export_pkl)]) == 1
-    assert 'With --ray nothing is brought anywhere' in capsys.readouterr().err
+    assert 'With --ray no photo is copied or moved' in capsys.readouterr().err

@@ -150,7 +150,7 @@ def test_batches_give_the_same_predictions(export_pkl):
 def test_many_can_be_left_early(export_pkl):
     "A caller that stops leaves no threads behind, and few photos were read ahead"
     photo,taken,before = next(export_pkl.parent.glob('photos/*/*')),[],threading.active_count()
-    predictions = Classifier(export_pkl).many((taken.append(o) or photo for o in range(10**6)))
+    predictions = Classifier(export_pkl).many(taken.append(o) or photo for o in range(10**6))
     next(predictions)
     assert threading.active_count() > before
     predictions.close()

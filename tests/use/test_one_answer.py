@@ -1,9 +1,9 @@
 "The same photo gets the same prediction in every part of the app, and however it was opened before"
 import io, json, zipfile
+from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from test_ood import learn, photos # fixtures
 from tellapart.cli import main
 from tellapart.check.inspection import working_copy
 from tellapart.images import open_photo
@@ -68,17 +68,14 @@ def test_every_way_gives_the_same_prediction(exported, jpegs, int8, tmp_path, ca
     printed = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
     assert [(o['label'], o['confident']) for o in printed] == [(o.label, o.confident) for o in alone]
     assert [o['probability'] for o in printed] == pytest.approx([o.probability for o in alone], abs=1e-4)
-    pytest.importorskip('pyarrow'); pytest.importorskip('fsspec')
-    from tellapart.use.batch_inference import ShardClassifier, _rows, _store, plan_shards
-    for folder in str(jpegs[0].parent), 'memory://photos':
-        to = str(tmp_path/'to') if '://' not in folder else 'memory://to'
-        if '://' in folder:
-            fs = _store(folder)[0]
-            for o in jpegs: fs.pipe_file(f'/photos/{o.name}', o.read_bytes())
+    fsspec,pq = pytest.importorskip('fsspec'),pytest.importorskip('pyarrow.parquet')
+    from tellapart.use.batch_inference import ShardClassifier, plan_shards
+    memory = fsspec.filesystem('memory')
+    for o in jpegs: memory.pipe_file(f'/photos/{o.name}', o.read_bytes())
+    for folder,to in (str(jpegs[0].parent), str(tmp_path/'to')), ('memory://photos', 'memory://to'):
         plan_shards(folder, to, exported.read_bytes())
         ShardClassifier(to).classify_shard('000000.parquet')
-        fs,root = _store(to)
-        table = {o['path'].rpartition('/')[2]: o for o in _rows(fs, f'{root}/answers/000000.parquet')}
+        with fsspec.open(f'{to}/answers/000000.parquet') as f: table = {Path(o['path']).name: o for o in pq.read_table(f).to_pylist()}
         assert [(table[o.name]['label'], table[o.name]['confident']) for o in jpegs] == [(o.label, o.confident) for o in alone]
 
 

@@ -4,17 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from exports import rewrite
-from conftest import draw_photos
+from exports import conv, draw_photos, learner, rewrite
 from tellapart.cli import main
 from tellapart.images import open_photo, shrink
 from tellapart.use import classifier as model
 from tellapart.use.classifier import Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
-from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, Learner, Resize, error_rate,
-                               get_image_files, load_learner, nn, parent_label,
-                               set_seed)
+from fastai.vision.all import (CategoryBlock, CrossEntropyLossFlat, DataBlock, ImageBlock, Learner, Resize, error_rate, get_image_files,
+                               load_learner, nn, parent_label)
 from tellapart.check.check import check
 from tellapart.demo.draw import draw
 from tellapart.export.export import export, upgrade
@@ -22,17 +20,9 @@ from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter
-from tellapart.train.train import dataloaders
+from tellapart.train.train import dataloaders, save_trained
 
 pytestmark = pytest.mark.usefixtures('one_thread')
-
-
-@pytest.fixture(scope='module')
-def photos(tmp_path_factory):
-    folder = tmp_path_factory.mktemp('stripes')
-    for label in 'badminton', 'squash', 'tennis': draw_photos(folder/label, 50)
-    for file in folder.glob('*/*'): shrink(open_photo(file), 64).save(file)
-    return folder
 
 
 @pytest.fixture(scope='module')
@@ -42,25 +32,6 @@ def ood_photos(tmp_path_factory):
     for i in range(20): draw(None, i, size=(160, 120)).save(folder/f'{i}.jpg')
     (folder/'notes.txt').write_text('hello')
     return folder
-
-
-def conv(a, b): return nn.Sequential(nn.Conv2d(a, b, 3, 2), nn.BatchNorm2d(b), nn.ReLU())
-
-
-def learner(photos, model):
-    dls = ImageDataLoaders.from_folder(photos, valid_pct=.4, seed=1, item_tfms=Resize(64), bs=10, num_workers=0)
-    learn = Learner(dls, model, loss_func=CrossEntropyLossFlat(), metrics=error_rate)
-    learn.remove_cb(learn.progress)
-    return learn
-
-
-@pytest.fixture(scope='module')
-def learn(photos):
-    "A learner that can classify the stripes"
-    set_seed(1, reproducible=True)
-    learn = learner(photos, nn.Sequential(conv(3, 8), conv(8, 16), conv(16, 32), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 3)))
-    with learn.no_logging(): learn.fit_one_cycle(4, 1e-2)
-    return learn
 
 
 @pytest.fixture(scope='module')
@@ -191,8 +162,7 @@ def test_exporting_a_project(photos, ood_photos, tmp_path, capsys):
                       item_tfms=Resize(64))
     learn = Learner(dataloaders(block, p.working, p), nn.Sequential(conv(3, 8), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 2)),
                     loss_func=CrossEntropyLossFlat(), metrics=error_rate)
-    learn.photos = block
-    learn.export(p.folder/'trained.pkl')
+    save_trained(learn, block, p)
     capsys.readouterr()
     assert main(command) == 0
     printed,meta = capsys.readouterr().out,read_meta(p.export)

@@ -8,79 +8,113 @@ __all__ = ['csv']
 # %% ../../../notebooks/library/gather/sources/05_csv.ipynb #00000002
 import csv as _csv, os, re
 from collections import Counter, deque
-from collections.abc import Iterator
+from collections.abc import Generator
 from functools import cache
 from ...errors import listed, os_reason, TellapartError
 from ...paths import canonical_name, url_to_path, list_names, find_path
 from ...spreadsheets import unescape_formula
-from .base import announced_size, Candidate, shown, source
+from .base import announced_size, Candidate, shorten_name, source
 
 # %% ../../../notebooks/library/gather/sources/05_csv.ipynb #00000024
-_csv.field_size_limit(2**24) # Characters: 128 times Python's own limit, which a page's text in a column may exceed
+_MAX_FIELD = 2**24 # Characters: 128 times Python's own limit, which a page's text in a column may exceed
+_FIELDS = 'page','title','creator','licence','licence_url','object_id'
+_OLD_NAMES = dict(thing='object_id') # of columns
 
-def _rows(file, lost):
-    "The rows of a table, by column in lower case; `lost` gets the lines that unclosed quotes have swallowed. Raises `TellapartError` if it is no table or lacks a column"
-    lines,at = [],0 # those of the row that is read, and how many came before
-    def noted(f):
-        for o in f:
-            lines.append(o)
-            yield o
-    try:
-        with open(file, newline='', encoding='utf-8-sig') as f:
-            table = _csv.DictReader(noted(f))
-            table.fieldnames = [canonical_name(o.strip()) for o in table.fieldnames or []]
-            for o in 'URL','Label':
-                if canonical_name(o) not in table.fieldnames:
-                    raise TellapartError(f"{file} has no column {o}; its first line should name the columns URL and Label, with a comma between.")
-            at += len(lines)
-            lines.clear()
-            for row in table:
-                if _closed(lines): yield {k: text for k,v in row.items() if k and v and (text := unescape_formula(v.strip()))}
-                else: lost[at + 1] = len(lines)
-                at += len(lines)
-                lines.clear()
-    except OSError as e:
-        raise TellapartError(f"{file} can't be read ({os_reason(e)}); put a table of addresses there, with the columns URL and Label.") from None
-    except UnicodeDecodeError: raise TellapartError(f"{file} is no table in UTF-8; save it again, as CSV in UTF-8.") from None
-    except _csv.Error as e: raise TellapartError(f"{file} can't be read beyond line {at + 1} ({e}); most often a quote isn't closed there.") from None
+def _column(name):
+    "The name of a column, in lower case and as of today"
+    name = canonical_name(name.strip())
+    return _OLD_NAMES.get(name, name)
 
-def _closed(lines):
-    "Whether each quote is closed in the lines of one row"
+def _is_complete(lines):
+    "Whether every quote is closed in the lines of a row"
     try: deque(_csv.reader(lines, strict=True), 0)
     except _csv.Error as e:
-        return len(lines) == 1 and 'end of data' not in str(e) # one line can be read all the same
+        return len(lines) == 1 and 'end of data' not in str(e) # a single line with a misplaced quote can be read all the same
     return True
 
-def _place(text, folder, names):
-    "The address that a row means, and its origin; paths count from `folder`"
-    if re.match(r'[a-z][a-z0-9+.-]+://|data:', text, re.I) and not re.match('file:', text, re.I):
+class _Table:
+    "The rows of a CSV file; `lost` has the lines that unclosed quotes have swallowed: first line → how many"
+    def __init__(self, file): self.file,self.lost,self.line = file,{},0
+
+    def __iter__(self):
+        "Yield rows as dictionaries without empty cells; raises `TellapartError` if the file is no table or lacks a column"
+        file = self.file
+        _csv.field_size_limit(max(_MAX_FIELD, _csv.field_size_limit()))
+        try:
+            with open(file, newline='', encoding='utf-8-sig') as f: yield from self.rows(f)
+        except OSError as e:
+            raise TellapartError(f"{file} can't be read ({os_reason(e)}); put a table of addresses there, "
+                                 "with the columns URL and Label.") from None
+        except UnicodeDecodeError: raise TellapartError(f"{file} is no table in UTF-8; save it again, as CSV in UTF-8.") from None
+        except _csv.Error as e:
+            raise TellapartError(f"{file} can't be read beyond line {self.line + 1} ({e}); "
+                                 "most often a quote isn't closed there.") from None
+
+    def rows(self, f):
+        lines = [] # of the current row
+        def recorded():
+            for o in f:
+                lines.append(o)
+                yield o
+        table = _csv.DictReader(recorded())
+        self.name_columns(table)
+        self.line += len(lines)
+        lines.clear()
+        for row in table:
+            if _is_complete(lines): yield {k: text for k,v in row.items() if k and v and (text := unescape_formula(v.strip()))}
+            else: self.lost[self.line + 1] = len(lines)
+            self.line += len(lines)
+            lines.clear()
+
+    def name_columns(self, table):
+        table.fieldnames = [_column(o) for o in table.fieldnames or []]
+        for o in 'URL','Label':
+            if _column(o) not in table.fieldnames:
+                raise TellapartError(f"{self.file} has no column {o}; its first line should name the columns URL and Label, "
+                                     "with a comma between.")
+
+def _locate(text, folder, names):
+    "The URL that a row means, and its origin; paths are relative to `folder`"
+    is_file_url = re.match('file:', text, re.I)
+    if re.match(r'[a-z][a-z0-9+.-]+://|data:', text, re.I) and not is_file_url:
         return text, 'web'
-    try: file = folder/(url_to_path(text) if re.match('file:', text, re.I) else text)
+    try: file = folder/(url_to_path(text) if is_file_url else text)
     except ValueError:
-        return text, 'web' # an address that nothing can be made of is told by who fetches it
+        return text, 'web' # an invalid URL; fetching it reports that
     if not os.path.exists(file) and os.path.exists(slashed := find_path(folder/text.replace('\\', '/'), names)): file = slashed
     return find_path(file, names).absolute().as_uri(), 'own'
 
+class _Skipped:
+    "Counts of the rows of a table that lead to no photo of any label"
+    def __init__(self): self.other_labels,self.without_url = Counter(),0
+
+    def notes(self, file, lost):
+        "At most one sentence about them"
+        n,parts = self.other_labels.total(),[]
+        if n: parts.append(f"{n:,} of other labels ({listed(shorten_name(o) or 'none' for o in self.other_labels)})")
+        if self.without_url: parts.append(f"{self.without_url:,} without an address")
+        parts += [f"{n:,} from line {line:,} on, where a quote isn't closed" for line,n in lost.items()]
+        return [f"rows of {file.name} that were left out: {listed(parts, 4)}"] if parts else []
+
 @source(by_term=False)
 def csv(
-    term:None, # Not used: a table knows labels
-    p, # The project; its `csv` names the file
-    label:str, # The label whose rows count
-)->Iterator[Candidate]: # Raises `TellapartError` if there is no such table
-    "Photos whose addresses stand in a table, with the columns URL and Label"
-    file,known,names = p.csv_file,{canonical_name(o) for o in p.labels},cache(list_names)
-    labels,strange,empty,lost = {},Counter(),0,{}
-    for row in _rows(file, lost):
-        called = row.get('label', '')
-        labels.setdefault(canonical_name(called), called)
-        if 'url' not in row: empty += 1
-        elif canonical_name(called) not in known: strange[called] += 1
-        elif canonical_name(called) == canonical_name(label):
-            url,origin = _place(row['url'], file.parent, names)
-            yield Candidate(url, origin=origin, **{k: row[k] for k in ('page', 'title', 'creator', 'licence', 'licence_url', 'object_id') if k in row}, **announced_size(row))
-    out = [f"{n:,} of other labels ({listed(shown(o) or 'none' for o in strange)})" for n in [strange.total()] if n] + [f"{empty:,} without an address"]*bool(empty)
-    out += [f"{n:,} from line {at:,} on, where a quote isn't closed" for at,n in lost.items()]
-    said = [f"rows of {file.name} that were left out: {listed(out, 4)}"] if out else []
+    term:None, # Not used: a table has labels
+    p, # The project; its `csv_file` is the table
+    label:str, # The label whose rows are wanted
+)->Generator[Candidate, None, list[str]]: # Gives notes at its end. Raises `TellapartError` if there is no such table
+    "Photos whose addresses are in a table with the columns URL and Label"
+    file,project_labels,names = p.csv_file,{canonical_name(o) for o in p.labels},cache(list_names)
+    table,labels,skipped = _Table(file),{},_Skipped()
+    for row in table:
+        of = row.get('label', '')
+        labels.setdefault(canonical_name(of), of)
+        if 'url' not in row: skipped.without_url += 1
+        elif canonical_name(of) not in project_labels: skipped.other_labels[of] += 1
+        elif canonical_name(of) == canonical_name(label):
+            url,origin = _locate(row['url'], file.parent, names)
+            yield Candidate(url, origin=origin, **{k: row[k] for k in _FIELDS if k in row}, **announced_size(row))
+    notes = skipped.notes(file, table.lost)
     if canonical_name(label) in labels:
-        return said
-    return [f"{file} has no row for {label!r}; its labels are {listed(shown(o) for o in sorted(labels.values()) if o) or 'none'}", *said]
+        return notes
+    there = listed(shorten_name(o) for o in sorted(labels.values()) if o) or 'none'
+    return [f"{file} has no row for {label!r}; its labels are {there}", *notes]

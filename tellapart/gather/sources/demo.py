@@ -6,43 +6,48 @@
 __all__ = ['demo_web', 'demo_hosts', 'demo']
 
 # %% ../../../notebooks/library/gather/sources/07_demo.ipynb #00000002
-import os
 from collections.abc import Iterator
 from functools import cache
 from .base import announced_size, Candidate, distinct, source
 
 # %% ../../../notebooks/library/gather/sources/07_demo.ipynb #0000002a
 @cache
-def _demo_web(url, terms, per_label):
+def _start(url, terms, per_label):
     from tellapart.demo.web import DemoWeb, demo_at
     return demo_at(url) if url else DemoWeb({label: list(o) for label,o in terms}, per_label=per_label).start()
 
 def demo_web(
-    p, # The project; its labels and terms are what the web knows
-): # A running `DemoWeb`, or a `demo_at` where the environment's `TELLAPART_DEMO_WEB` says that one runs already
-    "The demo web of a project, started when it is first asked for"
-    # The web deals its photos evenly among a label's terms, so the most wanted one decides.
+    p, # The project, for its labels and search terms
+): # A running `DemoWeb`; for a project that names one that is running already, a `demo_at`
+    "The demo web of a project, started by the first call"
+    # The web has as many photos for each of a label's terms, so the term with the largest target decides.
     per_label = max(len(o)*max(o.values()) if isinstance(o, dict) else p.per_label for o in p.labels.values())
-    return _demo_web(os.environ.get('TELLAPART_DEMO_WEB'), tuple((k, tuple(v)) for k,v in p.labels.items()), per_label)
+    return _start(p.demo_web, tuple((k, tuple(v)) for k,v in p.labels.items()), per_label)
 
 def demo_hosts(
     web, # A running demo web
-)->dict: # (host, port) in an address → (host, port) to connect to
-    "The hosts of the demo web, under names that stay the same and as they are"
+)->dict: # (host, port) in a URL → (host, port) to connect to
+    "The hosts of the demo web, under constant names and under their addresses"
     return {(f'host{i}.demo', 80): o for i,o in enumerate(web.places)} | {o: o for o in web.places}
 
+def _host_map(p):
+    "Save the ground truth of the project's demo web; return its hosts"
+    web = demo_web(p)
+    web.save_truth(p.ground_truth)
+    return demo_hosts(web)
+
 # %% ../../../notebooks/library/gather/sources/07_demo.ipynb #0000002b
-@source
+@source(origin='demo', terms='drawn by the demo web', host_map=_host_map)
 def demo(
-    term:str, # What to search for
+    term:str, # The search term
     p, # The project
     label:str, # The label that the photos will get
 )->Iterator[Candidate]:
-    "Photos from the demo web, searched as DuckDuckGo is"
+    "Photos from the demo web, whose search has DuckDuckGo's protocol"
     import httpx
     web = demo_web(p)
     names = {port: name for (name,_),(_,port) in demo_hosts(web).items() if name.endswith('.demo')}
-    def named(url):
+    def constant(url):
         url = httpx.URL(url)
         return str(url.copy_with(host=names[url.port], port=None))
     def pages(search):
@@ -50,6 +55,6 @@ def demo(
         link = httpx.URL('/i.js', params=dict(o='json', q=term, l='wt-wt', vqd=token, p='1'))
         while link:
             page = search.get(link, headers=dict(Referer=web.url)).raise_for_status().json()
-            yield [Candidate(named(o['image']), named(o['url']), o['title'], **announced_size(o), origin='demo') for o in page['results']]
+            yield [Candidate(constant(o['image']), constant(o['url']), o['title'], **announced_size(o)) for o in page['results']]
             link = page.get('next')
     with httpx.Client(base_url=web.url, timeout=p.timeout, trust_env=False) as search: yield from distinct(term, p, pages(search))

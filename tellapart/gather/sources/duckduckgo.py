@@ -14,52 +14,55 @@ from .base import announced_size, Candidate, dicts_in, distinct, query_for, retr
 
 # %% ../../../notebooks/library/gather/sources/01_duckduckgo.ipynb #00000016
 _ENGINES = dict(duckduckgo='DuckDuckGo', bing='Bing')
-_DDG_LICENCES = dict(any='any', open='Share', commercial='ShareCommercially', modify='ModifyCommercially', public='Public')
+_LICENCES = dict(any='any', open='Share', commercial='ShareCommercially', modify='ModifyCommercially', public='Public')
 
-def _why(e):
-    "What went wrong in ddgs, in a word or two"
-    told = str(e)
-    if 'No results' in told:
+def _reason(e):
+    "The reason of an error of ddgs, in one or two words"
+    message = str(e)
+    if 'No results' in message:
         return 'no results'
-    if 'timed out' in told:
+    if 'timed out' in message:
         return 'timeout'
-    return 'no connection' if re.match(r'\w+Error: ', told) else 'unreadable answer'
+    return 'no connection' if re.match(r'\w+Error: ', message) else 'unreadable answer'
 
-def _ddgs(engine, term, p):
+def _candidate(o): return Candidate(text_of(o.get('image')), text_of(o.get('url')), text_of(o.get('title')), **announced_size(o))
+
+def _pages(engine, term, p):
     "Pages of candidates from one of ddgs' engines"
     from ddgs import DDGS
     search = DDGS(proxy=getproxies().get('https'), timeout=math.ceil(p.timeout), verify=os.environ.get('SSL_CERT_FILE') or True)
-    filters = dict(type_image=p.search.kind, size=p.search.size.title(), license_image=_DDG_LICENCES[p.search.licence])
+    filters = dict(type_image=p.search.kind, size=p.search.size.title(), license_image=_LICENCES[p.search.licence])
     filters = {k: v for k,v in filters.items() if v.lower() != 'any'}
     def ask(page):
         try:
             return search.images(query_for(term, p), safesearch='moderate', page=page, max_results=None, backend=engine, **filters)
-        except Exception as e: # ddgs' own, and whatever it stumbles over in an answer
-            raise SearchError(_ENGINES[engine], term, _why(e), math.inf if _why(e) == 'no results' and page > 1 else 0) from None
+        except Exception as e: # ddgs' own, and any other that a malformed response causes in it
+            last = _reason(e) == 'no results' and page > 1
+            raise SearchError(_ENGINES[engine], term, _reason(e), math.inf if last else 0) from None
     for page in count(1):
         try: results = retry(ask, page)
         except SearchError as e:
             if e.reason == 'no results':
                 return
             raise
-        yield [Candidate(text_of(o.get('image')), text_of(o.get('url')), text_of(o.get('title')), **announced_size(o)) for o in dicts_in(results)]
+        yield [_candidate(o) for o in dicts_in(results)]
 
 # %% ../../../notebooks/library/gather/sources/01_duckduckgo.ipynb #00000018
 @source
 def duckduckgo(
-    term:str, # What to search for
+    term:str, # The search term
     p, # The project, for its `timeout` and `search`
     label:str, # The label that the photos will get
-)->Iterator[Candidate]: # Raises `SearchError` if the search engine can't be reached
-    "Photos that DuckDuckGo finds, or if there are none, those of the engine named as fallback"
+)->Iterator[Candidate]: # Raises `SearchError` if the search fails
+    "Photos that DuckDuckGo finds, or if there are none, those of the fallback engine"
     fallback = p.search.fallback if p.search.licence == 'any' else 'none'
-    found = distinct(term, p, _ddgs('duckduckgo', term, p))
-    try: first,why = list(islice(found, 1)),'no results'
+    found = distinct(term, p, _pages('duckduckgo', term, p))
+    try: first,reason = list(islice(found, 1)),'no results'
     except SearchError as e:
         if fallback == 'none': raise
-        first,why = [],e.reason
+        first,reason = [],e.reason
     yield from first
     yield from found
     if not first and fallback != 'none':
-        print(f"DuckDuckGo has nothing for {term!r} ({why}); {_ENGINES[fallback]} is asked instead.")
-        yield from distinct(term, p, _ddgs(fallback, term, p))
+        print(f"DuckDuckGo has nothing for {term!r} ({reason}); {_ENGINES[fallback]} is searched instead.")
+        yield from distinct(term, p, _pages(fallback, term, p))

@@ -8,53 +8,61 @@ __all__ = ['folder']
 # %% ../../../notebooks/library/gather/sources/06_folder.ipynb #00000002
 import os
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Generator
 from difflib import get_close_matches
 from pathlib import Path
 from ...errors import listed, TellapartError
 from ...paths import canonical_name, escape_unencodable, is_hidden, list_names
 from ...images import has_image_signature, has_image_name
-from .base import Candidate, shown, source
+from .base import Candidate, shorten_name, source
 
 # %% ../../../notebooks/library/gather/sources/06_folder.ipynb #00000027
-def _files(place, passed):
-    "All files in a folder that may be photos, in order; `passed` gets those that were passed over, by kind"
-    shut = lambda e: passed["folder(s) that can't be opened"].append(Path(e.filename))
-    for folder,folders,files in os.walk(place, onerror=shut):
+def _image_files(folder, skipped):
+    "Yield the files below `folder` that may be photos, in order; `skipped` gets those worth a report, by kind"
+    def unreadable(e): skipped["folder(s) that can't be opened"].append(Path(e.filename))
+    for place,folders,files in os.walk(folder, onerror=unreadable):
         folders[:] = sorted(o for o in folders if not is_hidden(o))
-        passed['linked folder(s)'] += [o for o in (Path(folder, o) for o in folders) if o.is_symlink()]
-        for file in (Path(folder, o) for o in sorted(files) if not is_hidden(o)):
-            if not os.path.isfile(file): passed['link(s) to nothing'] += [file]*file.is_symlink()
+        skipped['linked folder(s)'] += [o for o in (Path(place, o) for o in folders) if o.is_symlink()]
+        for file in (Path(place, o) for o in sorted(files) if not is_hidden(o)):
+            if not os.path.isfile(file):
+                if file.is_symlink(): skipped['link(s) to nothing'].append(file)
             elif has_image_name(file.name): yield file
-            elif has_image_signature(file): passed['photo(s) called something else'].append(file)
+            elif has_image_signature(file): skipped['photo(s) called something else'].append(file)
 
-def _named(folder, name):
-    "The folders in `folder` that some system takes for one called `name`"
+def _subfolders(folder, name):
+    "The subfolders called `name`, in any case and Unicode form"
     return [o for o in (folder/o for o in list_names(folder).get(canonical_name(name), [])) if os.path.isdir(o)]
 
-def _no_folder(p, label, sides):
-    "The error that says which folder is missing, and which ones there are"
-    there = [shown(o) for names in list_names(p.own_photos).values() for o in names if not is_hidden(o) and os.path.isdir(p.own_photos/o)]
-    near = get_close_matches(label, there, 3) or there
-    return TellapartError(f"There is no folder {' or '.join(str(p.own_photos/o/label) for o in sides)}; make it and put photos of {label!r} into it"
-                          + (f", or give its name to one of those there: {listed(near)}." if near else '.'))
+def _missing_folder(p, label, splits):
+    "The error that names the missing folder and those that are there"
+    there = [shorten_name(o) for names in list_names(p.own_photos).values() for o in names
+             if not is_hidden(o) and os.path.isdir(p.own_photos/o)]
+    similar = get_close_matches(label, there, 3) or there
+    wanted = ' or '.join(str(p.own_photos/o/label) for o in splits)
+    return TellapartError(f"There is no folder {wanted}; make it and put photos of {label!r} into it"
+                          + (f", or give its name to one of those there: {listed(similar)}." if similar else '.'))
 
-@source(by_term=False)
+def _label_folders(p, label):
+    "The folders with photos of a label"
+    splits = ('valid', 'train') if p.train.split == 'folder' else ('',)
+    parents = [o for split in splits for o in (_subfolders(p.own_photos, split) if split else [p.own_photos])]
+    found = [o for parent in parents for o in _subfolders(parent, label)]
+    if not found: raise _missing_folder(p, label, splits)
+    return found
+
+@source(by_term=False, origin='own', terms='your own photo')
 def folder(
-    term:None, # Not used: your folders are named by label
-    p, # The project; its `own` is the folder, from where the project's file lies
-    label:str, # The label, and the name of the folder in there
-)->Iterator[Candidate]: # Raises `TellapartError` if there is no such folder
-    "Photos of your own, in a folder per label; a folder in there holds photos of one thing"
-    sides = ('valid', 'train') if p.train.split == 'folder' else ('',)
-    places = [o for side in sides for above in (_named(p.own_photos, side) if side else [p.own_photos]) for o in _named(above, label)]
-    if not places: raise _no_folder(p, label, sides)
-    said = []
-    for place in places:
-        passed = defaultdict(list)
-        for file in _files(place, passed):
-            within = file.relative_to(place).parts[:-1]
-            yield Candidate(file.absolute().as_uri(), object_id=escape_unencodable(within[0]) if within else '', origin='own')
-        left = [f"{len(files):,} {kind} ({listed((shown(o.name) for o in files), 3)})" for kind,files in passed.items() if files]
-        if left: said.append(f"left alone in {place}: {listed(left)}")
-    return said
+    term:None, # Not used: the folders are named by label
+    p, # The project; its `own_photos` is the folder
+    label:str, # The label, and the name of its folder
+)->Generator[Candidate, None, list[str]]: # Gives notes at its end. Raises `TellapartError` if there is no such folder
+    "Your own photos, in a folder per label; a subfolder has photos of one object"
+    notes = []
+    for place in _label_folders(p, label):
+        skipped = defaultdict(list)
+        for file in _image_files(place, skipped):
+            inside = file.relative_to(place).parts[:-1]
+            yield Candidate(file.absolute().as_uri(), object_id=escape_unencodable(inside[0]) if inside else '')
+        kinds = [f"{len(files):,} {kind} ({listed((shorten_name(o.name) for o in files), 3)})" for kind,files in skipped.items() if files]
+        if kinds: notes.append(f"left alone in {place}: {listed(kinds)}")
+    return notes

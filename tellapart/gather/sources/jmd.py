@@ -12,27 +12,34 @@ from .base import Candidate, distinct, query_for, source, text_of
 from .duckduckgo import duckduckgo
 
 # %% ../../../notebooks/library/gather/sources/02_jmd.ipynb #0000001a
-@source
-def jmd(
-    term:str, # What to search for
-    p, # The project; ten times its `timeout` is how long the search may take
-    label:str, # The label that the photos will get
-)->Iterator[Candidate]:
-    "Photos that jmd_imagescraper finds, or else those of `duckduckgo`"
+def _scrape(term, p, label):
+    "The URLs that jmd_imagescraper finds, and why it failed or `None`"
     from jmd_imagescraper.core import duckduckgo_scrape_urls, ImgLayout, ImgSize, ImgType
-    found,why = [],["it can't search by licence"]
-    # Without a size it would take thumbnails.
+    if p.search.licence != 'any':
+        return [],"it can't search by licence"
+    urls,errors = [],['it took too long']
+    # Without a size it returns thumbnails.
     filters = dict(img_size=ImgSize['Medium' if p.search.size == 'any' else p.search.size.title()], img_layout=ImgLayout.All,
                    img_type=ImgType['All' if p.search.kind == 'any' else p.search.kind.title()])
     def search():
-        try: found.extend(duckduckgo_scrape_urls(query_for(term, p), 3*max(p.photos_per_term(label).values()), **filters)); why.clear()
-        except Exception as e: why[:] = [str(e) or type(e).__name__]
-    if p.search.licence == 'any':
-        why[:] = ['it took too long']
-        thread = Thread(target=search, daemon=True)
-        thread.start()
-        thread.join(10*p.timeout)
-    if why:
-        print(f"jmd_imagescraper found nothing for {term!r} ({why[0]}); duckduckgo is asked instead.")
+        try:
+            urls.extend(duckduckgo_scrape_urls(query_for(term, p), 3*max(p.photos_per_term(label).values()), **filters))
+            errors.clear()
+        except Exception as e: errors[:] = [str(e) or type(e).__name__]
+    thread = Thread(target=search, daemon=True)
+    thread.start()
+    thread.join(10*p.timeout)
+    return urls,next(iter(errors), None)
+
+@source
+def jmd(
+    term:str, # The search term
+    p, # The project; the search may take ten times its `timeout`
+    label:str, # The label that the photos will get
+)->Iterator[Candidate]:
+    "Photos that jmd_imagescraper finds, or else those of `duckduckgo`"
+    urls,error = _scrape(term, p, label)
+    if error:
+        print(f"jmd_imagescraper found nothing for {term!r} ({error}); duckduckgo is searched instead.")
         yield from duckduckgo(term, p, label)
-    else: yield from distinct(term, p, [[Candidate(text_of(o)) for o in found]])
+    else: yield from distinct(term, p, [[Candidate(text_of(o)) for o in urls]])

@@ -8,36 +8,40 @@ __all__ = ['openverse']
 # %% ../../../notebooks/library/gather/sources/03_openverse.ipynb #00000002
 from collections.abc import Iterator
 from itertools import count
-from .base import announced_size, api_client, api_json, Candidate, dicts_in, distinct, pixels, plain_text, query_for, retry, source, text_of
+from .base import (announced_size, api_client, api_json, Candidate, dicts_in, distinct, pixels, plain_text,
+                                           query_for, retry, source, text_of)
 
 # %% ../../../notebooks/library/gather/sources/03_openverse.ipynb #0000001e
-_OPENVERSE_KINDS = dict(photo='photograph', clipart='illustration')
-_OPENVERSE_LICENCES = dict(any={}, open={}, commercial=dict(license_type='commercial'), modify=dict(license_type='commercial,modification'),
-                           public=dict(license='cc0,pdm'))
-_NAMES = dict(cc0='CC0', pdm='Public Domain Mark') # the others are called by their letters: CC BY-SA
+_CATEGORIES = dict(photo='photograph', clipart='illustration')
+_LICENCES = dict(any={}, open={}, commercial=dict(license_type='commercial'), modify=dict(license_type='commercial,modification'),
+                 public=dict(license='cc0,pdm'))
+_NAMES = dict(cc0='CC0', pdm='Public Domain Mark') # the names of other licences are their letters: CC BY-SA
 
-def _of_openverse(o):
-    "A candidate from one result of Openverse"
-    licence = text_of(o.get('license'))
-    name = _NAMES.get(licence, f'CC {licence.upper()}')
+def _licence(o):
+    "The name of a result's licence; empty if it has none"
+    code = text_of(o.get('license'))
+    return f"{_NAMES.get(code, f'CC {code.upper()}')} {text_of(o.get('license_version'))}".strip() if code else ''
+
+def _candidate(o):
+    "A candidate from a search result"
     return Candidate(text_of(o.get('url')), text_of(o.get('foreign_landing_url')), plain_text(o.get('title')), plain_text(o.get('creator')),
-                     f"{name} {text_of(o.get('license_version'))}".strip() if licence else '', text_of(o.get('license_url')), **announced_size(o))
+                     _licence(o), text_of(o.get('license_url')), **announced_size(o))
 
 @source
 def openverse(
-    term:str, # What to search for
+    term:str, # The search term
     p, # The project, for its `timeout` and `search`
     label:str, # The label that the photos will get
-)->Iterator[Candidate]: # Raises `SearchError` if Openverse can't be reached, or has been asked too much
+)->Iterator[Candidate]: # Raises `SearchError` if the search fails
     "Photos with an open licence that Openverse finds"
-    params = dict(q=query_for(term, p), page_size=20) | _OPENVERSE_LICENCES[p.search.licence]
-    if p.search.kind != 'any': params['category'] = _OPENVERSE_KINDS[p.search.kind]
+    params = dict(q=query_for(term, p), page_size=20) | _LICENCES[p.search.licence]
+    if p.search.kind != 'any': params['category'] = _CATEGORIES[p.search.kind]
     if p.search.size != 'any': params['size'] = p.search.size
     with api_client(p) as client:
         def pages():
             for page in count(1):
-                answer = retry(api_json, 'Openverse', term, client, 'https://api.openverse.org/v1/images/', params | dict(page=page))
-                yield [_of_openverse(o) for o in dicts_in(answer.get('results'))]
-                if page >= pixels(answer.get('page_count')):
+                data = retry(api_json, 'Openverse', term, client, 'https://api.openverse.org/v1/images/', params | dict(page=page))
+                yield [_candidate(o) for o in dicts_in(data.get('results'))]
+                if page >= pixels(data.get('page_count')):
                     return
         yield from distinct(term, p, pages())

@@ -7,37 +7,48 @@ __all__ = ['wikimedia']
 
 # %% ../../../notebooks/library/gather/sources/04_wikimedia.ipynb #00000002
 from collections.abc import Iterator
-from .base import announced_size, api_client, api_json, Candidate, dicts_in, distinct, pixels, plain_text, query_for, retry, source, text_of
+from .base import (announced_size, api_client, api_json, Candidate, dicts_in, distinct, pixels, plain_text,
+                                           query_for, retry, source, text_of)
 
 # %% ../../../notebooks/library/gather/sources/04_wikimedia.ipynb #00000021
-_COMMONS_SIZES = dict(small=' fileres:<500', medium=' fileres:500,1000', large=' fileres:>1000')
+_SIZES = dict(small=' fileres:<500', medium=' fileres:500,1000', large=' fileres:>1000')
 
-def _of_commons(o):
+def _metadata(info):
+    "Name → value, for the metadata of a file"
+    data = info.get('extmetadata')
+    return {k: v.get('value') for k,v in data.items() if isinstance(v, dict)} if isinstance(data, dict) else {}
+
+def _candidate(o):
     "A candidate from one page of Commons"
     info = next(iter(dicts_in(o.get('imageinfo'))), {})
-    about = {k: v.get('value') for k,v in info['extmetadata'].items() if isinstance(v, dict)} if isinstance(info.get('extmetadata'), dict) else {}
-    title = text_of(o.get('title')).removeprefix('File:').rpartition('.')[0]
-    copy = 'thumb'*bool(info.get('thumburl'))
-    return Candidate(text_of(info.get(f'{copy}url')), text_of(info.get('descriptionurl')), title,
-                     plain_text(about.get('Artist')), plain_text(about.get('LicenseShortName')), text_of(about.get('LicenseUrl')), **announced_size(info, copy))
+    about,prefix = _metadata(info),'thumb' if info.get('thumburl') else ''
+    return Candidate(text_of(info.get(f'{prefix}url')), text_of(info.get('descriptionurl')),
+                     text_of(o.get('title')).removeprefix('File:').rpartition('.')[0], plain_text(about.get('Artist')),
+                     plain_text(about.get('LicenseShortName')), text_of(about.get('LicenseUrl')), **announced_size(info, prefix))
+
+def _query(term, p):
+    "The query for a term, with the project's filters"
+    kind = 'drawing' if p.search.kind == 'clipart' else 'bitmap'
+    licence = ' haslicense:unrestricted' if p.search.licence == 'public' else ''
+    return f'{query_for(term, p)} filetype:{kind}{_SIZES.get(p.search.size, "")}{licence}'
 
 @source
 def wikimedia(
-    term:str, # What to search for
+    term:str, # The search term
     p, # The project, for its `timeout` and `search`
     label:str, # The label that the photos will get
-)->Iterator[Candidate]: # Raises `SearchError` if Wikimedia can't be reached
+)->Iterator[Candidate]: # Raises `SearchError` if the search fails
     "Photos with an open licence from Wikimedia Commons"
-    query = (query_for(term, p) + f" filetype:{'drawing' if p.search.kind == 'clipart' else 'bitmap'}" + _COMMONS_SIZES.get(p.search.size, '')
-             + ' haslicense:unrestricted'*(p.search.licence == 'public'))
-    params = dict(action='query', format='json', formatversion=2, generator='search', gsrsearch=query, gsrnamespace=6, gsrlimit=50,
-                  prop='imageinfo', iiprop='url|size|extmetadata', iiextmetadatafilter='Artist|LicenseShortName|LicenseUrl', iiurlwidth=1280)
+    params = dict(action='query', format='json', formatversion=2,
+                  generator='search', gsrsearch=_query(term, p), gsrnamespace=6, gsrlimit=50,
+                  prop='imageinfo', iiprop='url|size|extmetadata', iiurlwidth=1280,
+                  iiextmetadatafilter='Artist|LicenseShortName|LicenseUrl')
     with api_client(p) as client:
         def pages(more={}):
             while more is not None:
-                answer = retry(api_json, 'Wikimedia Commons', term, client, 'https://commons.wikimedia.org/w/api.php', params | more)
-                found = answer.get('query')
-                files = sorted(dicts_in(found.get('pages') if isinstance(found, dict) else None), key=lambda o: pixels(o.get('index'))) # they come in no order
-                yield [_of_commons(o) for o in files]
-                more = answer['continue'] if isinstance(answer.get('continue'), dict) else None
+                data = retry(api_json, 'Wikimedia Commons', term, client, 'https://commons.wikimedia.org/w/api.php', params | more)
+                found = data.get('query')
+                files = dicts_in(found.get('pages') if isinstance(found, dict) else None)
+                yield [_candidate(o) for o in sorted(files, key=lambda o: pixels(o.get('index')))] # they come unsorted
+                more = data['continue'] if isinstance(data.get('continue'), dict) else None
         yield from distinct(term, p, pages())

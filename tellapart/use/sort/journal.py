@@ -10,7 +10,7 @@ __all__ = ['CSV', 'HEADER', 'Row', 'read_rows', 'find_table', 'is_unchanged', 'R
 import csv, errno, io, os, sqlite3, sys
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, ExitStack
+from contextlib import closing, contextmanager, ExitStack, suppress
 from pathlib import Path
 from typing import NamedTuple
 import filelock
@@ -209,7 +209,7 @@ class Journal(MoveLog):
     def move_of(self, row):
         return Move(system_path(row.path) if row.how == 'move' else self.part, self.at(row.to), self.part) if row.to else None
 
-    def at_source(self, row):
+    def at_source(self, row, move):
         return is_unchanged(row) if row.how == 'move' else os.path.exists(self.part) and file_hash(self.part) == row.sha256
 
 # %% ../../../notebooks/library/use/sort/01_journal.ipynb #00000017
@@ -229,6 +229,7 @@ def unique_destination(
             return to, False
         if os.path.isfile(path) and file_hash(path) == sha256:
             return to, True
+    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), to) # even the name with the whole hash
 
 # %% ../../../notebooks/library/use/sort/01_journal.ipynb #0000001a
 def locate(
@@ -254,5 +255,5 @@ def _photo_files(folder):
     for top,folders,names in os.walk(system_path(folder)):
         folders[:] = [o for o in folders if not is_hidden(o)]
         for path in (os.path.join(top, o) for o in names if has_image_name(o)):
-            try: yield os.path.relpath(path, system_path(folder)).replace(os.sep, '/'), str(os.stat(path).st_size), path
-            except OSError: pass # a broken link
+            with suppress(OSError): # a broken link
+                yield os.path.relpath(path, system_path(folder)).replace(os.sep, '/'), str(os.stat(path).st_size), path

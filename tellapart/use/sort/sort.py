@@ -166,7 +166,9 @@ def bucket(
     folders:dict, # Label → folder name, from `label_folders`
 )->str: # A folder name, or `UNOPENED`; different for each label
     "The group under which a photo is sorted and counted"
-    return {'yes': folders.get(row.label), 'no': UNSURE_FOLDER}.get(row.confident, UNOPENED)
+    if row.confident == 'yes':
+        return folders[row.label]
+    return UNSURE_FOLDER if row.confident == 'no' else UNOPENED
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000014
 _SORTED_BEFORE,_DUPLICATE = 'sorted before','with the content of another' # kinds of skipped photos
@@ -252,7 +254,7 @@ def _print_summary(to, how, counts):
                               "they break when the originals are moved.")
     if counts.skipped: print(f"Skipped: {format_counts(counts.skipped)}.")
     print(f"{CSV} in that folder lists each photo, and {SHEETS_FOLDER} has a contact sheet for each label. "
-          f"To undo it all: tellapart undo {printable(quote_path(to))}")
+          f"To undo: tellapart undo {printable(quote_path(to))}")
 
 # %% ../../../notebooks/library/use/sort/03_sort.ipynb #00000017
 def _preview(model, source, target):
@@ -302,7 +304,7 @@ def _move_back(path, original):
     if not finish_copy(move): move_file(move)
 
 def _remove_empty_folders(folder, top):
-    "Remove `folder` and its parents below `top` as far as they are empty"
+    "Remove `folder` and its parents below `top`, up to the first that isn't empty"
     while folder != top:
         try: os.rmdir(folder)
         except OSError:

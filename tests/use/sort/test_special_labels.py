@@ -1,4 +1,4 @@
-"Labels that are called like something else: a side, a folder, a column, a number, an option"
+"Labels with the name of something else: a split, a folder, a column, a number, an option"
 import json, re, shutil, subprocess, sys
 from collections import Counter
 from pathlib import Path
@@ -27,7 +27,7 @@ from tellapart.train.train import dataloaders
 
 LABELS = sorted(['unsure', 'train', 'valid', 'none', 'all', 'total', 'aside', 'photos', 'incoming', 'true', 'nan', '0', '-x', 'sheets', "can't be opened",
                  'found', 'usable', 'label', 'file', 'all photos', '1e5', 'items', 'yes', 'marked'])
-SIDES = dict(train=3, valid=2) # photos of each label
+SPLITS = dict(train=3, valid=2) # photos of each label
 
 
 @pytest.fixture(scope='module')
@@ -42,23 +42,23 @@ def p(tmp_path_factory):
     p = read_project(file)
     rng = np.random.default_rng(0)
     for i,label in enumerate(LABELS):
-        for side,n in SIDES.items():
-            (place := p.own_photos/side/label).mkdir(parents=True)
+        for split,n in SPLITS.items():
+            (place := p.own_photos/split/label).mkdir(parents=True)
             for j in range(n): Image.fromarray(rng.integers(0, 256, (48, 60, 3), 'uint8') // (1 + i%5)).save(place/f'{j}.png')
         (p.own_photos/'train'/label/'broken.jpg').write_text('gone')
     return p
 
 
 @pytest.fixture(scope='module')
-def met(p):
-    "What gathering met; the photos are checked, too"
-    met = gather(p)
+def gathered(p):
+    "What `gather` returns; the photos are checked, too"
+    result = gather(p)
     check(p)
-    return met
+    return result
 
 
 @pytest.fixture(scope='module')
-def learn(p, met, one_thread):
+def learn(p, gathered, one_thread):
     "A learner, as the course makes it"
     set_seed(1)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform('squish', 32),
@@ -74,18 +74,18 @@ def export_pkl(learn, p):
     return p.export
 
 
-def test_from_photos_to_a_trained_model(p, met, learn):
-    "Each label has its photos, on their sides, in every table"
-    n,all_of = sum(SIDES.values()),len(LABELS)*sum(SIDES.values())
+def test_from_photos_to_a_trained_model(p, gathered, learn):
+    "Each label has its photos, in their splits, in every table"
+    n,all_of = sum(SPLITS.values()),len(LABELS)*sum(SPLITS.values())
     assert list(p.labels) == LABELS == sorted(learn.dls.vocab)
-    assert dict(met.total) == dict.fromkeys(LABELS, n) == dict(met.usable)
-    said = gather_summary(p, met)
-    assert f'Gathered {all_of} photos ({n} {LABELS[0]}, ' in said and f'{len(LABELS)} candidates were of no use ({len(LABELS)} no photo)' in said
+    assert dict(gathered.counts.total) == dict.fromkeys(LABELS, n) == dict(gathered.counts.usable)
+    said = gather_summary(p, gathered)
+    assert f'Gathered {all_of} photos ({n} {LABELS[0]}, ' in said and f'{len(LABELS)} candidates were rejected ({len(LABELS)} no photo)' in said
     table = reasons(p)
     assert list(table.columns) == LABELS and (table.sum() == 1).all()
     assert [o.get_text() for o in funnel(p).axes[1].get_yticklabels()] == LABELS
     df = training_photos(p)
-    assert df.groupby(['label', 'valid']).size().to_dict() == {(o, side == 'valid'): SIDES[side] for o in LABELS for side in SIDES}
+    assert df.groupby(['label', 'valid']).size().to_dict() == {(o, split == 'valid'): SPLITS[split] for o in LABELS for split in SPLITS}
     assert {o.name for o in p.photos.iterdir()} == set(LABELS) and all(len([*o.iterdir()]) == n for o in p.photos.iterdir())
     names = (p.folder/'CREDITS.csv').read_text('utf-8-sig')
     page = (p.folder/'credits.html').read_text('utf-8')
@@ -93,16 +93,16 @@ def test_from_photos_to_a_trained_model(p, met, learn):
 
 
 def test_report_and_cleaner(p, learn):
-    doubt = find_label_errors(learn, p)
-    run = report(learn, p, doubt).run
-    assert run.labels == LABELS and {k: v.n for k,v in run.by_label.items()} == dict.fromkeys(LABELS, SIDES['valid'])
-    assert set(doubt.label) == set(LABELS) and set(doubt.predicted) <= set(LABELS)
-    cleaner = PhotoCleaner(learn, p, doubt)
+    label_errors = find_label_errors(learn, p)
+    run = report(learn, p, label_errors).run
+    assert run.labels == LABELS and {k: v.n for k,v in run.by_label.items()} == dict.fromkeys(LABELS, SPLITS['valid'])
+    assert set(label_errors.label) == set(LABELS) and set(label_errors.predicted) <= set(LABELS)
+    cleaner = PhotoCleaner(learn, p, label_errors)
     for label in LABELS:
         cleaner.show(f'labelled {label}')
-        assert set(cleaner.shown.label) == {label} and len(cleaner.shown) == sum(SIDES.values())
+        assert set(cleaner.shown.label) == {label} and len(cleaner.shown) == sum(SPLITS.values())
     cleaner.show(ALL)
-    assert len(cleaner.shown) == len(LABELS)*sum(SIDES.values())
+    assert len(cleaner.shown) == len(LABELS)*sum(SPLITS.values())
     file,other = cleaner.shown.file.iloc[0],{o: LABELS[i-1] for i,o in enumerate(LABELS)}
     label = cleaner.shown.label.iloc[0]
     for what in LABELS:
@@ -110,22 +110,22 @@ def test_report_and_cleaner(p, learn):
         assert cleaner.widget.marks.get(file, label) == what
     cleaner.mark(file, other[label])
     cleaner.apply()
-    with Catalog(p.folder) as catalog: assert catalog.count(other[label]) == sum(SIDES.values()) + 1
+    with Catalog(p.folder) as catalog: assert catalog.count(other[label]) == sum(SPLITS.values()) + 1
     cleaner.undo()
     cleaner.mark(file, None)
-    with Catalog(p.folder) as catalog: assert {o: catalog.count(o) for o in LABELS} == dict.fromkeys(LABELS, sum(SIDES.values())) and not catalog.marks()
+    with Catalog(p.folder) as catalog: assert {o: catalog.count(o) for o in LABELS} == dict.fromkeys(LABELS, sum(SPLITS.values())) and not catalog.marks()
 
 
 @pytest.fixture
-def answering(export_pkl, p, tmp_path):
+def swapped_export(export_pkl, p, tmp_path):
     "An export that takes some photos for `unsure`, isn't sure of others, and takes a third kind for what can't be opened; photos, of which two can't be"
     files = sorted(p.photos.glob('*/*'))
-    answers = [*Classifier(rewrite(export_pkl, tmp_path/'all.pkl', change_meta(thresholds=dict(graph=dict(threshold=0, none=None, known=None))))).many(files)]
-    first = [o for o,_ in Counter(o.label for o in answers).most_common()]
+    predictions = [*Classifier(rewrite(export_pkl, tmp_path/'all.pkl', change_meta(thresholds=dict(graph=dict(threshold=0, none=None, known=None))))).many(files)]
+    first = [o for o,_ in Counter(o.label for o in predictions).most_common()]
     swapped = dict(zip(first, ['unsure', "can't be opened", 'sheets']))
     left = iter(o for o in LABELS if o not in swapped.values())
     labels = [swapped.get(o) or next(left) for o in Classifier(export_pkl).labels]
-    likely = sorted(o.probability for o in answers if o.label == first[0])
+    likely = sorted(o.probability for o in predictions if o.label == first[0])
     threshold = sum(likely[len(likely)//2 - 1:][:2])/2 # between two of them
     folder = tmp_path/'to sort'
     folder.mkdir()
@@ -134,23 +134,23 @@ def answering(export_pkl, p, tmp_path):
     return rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(thresholds=dict(graph=dict(threshold=threshold, none=None, known=None)), labels=labels)),folder
 
 
-def test_answers(answering, capsys):
-    export,folder = answering
+def test_predictions(swapped_export, capsys):
+    export,folder = swapped_export
     files = sorted(folder.iterdir())
-    answers = [*Classifier(export).many(files)]
+    predictions = [*Classifier(export).many(files)]
     assert main(['classify', '--json', '--export', str(export), *map(str, files)]) == 0
     told = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
-    assert [(o['photo'], o['label'], o['confident']) for o in told] == [(str(file), o.label, o.confident) for file,o in zip(files, answers)]
+    assert [(o['photo'], o['label'], o['confident']) for o in told] == [(str(file), o.label, o.confident) for file,o in zip(files, predictions)]
     assert {label for o in told for label,_ in o['ranked']} == set(LABELS) and any(o['label'] == 'unsure' and o['confident'] for o in told)
 
 
-def test_sorting(answering, p, tmp_path, capsys):
+def test_sorting(swapped_export, p, tmp_path, capsys):
     "The preview's table, what is told, the folders and their pages count alike; a photo that is dragged to another label is learned from"
-    export,folder = answering
+    export,folder = swapped_export
     files,to = sorted(folder.iterdir()),tmp_path/'sorted'
-    answers = [*Classifier(export).many(files)]
+    predictions = [*Classifier(export).many(files)]
     place = {o: f'{o}_' if o in ('unsure', 'sheets', "can't be opened") else o for o in LABELS}
-    expected = Counter("can't be opened" if o.label is None else place[o.label] if o.confident else 'unsure' for o in answers)
+    expected = Counter("can't be opened" if o.label is None else place[o.label] if o.confident else 'unsure' for o in predictions)
     assert {'unsure_', 'unsure', "can't be opened"} <= set(expected)
     sort = ['sort', str(folder), '--to', str(to), '--export', str(export)]
     assert main([*sort, '--dry-run']) == 0

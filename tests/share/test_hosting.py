@@ -3,6 +3,8 @@ import json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 from fresh import environment, install, programs, tracked
+from tellapart.course import files_of
+from tellapart.share import HOSTS
 from webapp import ask, served
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -26,13 +28,13 @@ def venv(copy):
 
 
 @pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")
-def test_the_procfile_serves_the_app(browser, copy, venv, free_port):
+def test_the_procfile_serves_the_app(browser, copy, venv, export_pkl, free_port):
     "With nothing but requirements.txt installed, Voilà serves the app, and it classifies a photo"
     kind,_,line = (copy/'Procfile').read_text().strip().partition(': ')
     assert kind == 'web'
-    env = dict(PORT=str(free_port), PATH=f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}', VIRTUAL_ENV=str(venv),
-               TELLAPART_EXPORT='export.pkl')
-    photo = next((copy.parent.parent).glob('model*/photos/tennis/*'))
+    path = f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}'
+    env = dict(PORT=str(free_port), PATH=path, VIRTUAL_ENV=str(venv), TELLAPART_EXPORT='export.pkl')
+    photo = next(export_pkl.parent.glob('photos/tennis/*'))
     with served(['sh', '-c', f'exec {line}'], f'http://localhost:{free_port}/voila/static/favicon.ico', copy, env):
         page = browser.new_page()
         page.goto(f'http://localhost:{free_port}/')
@@ -42,27 +44,39 @@ def test_the_procfile_serves_the_app(browser, copy, venv, free_port):
     assert card[0] == photo.name and card[1] != 'Not classified' and card[-6] == 'tennis'
 
 
-def test_a_plain_install_classifies_without_torch(copy, venv, export_pkl):
-    "`pip install tellapart` is the half that classifies: no torch, no fastai, the same predictions"
+def test_a_plain_install_classifies_without_torch(copy, venv, export_pkl, tmp_path):
+    "`pip install tellapart` is the half that classifies: no torch, no fastai, the same predictions; it sorts, too"
     install(venv, copy)
     code = "import importlib.util as u; assert not any(u.find_spec(o) for o in ('torch', 'fastai', 'fastcore'))"
     subprocess.run([programs(venv)/'python', '-c', code], check=True, cwd=copy.parent)
+    env = {k: v for k,v in os.environ.items() if k != 'PYTHONPATH'} # which may lead to a checkout
+    def tellapart(*args): return subprocess.check_output([programs(venv)/'tellapart', *args], text=True, cwd=tmp_path, env=env)
+    assert 'classify' in tellapart('--help')
     photos = sorted(map(str, export_pkl.parent.glob('photos/*/*')))
-    done = subprocess.run([programs(venv)/'tellapart', 'classify', '--json', '--export', export_pkl, *photos], capture_output=True,
-                          text=True, check=True, cwd=copy.parent)
     from tellapart.use.classifier import Classifier
-    for row,prediction in zip(map(json.loads, done.stdout.splitlines()), Classifier(export_pkl).many(photos), strict=True):
+    predictions = list(Classifier(export_pkl).many(photos))
+    rows = map(json.loads, tellapart('classify', '--json', '--export', export_pkl, *photos).splitlines())
+    for row,prediction in zip(rows, predictions, strict=True):
         assert row['label'] == prediction.label and abs(row['probability'] - prediction.probability) < 1e-3
+    tellapart('sort', export_pkl.parent/'photos', '--to', 'sorted', '--export', export_pkl)
+    went = {o.name: o.parent.name for o in (tmp_path/'sorted').rglob('*.*g')}
+    assert went == {Path(o).name: prediction.label if prediction.confident else 'unsure' for o,prediction in zip(photos, predictions)}
 
 
 def test_pins_are_what_the_package_allows():
     "requirements.txt pins what the app needs of a plain install, each within pyproject's bounds; the notebooks' needs stay out"
     from packaging.requirements import Requirement
     tomllib = pytest.importorskip('tomllib')
-    dependencies = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['dependencies']
-    allowed = {r.name.replace('_', '-'): r for r in map(Requirement, dependencies)}
+    needs = tomllib.loads((ROOT/'pyproject.toml').read_text())['project']['dependencies']
+    allowed = {r.name.replace('_', '-'): r for r in map(Requirement, needs)}
     pinned = [Requirement(o) for o in (ROOT/'requirements.txt').read_text().splitlines() if not o.startswith('#')]
     for o in pinned:
         version, = o.specifier
         assert version.operator == '==' and version.version in allowed[o.name].specifier
     assert (ROOT/'runtime.txt').read_text().strip() == 'python-3.11' # Binder refuses a third number
+
+
+@pytest.mark.parametrize('name', HOSTS)
+def test_each_host_finds_its_files(name):
+    "What a host reads is there, at the repository's root and in a copy of the course, and its link is an address"
+    assert {*HOSTS[name].files} <= {o.as_posix() for o in files_of(ROOT)} and HOSTS[name].link('me', 'fruits').startswith('https://')

@@ -1,0 +1,6 @@
+"Hosts for the app: one module a host, and a registry of all of them."
+from importlib import import_module
+from pkgutil import iter_modules
+from .base import HOSTS as HOSTS, Host as Host
+
+for _o in iter_modules(__path__): import_module(f'{__name__}.{_o.name}') # each registers itself

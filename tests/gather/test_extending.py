@@ -1,0 +1,93 @@
+"docs/extending.md: its recipe for a source, followed in a copy of the tree"
+import csv, io, json, os, re, ssl, subprocess, sys, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from textwrap import dedent
+from zlib import crc32
+import pytest
+from PIL import Image
+from fresh import ROOT, tracked
+from proxy import authority
+
+HOST = 'museum.example'
+PROJECT = '''name = "rackets"
+source = "museum"
+per_label = 3
+timeout = 5
+[labels]
+squash = "squash racket"
+tennis = "tennis racket"
+[train]
+valid = {museum = 0.3}
+'''
+GATHER = '''import socket, sys
+from tellapart.gather import fetch
+from tellapart.gather.gather import gather
+from tellapart.project import read_project
+fetch.is_public = lambda address: True
+socket.getaddrinfo = lambda *args, **kw: [(socket.AF_INET, socket.SOCK_STREAM, 6, '', ('127.0.0.1', int(sys.argv[1])))]
+gather(read_project('tellapart.toml'))
+'''
+
+
+class Museum(BaseHTTPRequestHandler):
+    "The museum of the recipe: three photos for each search term"
+    def log_message(self, *args): pass
+
+    def do_GET(self):
+        if self.path.startswith('/search'):
+            photos = [dict(image=f'https://{HOST}/{i}-{crc32(self.path.encode())}.jpg', title=f'Racket {i}') for i in range(3)]
+            body = json.dumps(dict(photos=photos)).encode()
+        else:
+            Image.effect_noise((90, 70), 80).save(f := io.BytesIO(), 'JPEG')
+            body = f.getvalue()
+        self.send_response(200)
+        self.send_header('Content-Length', str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+
+@pytest.fixture
+def museum(tmp_path):
+    "Its port on loopback, and the authority of its certificate"
+    ca,host = authority(tmp_path, [HOST])
+    tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    tls.load_cert_chain(host)
+    with ThreadingHTTPServer(('127.0.0.1', 0), Museum) as server:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+        threading.Thread(target=server.serve_forever, args=(.05,), daemon=True).start()
+        yield server.server_port,ca
+        server.shutdown()
+
+
+def code_blocks(heading):
+    "The code blocks of a section of docs/extending.md"
+    section = (ROOT/'docs/extending.md').read_text('utf-8').partition(f'## {heading}\n')[2].partition('\n## ')[0]
+    return [dedent(o) for o in re.findall(r'^ *```\w+\n(.*?)^ *```$', section, re.M | re.S)]
+
+
+def run(*args, cwd, **env):
+    "Run Python in a tree, with the tree's package"
+    env = os.environ | dict(PYTHONPATH=str(cwd)) | env
+    done = subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True)
+    assert not done.returncode, done.stdout + done.stderr
+
+
+def test_a_source_of_photos(tmp_path, museum):
+    tree = tracked(tmp_path/'tree')
+    *cells,row,test = code_blocks('A source of photos')
+    cells = [dict(cell_type='code', id=f'{i:08}', metadata={}, outputs=[], execution_count=None, source=o) for i,o in enumerate(cells)]
+    notebook = dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)
+    (tree/'notebooks/library/gather/sources/08_museum.ipynb').write_text(json.dumps(notebook))
+    (readme := tree/'README.md').write_text(readme.read_text('utf-8').replace('| `"folder"` |', f'{row}| `"folder"` |'), 'utf-8')
+    with (tree/'tests/gather/test_sources.py').open('a', encoding='utf-8') as f: f.write(f'\n\n{test}')
+    run('-c', 'from nbdev.doclinks import nbdev_export; nbdev_export()', cwd=tree)
+    run('-m', 'pytest', 'tests/gather/test_sources.py', 'tests/test_architecture.py', '-k', 'museum or documented or imports', cwd=tree)
+
+    (tree/'tellapart.toml').write_text(PROJECT)
+    port,ca = museum
+    run('-c', GATHER, port, cwd=tree, SSL_CERT_FILE=str(ca))
+    folder = tree/'data/rackets'
+    with (folder/'CREDITS.csv').open(encoding='utf-8-sig', newline='') as f: rows = list(csv.DictReader(f))
+    assert [o['origin'] for o in rows] == ['museum']*6 and all((folder/'photos'/o['label']/Path(o['file']).name).exists() for o in rows)
+    assert 'courtesy of the Example Museum' in (folder/'credits.html').read_text('utf-8')

@@ -52,9 +52,9 @@ def tree(tmp_path): return tracked(tmp_path/'tree')
 @pytest.mark.long
 def test_a_way_to_split(tree):
     method,lesson = code_blocks('A way to split')
-    add_cells(tree/'notebooks/library/03_split_methods.ipynb', [method, lesson])
+    add_cells(tree/'notebooks/library/05_split_methods.ipynb', [method, lesson])
     nbdev_export(tree)
-    run('-c', 'from nbdev.test import nbdev_test; nbdev_test("notebooks/library/03_split_methods.ipynb")', cwd=tree)
+    run('-c', 'from nbdev.test import nbdev_test; nbdev_test("notebooks/library/05_split_methods.ipynb")', cwd=tree)
     run('-c', SPLIT, cwd=tree)
 
 

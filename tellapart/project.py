@@ -413,7 +413,8 @@ def new_project(
     try:
         with writing(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            file.write_text(_NEW_FILE.format(name=_toml_string(name), data=_toml_string('../data'), sources=', '.join(SOURCES), labels=lines), 'utf-8')
+            text = _NEW_FILE.format(name=_toml_string(name), data=_toml_string('../data'), sources=', '.join(SOURCES), labels=lines)
+            file.write_text(text, 'utf-8')
         read_project(file)
     except TellapartError:
         with suppress(OSError): file.unlink()

@@ -10,7 +10,9 @@ def code_blocks(heading):
     return [dedent(o) for o in re.findall(r'^ *```\w+\n(.*?)^ *```$', section, re.M | re.S)]
 
 
-def code_cells(sources): return [dict(cell_type='code', id=f'recipe{i}', metadata={}, outputs=[], execution_count=None, source=o) for i,o in enumerate(sources)]
+def code_cells(sources):
+    kind = dict(cell_type='code', metadata={}, outputs=[], execution_count=None)
+    return [kind | dict(id=f'recipe{i}', source=o) for i,o in enumerate(sources)]
 
 
 def write_notebook(file, sources):

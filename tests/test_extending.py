@@ -19,7 +19,8 @@ for label in 'squash','tennis':
         exif = im.getexif()
         exif.get_ifd(0x8769)[0x9003] = f'2026:05:0{i + 1} 10:00:00'
         im.save(file, exif=exif)
-Path('tellapart.toml').write_text('name = "rackets"\\nsource = "folder"\\n[labels]\\nsquash = "s"\\ntennis = "t"\\n[train]\\nsplit = "latest"\\n')
+text = 'name = "rackets"\\nsource = "folder"\\n[labels]\\nsquash = "s"\\ntennis = "t"\\n[train]\\nsplit = "latest"\\n'
+Path('tellapart.toml').write_text(text)
 p = read_project('tellapart.toml')
 gather(p)
 check(p)
@@ -36,7 +37,8 @@ from tellapart.export.export import export
 from tellapart.train.train import model_kwargs
 from tellapart.use.classifier import Classifier
 for label in 'squash','tennis': draw_photos(Path('photos', label))
-block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=RandomSplitter(seed=1), item_tfms=Resize(64))
+block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label,
+                  splitter=RandomSplitter(seed=1), item_tfms=Resize(64))
 learn = vision_learner(block.dataloaders('photos', bs=8, num_workers=0), **model_kwargs('resnet10_narrow', 'none'))
 with learn.no_bar(), learn.no_logging(): learn.fit(1)
 assert learn.model[0].model.conv1.out_channels == 64 and sum(o.numel() for o in learn.model[0].parameters()) < 2e6
@@ -70,5 +72,6 @@ def test_a_backbone(tree):
 def test_a_host(tree):
     write_notebook(tree/'notebooks/library/share/03_spaces.ipynb', code_blocks('A host'))
     nbdev_export(tree)
-    assert run('-c', "from tellapart.share import HOSTS; print(HOSTS['spaces'].link('me', 'fruits'))", cwd=tree) == 'https://huggingface.co/spaces/me/fruits\n'
+    link = run('-c', "from tellapart.share import HOSTS; print(HOSTS['spaces'].link('me', 'fruits'))", cwd=tree)
+    assert link == 'https://huggingface.co/spaces/me/fruits\n'
     run('-m', 'pytest', 'tests/share/test_hosting.py::test_each_host_finds_its_files', 'tests/test_architecture.py', cwd=tree)

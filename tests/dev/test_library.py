@@ -19,7 +19,10 @@ def _test(notebook, log):
     nbdev_test(notebook)
 
 
-@pytest.mark.parametrize('notebook', [pytest.param(o, marks=[getattr(pytest.mark, k) for k,some in MARKS.items() if o in some]) for o in NOTEBOOKS])
+MARKED = [pytest.param(o, marks=[getattr(pytest.mark, k) for k,some in MARKS.items() if o in some]) for o in NOTEBOOKS]
+
+
+@pytest.mark.parametrize('notebook', MARKED)
 def test_notebook(notebook, tmp_path):
     log = tmp_path/'log'
     run = context.Process(target=_test, args=(str(LIBRARY/f'{notebook}.ipynb'), str(log)))

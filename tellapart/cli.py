@@ -244,8 +244,8 @@ def _parser():
     command(_docs)
     arg = command(_test)
     which = commands.choices['test'].add_mutually_exclusive_group().add_argument
-    which('--quick', dest='which', action='store_const', const='not browser and not training and not slow', default='not slow',
-        help="only what needs neither a browser nor a trained model, in a minute")
+    which('--quick', dest='which', action='store_const', const='not (browser or training or long or slow)', default='not slow',
+        help="only what takes neither a browser nor a trained model, in a minute")
     which('--all', dest='which', action='store_const', const='', help="also what takes long, in up to an hour")
     arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest; after --, as in: tellapart test -- -k photo")
     arg = command(_bench)

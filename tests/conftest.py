@@ -19,7 +19,8 @@ def pytest_addoption(parser):
 
 
 # The mark of a test by the fixtures that it asks for
-FIXTURES = dict(browser={'browser'}, training={'course', 'export_pkl', 'exported', 'one_thread', 'trained'})
+FIXTURES = dict(browser={'browser'}, training={'course', 'export_pkl', 'exported', 'one_thread', 'trained'},
+                long={'demo_process', 'gathered'})
 LONGEST = ['dev/test_course.py', 'dev/test_rehearsal.py', 'dev/test_library.py'] # begin first, so that no worker ends long after the others
 APART = 'tests/dev/test_library.py::test_notebook' # the one file whose tests share nothing
 

@@ -96,6 +96,7 @@ def test_a_full_disk_is_reported(odd, unbuffered):
         assert (done.returncode, done.stderr) == (1, "tellapart: The output can't be written: No space left on device.\n")
 
 
+@pytest.mark.long
 @pytest.mark.skipif(os.name == 'nt', reason="Windows reports a closed pipe differently")
 def test_a_run_whose_output_is_closed_ends_with_its_kernel(tmp_path):
     pytest.importorskip('fastai')

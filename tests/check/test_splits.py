@@ -280,6 +280,7 @@ def views(n, seconds=60, **how):
         yield photo,exif
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('dated', [True, False])
 def test_a_fixed_camera(tmp_path, dated):
     "24 photos of one scene in each of two labels are gathered, none is set aside, and the later ones are for validation"

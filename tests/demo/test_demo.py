@@ -135,6 +135,7 @@ def test_hanging(web):
 def sent(web, o): return web.file(o.id)
 
 
+@pytest.mark.long
 def test_forms(web):
     for o in having(web, 'transparent'):
         im = Image.open(io.BytesIO(sent(web, o)))
@@ -147,6 +148,7 @@ def test_forms(web):
         assert Image.open(io.BytesIO(sent(web, o))).format == 'WEBP'
 
 
+@pytest.mark.long
 def test_duplicates(web):
     for o in having(web, 'exact duplicate'):
         assert sent(web, o) == web.file(o.of) and o.path != web.truth[o.of].path
@@ -166,6 +168,7 @@ def test_an_object_has_several_photos(web):
     assert several and all(len({(o.label, o.shot) for o in g}) == len(g) for g in several)
 
 
+@pytest.mark.long
 def test_concurrent_requests(web):
     ask = [o for o in web.truth.values() if not o.faults][:24] * 2
     got = {}

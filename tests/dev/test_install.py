@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.long
 UV = shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
 FAST = Path(UV).parent if UV else '' # The place of uv, whose work pip does where there is none
 NEEDS = '''[build-system]

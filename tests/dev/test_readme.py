@@ -45,7 +45,8 @@ def run(clone):
         return done.stdout
     def serves(command, url):
         tried.add(command)
-        with served(['sh', '-c', f'exec {command}'], url, clone, env): return urlopen(url, timeout=120).read()
+        with served(['sh', '-c', f'exec {command}'], url, clone, env):
+            return urlopen(url, timeout=120).read()
     run.serves = serves
     return run
 

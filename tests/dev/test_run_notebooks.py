@@ -7,6 +7,7 @@ import pytest
 from notebooks import notebook
 
 ROOT = Path(__file__).resolve().parents[2]
+pytestmark = pytest.mark.long
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 import socket, tempfile
 from pathlib import Path
 from unittest.mock import patch
+import pytest
 from hypothesis import example, given, strategies as st
 from fuzzing import fuzz
 from tellapart.gather.gather import gather
@@ -21,6 +22,7 @@ candidate = st.builds(Candidate, st.one_of(address, anything), *[anything]*5, wi
 def nowhere(*_, **__): raise socket.gaierror
 
 
+@pytest.mark.long
 @fuzz
 @given(st.lists(candidate, max_size=8))
 @example([Candidate('http://x.org:99999999999999999999/a.jpg')])

@@ -549,17 +549,18 @@ def test_a_label_may_be_a_link_to_a_folder(tmp_path):
 
 
 def test_a_demo_web_in_another_process(demo_web, tmp_path):
-    (file := tmp_path/'tellapart.toml').write_text('name = "rackets"\nper_label = 80\n'
-                                                   '[labels]\nsquash = "squash racket"\ntennis = "tennis racket"\n')
-    p = read_project(file, demo_web=demo_web.url)
-    got = list(SOURCES['demo']('tennis racket', p, 'tennis'))
+    def read(settings):
+        (file := tmp_path/'tellapart.toml').write_text(f'name = "rackets"\nper_label = 80\n{settings}'
+                                                       '[labels]\nsquash = "squash racket"\ntennis = "tennis racket"\n')
+        return read_project(file, demo_web=demo_web.url)
+    def candidates(p): return list(SOURCES['demo']('tennis racket', p, 'tennis'))
+    got = candidates(p := read(''))
     hosts = demo.demo_hosts(demo.demo_web(p))
     assert len(got) == len(demo_web.truth) and all(o.origin == 'demo' for o in got)
     for o,truth in zip(got, demo_web.truth.values()):
         host,_,path = o.url.removeprefix('http://').partition('/')
         assert f'http://127.0.0.1:{hosts[host, 80][1]}/{path}' == demo_web.address(truth) and (o.width, o.height) == truth.size
-    p.search.without = ['1']
-    assert [o.title for o in SOURCES['demo']('tennis racket', p, 'tennis')] == [o.title for o in got[1:]]
+    assert [o.title for o in candidates(read('search.without = ["1"]\n'))] == [o.title for o in got[1:]]
 
 
 def test_the_demo_web_has_enough_for_the_largest_target():

@@ -152,7 +152,7 @@ def test_exporting_a_project(photos, ood_photos, tmp_path, capsys):
     settings = 'name = "stripes"\nint8 = true\n[labels]\nsquash = "squash"\ntennis = "tennis"\n[train]\nsize = 64\nbatch_size = 8\n'
     (tmp_path/'tellapart.toml').write_text(settings)
     p = read_project(tmp_path/'tellapart.toml')
-    command = ['export', '--project', str(p.file), '--strangers', str(ood_photos)]
+    command = ['export', '--project', str(p.file), '--ood', str(ood_photos)]
     assert main(command) == 1 and 'stripes has not been trained yet' in capsys.readouterr().err
     with Catalog(p.folder) as catalog:
         for label in p.labels:

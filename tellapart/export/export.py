@@ -435,6 +435,7 @@ def export(
     **card, # Figures for the model card, such as error_rate=.03; numbers and strings
 )->Path: # `path`. Raises `ExportError`; what was there stays
     "Export `learn` for both readers: `load_learner(path)` and `Classifier(path)`"
+    if 'strangers' in card: raise TypeError("`strangers` is now called `ood_photos`") # else it would be a figure of the card
     path = Path(path)
     meta,model = _learner_meta(learn, limits, card),_inference_copy(learn.model)
     graph,meta['n_shallow'] = _trace(model, meta['size'], len(meta['mean']))

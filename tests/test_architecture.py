@@ -4,7 +4,8 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1]/'tellapart'
-TOP = {'', 'errors', 'paths', 'machine', 'images', 'file_moves', 'split_methods', 'spreadsheets', 'pages', 'project', 'catalog', 'credits', 'course'}
+TOP = {'', 'errors', 'paths', 'machine', 'images', 'file_moves', 'split_methods', 'spreadsheets', 'pages', 'project', 'catalog', 'credits',
+       'course'}
 MAY = { # folder → the other folders that its modules may import; all may import TOP
     'use': set(),
     'check': {'use'},

@@ -7,12 +7,12 @@ from urllib.request import urlopen
 
 @contextmanager
 def served(command, url, cwd, env=None, patience=60):
-    "Run `command` until the block ends; the block begins when `url` answers"
+    "Run `command` until the block ends; the block begins when `url` responds"
     server = subprocess.Popen(command, cwd=cwd, env=os.environ | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         for _ in range(patience*5):
             try: urlopen(url, timeout=20).close()
-            except HTTPError: break # It answers, if only to say no
+            except HTTPError: break # it responds, if only with an error
             except (URLError, ConnectionError): time.sleep(.2)
             else: break
             assert server.poll() is None, server.stdout.read()

@@ -10,7 +10,7 @@ import base64, io
 from importlib.resources import files
 from math import ceil
 import anywidget, pandas as pd
-import tellapart.train # First, as it imports fastai without its warning
+from .. import train as train # first, as it imports fastai without its warning
 from fastai.vision.widgets import ImageClassifierCleaner, ImagesCleaner
 from fastcore.basics import patch
 from fastcore.foundation import L

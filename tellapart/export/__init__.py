@@ -3,4 +3,4 @@ from tellapart.errors import need
 
 need('fastai', 'onnx', 'torch', extra='learn')
 
-import tellapart.train # First, as it imports fastai without its warning
+from .. import train as train # before the modules here, as it imports fastai without its warning

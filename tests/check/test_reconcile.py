@@ -142,7 +142,8 @@ def test_a_fifth_or_more_deleted_on_purpose(p):
 
 def test_marks_meet_files_that_were_moved(p):
     import pandas as pd
-    cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=['predicted', 'probability', 'given_probability', 'label_error_score'], dtype=float))
+    columns = ['predicted', 'probability', 'given_probability', 'label_error_score']
+    cleaner = PhotoCleaner(None, p, pd.DataFrame(columns=columns, dtype=float))
     a,b = of(p, 'squash')[:2]
     for o in a,b: cleaner.mark(o.name, 'tennis')
     a.rename(p.photos/'tennis/a.png')

@@ -9,7 +9,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIBRARY = ROOT/'notebooks/library'
 FILES = [o.relative_to(LIBRARY) for o in LIBRARY.rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts]
 NOTEBOOKS = sorted(o.with_suffix('').as_posix() for o in FILES)
-MARKS = {'training': {'clean/00_label_errors', 'export/01_quantize', 'export/02_export', 'train/01_train', 'train/02_report'},
+MARKS = {'training': {'clean/00_label_errors', 'export/01_quantize', 'export/02_export', 'train/02_train', 'train/03_report'},
          'long': {'check/04_splits', 'demo/03_draw', 'demo/04_web', 'use/02_classifier'}}
 
 def _test(notebook, log):
@@ -19,7 +19,10 @@ def _test(notebook, log):
     nbdev_test(notebook)
 
 
-@pytest.mark.parametrize('notebook', [pytest.param(o, marks=[getattr(pytest.mark, k) for k,some in MARKS.items() if o in some]) for o in NOTEBOOKS])
+MARKED = [pytest.param(o, marks=[getattr(pytest.mark, k) for k,some in MARKS.items() if o in some]) for o in NOTEBOOKS]
+
+
+@pytest.mark.parametrize('notebook', MARKED)
 def test_notebook(notebook, tmp_path):
     log = tmp_path/'log'
     run = context.Process(target=_test, args=(str(LIBRARY/f'{notebook}.ipynb'), str(log)))

@@ -10,8 +10,9 @@ from tellapart.use.classifier import Classifier, ExportError, decode_size, prepr
 
 pytest.importorskip('fastai')
 import pandas as pd, torch
-from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders, LabelSmoothingCrossEntropy, Learner, MultiCategoryBlock, Normalize,
-                               PILImageBW, RandomSplitter, Resize, get_image_files, load_learner, nn, parent_label, resnet18, vision_learner)
+from fastai.vision.all import (CategoryBlock, ColReader, CrossEntropyLossFlat, DataBlock, ImageBlock, ImageDataLoaders,
+                               LabelSmoothingCrossEntropy, Learner, MultiCategoryBlock, Normalize, PILImageBW, RandomSplitter, Resize,
+                               get_image_files, load_learner, nn, parent_label, resnet18, vision_learner)
 from tellapart.export.export import _dataset_photos, export, upgrade
 from tellapart.train.resize import RESIZE_METHODS, resize_transform
 
@@ -34,7 +35,8 @@ class Elsewhere(pickle.Unpickler): # as on an operating system that can't create
 elsewhere = type(sys)('elsewhere'); elsewhere.__dict__.update(pickle.__dict__, Unpickler=Elsewhere)
 from fastai.learner import load_learner
 learn = load_learner(sys.argv[1], pickle_module=elsewhere)
-with learn.no_bar(): print(json.dumps([[str(o) for o in learn.dls.vocab], *(learn.predict(pathlib.Path(o))[2].tolist() for o in sys.argv[2:])]))
+def probabilities(photo): return learn.predict(pathlib.Path(photo))[2].tolist()
+with learn.no_bar(): print(json.dumps([[str(o) for o in learn.dls.vocab], *map(probabilities, sys.argv[2:])]))
 """
 
 
@@ -61,7 +63,8 @@ def test_both_readers_resize_in_the_same_way(export_pkl, photos, tmp_path, how):
         with loaded.no_bar(): theirs = loaded.predict(o)[2].numpy()
         assert np.abs(theirs - [p for _,p in sorted(classify(o).ranked)]).max() < 1e-3
     if how == 'white': # a transform of ours, read by fastai where tellapart isn't installed
-        done = subprocess.run([sys.executable, '-c', FASTAI.replace('with learn.no_bar(): ', ''), path, photos[0]], capture_output=True, text=True)
+        done = subprocess.run([sys.executable, '-c', FASTAI.replace('with learn.no_bar(): ', ''), path, photos[0]], capture_output=True,
+                              text=True)
         assert done.returncode == 0, done.stderr
 
 
@@ -98,7 +101,8 @@ def test_the_learner_is_unchanged(learn, tmp_path):
     learn.fit(1)
 
 
-@pytest.mark.parametrize('speed_up', [lambda o: o.model.to(memory_format=torch.channels_last), Learner.to_bf16, Learner.to_fp16], ids=['channels last', 'bf16', 'fp16'])
+@pytest.mark.parametrize('speed_up', [lambda o: o.model.to(memory_format=torch.channels_last), Learner.to_bf16, Learner.to_fp16],
+                         ids=['channels last', 'bf16', 'fp16'])
 def test_fast_training_is_exported_as_float32(learn, photos, tmp_path, speed_up):
     "Whatever makes training fast, the export is float32 in the usual layout, with its weights in the file once"
     speed_up(learn)
@@ -132,7 +136,8 @@ def test_upgrade_of_a_plain_export(learn, photos, tmp_path, capsys):
     upgrade(tmp_path/'plain.pkl', tmp_path/'plain.pkl')
     assert 'plain.pkl is being unpickled' in capsys.readouterr().err
     assert Classifier(tmp_path/'plain.pkl')(photos[0]).label in ('badminton', 'squash', 'tennis')
-    with pytest.raises(ExportError, match='can be used as it is'): upgrade(tmp_path/'plain.pkl', tmp_path/'new.pkl') # it would lose its thresholds
+    with pytest.raises(ExportError, match='can be used as it is'):
+        upgrade(tmp_path/'plain.pkl', tmp_path/'new.pkl') # it would lose its thresholds
 
 
 @pytest.mark.parametrize('content,why', [(b'hello', "can't be loaded by fastai"), (None, "isn't there")])
@@ -147,17 +152,21 @@ def test_upgrade_of_what_is_no_export(tmp_path, content, why):
 def test_several_labels_at_once_are_refused(photos, tmp_path, labels, loss):
     "A multi-label model is refused, however many labels there are"
     some = [o for o in photos if o.parent.name >= labels]
-    block = DataBlock((ImageBlock, MultiCategoryBlock), get_y=lambda o: [o.parent.name], splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(48))
+    block = DataBlock((ImageBlock, MultiCategoryBlock), get_y=lambda o: [o.parent.name], splitter=RandomSplitter(.5, seed=1),
+                      item_tfms=Resize(48))
     learn = vision_learner(block.dataloaders(some, bs=1, num_workers=0), resnet18, pretrained=False, loss_func=loss)
     with pytest.raises(ExportError, match='several labels at once'): export(learn, tmp_path/'export.pkl')
     assert not os.listdir(tmp_path)
 
 
-@pytest.mark.parametrize('loss', [nn.CrossEntropyLoss(), nn.functional.cross_entropy, LabelSmoothingCrossEntropy()], ids=["torch's", 'function', 'smoothed'])
+@pytest.mark.parametrize('loss', [nn.CrossEntropyLoss(), nn.functional.cross_entropy, LabelSmoothingCrossEntropy()],
+                         ids=["torch's", 'function', 'smoothed'])
 def test_any_cross_entropy_will_do(photos, tmp_path, loss):
     "Also torch's own, which doesn't define probabilities, and with two labels, too"
-    dls = ImageDataLoaders.from_path_func(tmp_path, [o for o in photos if o.parent.name != 'tennis'], parent_label, valid_pct=.5, seed=1, item_tfms=Resize(48), bs=2, num_workers=0)
-    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)), loss_func=loss)
+    dls = ImageDataLoaders.from_path_func(tmp_path, [o for o in photos if o.parent.name != 'tennis'], parent_label, valid_pct=.5, seed=1,
+                                          item_tfms=Resize(48), bs=2, num_workers=0)
+    learn = Learner(dls, nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)),
+                    loss_func=loss)
     classify = Classifier(export(learn, tmp_path/'export.pkl'))
     x, = dls.test_dl(photos[:1]).one_batch()
     with torch.no_grad(): theirs = learn.model.cpu()(x.cpu()).softmax(1)[0]
@@ -169,10 +178,12 @@ def test_a_loss_without_probabilities_is_refused(learn, tmp_path):
     with pytest.raises(ExportError, match="MultiMarginLoss doesn't define probabilities"): export(learn, tmp_path/'export.pkl')
 
 
-@pytest.mark.parametrize('normalize', [None, Normalize.from_stats([.4], [.2]), Normalize.from_stats([.4, .5, .6], [.2, .3, .4])], ids=['plain', 'one channel', 'three channels'])
+@pytest.mark.parametrize('normalize', [None, Normalize.from_stats([.4], [.2]), Normalize.from_stats([.4, .5, .6], [.2, .3, .4])],
+                         ids=['plain', 'one channel', 'three channels'])
 def test_photos_in_grey(photos, tmp_path, normalize):
     "A network for grey images predicts as fastai does, in 8 bits nearly so, and explains its predictions"
-    block = DataBlock((ImageBlock(PILImageBW), CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.5, seed=1), item_tfms=resize_transform('white', 48), batch_tfms=normalize)
+    block = DataBlock((ImageBlock(PILImageBW), CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.5, seed=1),
+                      item_tfms=resize_transform('white', 48), batch_tfms=normalize)
     channels = 3 if normalize and normalize.mean.numel() == 3 else 1
     model = nn.Sequential(nn.Conv2d(channels, 4, 5, stride=3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3))
     learn = Learner(block.dataloaders(photos, bs=4, num_workers=0), model, loss_func=CrossEntropyLossFlat())
@@ -193,21 +204,24 @@ def is_squash(o): return Path(o).parent.name == 'squash'
 
 @pytest.mark.parametrize('where', ['__main__', 'somebodys_notebook'])
 def test_upgrade_without_the_label_function(photos, tmp_path, where):
-    "An export that refers to a function of somebody's notebook is read without it, here and by fastai; for one that refers to their network, an error names what is missing"
+    "An export that refers to a function of somebody's notebook is read without it; one that refers to their network needs it, and says so"
     class Net(nn.Sequential): pass
     layers = nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 2)
     there = sys.modules.setdefault(where, type(sys)(where))
     for o in is_squash, Net: setattr(there, o.__name__, o); o.__module__,o.__qualname__ = where,o.__name__
     block = DataBlock((ImageBlock, CategoryBlock), get_y=is_squash, splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(48))
     for net,file in (nn.Sequential, 'old.pkl'), (Net, 'own.pkl'):
-        Learner(block.dataloaders(photos, bs=2, num_workers=0), net(*layers), loss_func=CrossEntropyLossFlat()).export(tmp_path/file, pickle_module=pickle)
+        learn = Learner(block.dataloaders(photos, bs=2, num_workers=0), net(*layers), loss_func=CrossEntropyLossFlat())
+        learn.export(tmp_path/file, pickle_module=pickle)
     for o in is_squash, Net: delattr(there, o.__name__)
     if where != '__main__': del sys.modules[where]
     classify = Classifier(upgrade(tmp_path/'old.pkl', tmp_path/'new.pkl'))
     assert classify.labels == ['False', 'True'] and classify(photos[0]).label in classify.labels
     loaded = load_learner(tmp_path/'new.pkl')
-    with loaded.no_bar(): assert np.abs(loaded.predict(photos[0])[2].numpy() - [p for _,p in sorted(classify(photos[0]).ranked)]).max() < 1e-3
-    with pytest.raises(ExportError, match=rf"own.pkl needs .*{where}\.Net.*, which isn't here"): upgrade(tmp_path/'own.pkl', tmp_path/'other.pkl')
+    with loaded.no_bar():
+        assert np.abs(loaded.predict(photos[0])[2].numpy() - [p for _,p in sorted(classify(photos[0]).ranked)]).max() < 1e-3
+    with pytest.raises(ExportError, match=rf"own.pkl needs .*{where}\.Net.*, which isn't here"):
+        upgrade(tmp_path/'own.pkl', tmp_path/'other.pkl')
     assert not (tmp_path/'other.pkl').exists()
 
 
@@ -224,11 +238,17 @@ def test_thresholds_are_fitted_on_files_as_the_classifier_reads_them(photos, tmp
     (tmp_path/'large').mkdir()
     for o in photos: open_photo(o).resize((900, 700)).save(tmp_path/'large'/f'{o.stem}.jpg')
     table = pd.DataFrame(dict(file=[str(tmp_path/'large'/f'{o.stem}.jpg') for o in photos], label=[o.parent.name for o in photos]))
-    sources = dict(table=(table, ColReader('file'), ColReader('label')), names=([Path(o).name for o in table.file], lambda o: tmp_path/'large'/o, lambda o: o.split('-')[0]))
+    sources = dict(table=(table, ColReader('file'), ColReader('label')),
+                   names=([Path(o).name for o in table.file], lambda o: tmp_path/'large'/o, lambda o: o.split('-')[0]))
     for source,get_x,get_y in sources.values():
         block = DataBlock((ImageBlock, CategoryBlock), get_x=get_x, get_y=get_y, splitter=RandomSplitter(.5, seed=1), item_tfms=Resize(64))
-        learn = Learner(block.dataloaders(source, bs=4, num_workers=0), nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)), loss_func=CrossEntropyLossFlat())
+        learn = Learner(block.dataloaders(source, bs=4, num_workers=0),
+                        nn.Sequential(nn.Conv2d(3, 4, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)),
+                        loss_func=CrossEntropyLossFlat())
         classify = Classifier(export(learn, tmp_path/'export.pkl'))
         ds = learn.dls.valid_ds
-        files = [o if isinstance(o, Path) else Path(o) for o in (get_x(ds.items.iloc[i] if source is table else ds.items[i]) for i in range(len(ds)))]
-        for (ours,_),file in zip(_dataset_photos(ds, classify.meta, ''), files, strict=True): assert np.array_equal(ours, preprocess(open_photo(file, decode_size(classify.meta)), classify.meta))
+        items = ds.items.itertuples() if source is table else ds.items
+        files = [Path(get_x(o)) for o in items]
+        meta = classify.meta
+        for (ours,_),file in zip(_dataset_photos(ds, meta, ''), files, strict=True):
+            assert np.array_equal(ours, preprocess(open_photo(file, decode_size(meta)), meta))

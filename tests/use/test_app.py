@@ -16,7 +16,8 @@ def app(export_pkl):
     with socket.socket() as s:
         s.bind(('127.0.0.1', 0))
         port = s.getsockname()[1]
-    with served(command(export_pkl, port), f'http://localhost:{port}/voila/static/favicon.ico', cwd=export_pkl.parent): yield f'http://localhost:{port}/'
+    with served(command(export_pkl, port), f'http://localhost:{port}/voila/static/favicon.ico', cwd=export_pkl.parent):
+        yield f'http://localhost:{port}/'
 
 
 def command(export, port): return [sys.executable, '-m', 'tellapart', 'serve', '--export', export, '--port', str(port)]
@@ -57,7 +58,8 @@ def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
 def test_not_sure_is_said_plainly(browser, export_pkl, photos, tmp_path, free_port):
     "Below the export's threshold the app says so"
     from exports import change_meta, rewrite
-    strict = rewrite(export_pkl, tmp_path/'strict.pkl', change_meta(thresholds=dict(graph=dict(probability=1.01, ood=None, reference=None))))
+    never = dict(probability=1.01, ood=None, reference=None)
+    strict = rewrite(export_pkl, tmp_path/'strict.pkl', change_meta(thresholds=dict(graph=never)))
     with served(command(strict, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
         page = browser.new_page()
         page.goto(f'http://localhost:{free_port}/')

@@ -155,7 +155,7 @@ def test_where_nothing_can_be_read(export_pkl, store, here, monkeypatch, capsys)
     monkeypatch.setattr(Guarded, 'refused', dict.fromkeys(names, PermissionError('Forbidden')))
     command = ['sort', 'guarded://photos', '--to', 'guarded://sorted', '--ray', '--export', str(export_pkl)]
     assert main(command) == 1
-    assert "There is no answer for any of 13 photos: the column reason of guarded://sorted/answers says why" in capsys.readouterr().err
+    assert "None of 13 photos could be opened: the column reason of guarded://sorted/answers says why" in capsys.readouterr().err
     monkeypatch.setattr(Guarded, 'refused', {})
     assert main(command) == 0
 

@@ -86,7 +86,8 @@ def test_an_export_that_is_refused_is_closed(export_pkl, tmp_path):
     psutil,refused = pytest.importorskip('psutil'),tmp_path/'refused.pkl'
     def bomb():
         with zipfile.ZipFile(refused, 'w', zipfile.ZIP_DEFLATED) as z: z.writestr('export/extra/meta.json', b' '*10**8)
-    ways = [bomb, lambda: refused.write_bytes(b'hello'), lambda: refused.write_bytes(export_pkl.read_bytes()[:5000]), lambda: rewrite(export_pkl, refused, change_meta(format=FORMAT + 1)),
+    ways = [bomb, lambda: refused.write_bytes(b'hello'), lambda: refused.write_bytes(export_pkl.read_bytes()[:5000]),
+            lambda: rewrite(export_pkl, refused, change_meta(format=FORMAT + 1)),
             lambda: rewrite(export_pkl, refused, change_meta(labels=['one']))]
     for way in ways:
         way()
@@ -103,7 +104,8 @@ class Canary:
 def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
     "Classifying doesn't unpickle, so code in the pickle never runs"
     canary = tmp_path/'canary'
-    hostile = rewrite(export_pkl, tmp_path/'hostile.pkl', lambda name, content: pickle.dumps(Canary(canary)) if name.endswith('data.pkl') else content)
+    def poison(name, content): return pickle.dumps(Canary(canary)) if name.endswith('data.pkl') else content
+    hostile = rewrite(export_pkl, tmp_path/'hostile.pkl', poison)
     photo = next(export_pkl.parent.glob('photos/*/*'))
     assert Classifier(hostile)(photo) == Classifier(export_pkl)(photo)
     Classifier(hostile).explain(photo)
@@ -113,8 +115,9 @@ def test_a_hostile_pickle_does_not_run(export_pkl, tmp_path):
 
 
 @pytest.mark.parametrize('change', [
-    dict(preprocess=[dict(step='resize', size=[1, 10**6], method='pad', pad='reflect', resample=2)]), dict(mean=[0, 0]), dict(labels=[1, 2, 3]), dict(std=[0, 0, 0]),
-    dict(thresholds={}), dict(data=None), dict(n_shallow=10**9), dict(limits=dict(max_pixels=10**12)), dict(size=[64, 64])], ids=lambda o: next(iter(o)))
+    dict(preprocess=[dict(step='resize', size=[1, 10**6], method='pad', pad='reflect', resample=2)]), dict(mean=[0, 0]),
+    dict(labels=[1, 2, 3]), dict(std=[0, 0, 0]), dict(thresholds={}), dict(data=None), dict(n_shallow=10**9),
+    dict(limits=dict(max_pixels=10**12)), dict(size=[64, 64])], ids=lambda o: next(iter(o)))
 def test_impossible_metadata(export_pkl, tmp_path, change):
     "An export with invalid metadata is refused when it is opened, not in the middle of many photos or with the memory used up"
     with pytest.raises(ExportError, match='odd.pkl is damaged'): Classifier(rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(**change)))
@@ -125,7 +128,8 @@ def test_many_goes_on_where_a_photo_is_none(export_pkl, tmp_path, batch):
     "Predictions come in order, one a photo, with a reason where there is no label"
     good = next(export_pkl.parent.glob('photos/*/*'))
     (tmp_path/'notes.txt').write_text('hello')
-    predictions = Classifier(export_pkl).many(iter([good, tmp_path/'notes.txt', tmp_path/'nowhere.jpg', tmp_path, b'', good, *[good]*40]), batch)
+    predictions = Classifier(export_pkl).many(iter([good, tmp_path/'notes.txt', tmp_path/'nowhere.jpg', tmp_path, b'', good, *[good]*40]),
+                                              batch)
     some = [next(predictions) for _ in range(6)]
     assert [o.label is None for o in some] == [False, True, True, True, True, False]
     assert all(o.reason.count('\n') == 0 and o.reason.endswith('.') for o in some if o.label is None)
@@ -155,7 +159,8 @@ def test_many_can_be_left_early(export_pkl):
 
 @pytest.mark.skipif(not hasattr(os, 'sched_setaffinity'), reason="only Linux binds a process to cores")
 def test_no_more_threads_than_the_process_may_use(export_pkl):
-    code = f'import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from tellapart.use.classifier import Classifier; print(Classifier({str(export_pkl)!r}).threads)'
+    code = ('import os; os.sched_setaffinity(0, [min(os.sched_getaffinity(0))]); from tellapart.use.classifier import Classifier; '
+            f'print(Classifier({str(export_pkl)!r}).threads)')
     assert subprocess.run([sys.executable, '-c', code], capture_output=True, text=True).stdout == '1\n'
 
 
@@ -180,7 +185,8 @@ def test_what_is_no_photo_has_a_reason(export_pkl, tmp_path):
     "A URL, pixels of another type and 200 megapixels are refused in a sentence each, and the predictions go on"
     Image.new('1', (20_000, 10_000)).save(tmp_path/'vast.png')
     good = next(export_pkl.parent.glob('photos/*/*'))
-    *bad,last = Classifier(export_pkl).many(['https://example.com/racket.jpg?size=large', np.zeros((3, 90, 90), 'float32'), tmp_path/'vast.png', good])
+    *bad,last = Classifier(export_pkl).many(['https://example.com/racket.jpg?size=large', np.zeros((3, 90, 90), 'float32'),
+                                             tmp_path/'vast.png', good])
     for prediction,why in zip(bad, ('download the photo first', 'give one of uint8', 'has 200 megapixels, more than')):
         assert prediction.label is None and not prediction.confident and why in prediction.reason and prediction.reason.endswith('.')
     assert last.label

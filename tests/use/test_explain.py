@@ -43,7 +43,8 @@ def classify(tmp_path_factory):
             if label in OBJECTS: paste_object(label, i, im, rng)
             im.save(folder/label/f'{i}.png')
     dls = ImageDataLoaders.from_folder(folder, valid_pct=.1, seed=1, item_tfms=Resize(SIDE), bs=12, num_workers=0)
-    learn = Learner(dls, nn.Sequential(nn.Sequential(layer(3, 8), layer(8, 16), layer(16, 32), layer(32, 64)), create_head(64, 3, lin_ftrs=[32])), loss_func=CrossEntropyLossFlat())
+    learn = Learner(dls, nn.Sequential(nn.Sequential(layer(3, 8), layer(8, 16), layer(16, 32), layer(32, 64)),
+                                       create_head(64, 3, lin_ftrs=[32])), loss_func=CrossEntropyLossFlat())
     learn.remove_cb(learn.progress)
     with learn.no_logging(): learn.fit_one_cycle(8, 1e-2)
     return Classifier(export(learn, folder/'export.pkl'))

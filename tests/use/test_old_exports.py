@@ -21,7 +21,8 @@ PHOTOS = [draw(i) for i in range(12)]
 
 def same(predictions, before):
     predictions = list(predictions)
-    assert [(o.label, o.confident, 'none of these' in o.reason) for o in predictions] == [(o['label'], o['confident'], o['none']) for o in before]
+    now = [(o.label, o.confident, 'none of these' in o.reason) for o in predictions]
+    assert now == [(o['label'], o['confident'], o['none']) for o in before]
     assert np.allclose([o.probability for o in predictions], [o['probability'] for o in before], atol=1e-3)
 
 
@@ -55,4 +56,5 @@ def test_format_3(tmp_path):
     old = rewrite(FORMAT_4, tmp_path/'old.pkl', older)
     same(map(Classifier(old), PHOTOS), BEFORE['int8'])
     full = [Classifier(old, int8=False)(o) for o in PHOTOS]
-    assert np.allclose([o.probability for o in full], [o['probability'] for o in BEFORE['float32']], atol=1e-3) and any(o.confident for o in full)
+    assert np.allclose([o.probability for o in full], [o['probability'] for o in BEFORE['float32']], atol=1e-3)
+    assert any(o.confident for o in full)

@@ -115,7 +115,7 @@ def test_the_tree_is_kept(export_pkl, folder, tmp_path, layout):
 
 
 def test_predictions_that_are_not_confident(export_pkl, folder, tmp_path, capsys):
-    wary = rewrite(export_pkl, tmp_path/'wary.pkl', change_meta(thresholds=dict(graph=dict(threshold=1.1, none=None, known=None))))
+    wary = rewrite(export_pkl, tmp_path/'wary.pkl', change_meta(thresholds=dict(graph=dict(probability=1.1, ood=None, reference=None))))
     sort(wary, folder, tmp_path/'sorted')
     assert {o.split('/')[0] for o in placed(tmp_path/'sorted')} == {'unsure'}
     assert all(o['confident'] == 'no' and 'It is most like' in o['reason'] for o in table(tmp_path/'sorted') if o['to'])
@@ -265,7 +265,7 @@ def test_where_no_photo_can_be_opened(export_pkl, tmp_path, capsys):
     for o in 'ab': (folder/f'{o}.jpg').write_text('gone')
     for more in ['--dry-run'], []:
         assert sort(export_pkl, folder, tmp_path/'sorted', *more) == 1
-        refused(capsys, 'There is no answer for any of 2 photos')
+        refused(capsys, 'None of 2 photos could be opened')
     shutil.copy(next(export_pkl.parent.glob('photos/*/*')), folder)
     for more in ['--dry-run'], [], []: assert sort(export_pkl, folder, tmp_path/'sorted', *more) == 0
 

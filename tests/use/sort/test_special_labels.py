@@ -11,7 +11,8 @@ from tellapart.use.sort.journal import CSV, read_rows
 from tellapart.use.classifier import Classifier
 
 pytest.importorskip('fastai')
-from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, Normalize, error_rate, get_image_files, imagenet_stats, parent_label, resnet18, set_seed, vision_learner
+from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, error_rate, get_image_files, imagenet_stats, parent_label,
+                               resnet18, set_seed, vision_learner)
 from tellapart.check.check import check
 from tellapart.clean.cleaner import ALL, PhotoCleaner
 from tellapart.clean.label_errors import TrainingDynamics, find_label_errors
@@ -25,8 +26,8 @@ from tellapart.check.splits import CatalogSplitter, training_photos
 from tellapart.train.resize import resize_transform
 from tellapart.train.train import dataloaders
 
-LABELS = sorted(['unsure', 'train', 'valid', 'none', 'all', 'total', 'aside', 'photos', 'incoming', 'true', 'nan', '0', '-x', 'sheets', "can't be opened",
-                 'found', 'usable', 'label', 'file', 'all photos', '1e5', 'items', 'yes', 'marked'])
+LABELS = sorted(['unsure', 'train', 'valid', 'none', 'all', 'total', 'aside', 'photos', 'incoming', 'true', 'nan', '0', '-x', 'sheets',
+                 "can't be opened", 'found', 'usable', 'label', 'file', 'all photos', '1e5', 'items', 'yes', 'marked'])
 SPLITS = dict(train=3, valid=2) # photos of each label
 
 
@@ -37,7 +38,8 @@ def p(tmp_path_factory):
     done = subprocess.run([sys.executable, '-m', 'tellapart', 'new', 'nan', '--', *LABELS], cwd=folder, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     file = folder/re.search(r'--project (\S+)', done.stdout)[1]
-    text = file.read_text('utf-8').replace('source = "duckduckgo"', 'source = "folder"').replace('size = 224', 'size = 32\nsplit = "folder"').replace('epochs = 4', 'epochs = 1')
+    text = file.read_text('utf-8').replace('source = "duckduckgo"', 'source = "folder"')
+    text = text.replace('size = 224', 'size = 32\nsplit = "folder"').replace('epochs = 4', 'epochs = 1')
     file.write_text(text, 'utf-8')
     p = read_project(file)
     rng = np.random.default_rng(0)
@@ -61,7 +63,8 @@ def gathered(p):
 def learn(p, gathered, one_thread):
     "A learner, as the course makes it"
     set_seed(1)
-    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p), item_tfms=resize_transform('squish', 32),
+    block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
+                      item_tfms=resize_transform('squish', 32),
                       batch_tfms=[Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(dataloaders(block, p.working, p), resnet18, metrics=error_rate, pretrained=False, cbs=TrainingDynamics())
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(1, 1e-3)
@@ -80,7 +83,8 @@ def test_from_photos_to_a_trained_model(p, gathered, learn):
     assert list(p.labels) == LABELS == sorted(learn.dls.vocab)
     assert dict(gathered.counts.total) == dict.fromkeys(LABELS, n) == dict(gathered.counts.usable)
     said = gather_summary(p, gathered)
-    assert f'Gathered {all_of} photos ({n} {LABELS[0]}, ' in said and f'{len(LABELS)} candidates were rejected ({len(LABELS)} no photo)' in said
+    assert f'Gathered {all_of} photos ({n} {LABELS[0]}, ' in said
+    assert f'{len(LABELS)} candidates were rejected ({len(LABELS)} no photo)' in said
     table = reasons(p)
     assert list(table.columns) == LABELS and (table.sum() == 1).all()
     assert [o.get_text() for o in funnel(p).axes[1].get_yticklabels()] == LABELS
@@ -113,14 +117,16 @@ def test_report_and_cleaner(p, learn):
     with Catalog(p.folder) as catalog: assert catalog.count(other[label]) == sum(SPLITS.values()) + 1
     cleaner.undo()
     cleaner.mark(file, None)
-    with Catalog(p.folder) as catalog: assert {o: catalog.count(o) for o in LABELS} == dict.fromkeys(LABELS, sum(SPLITS.values())) and not catalog.marks()
+    with Catalog(p.folder) as catalog:
+        assert {o: catalog.count(o) for o in LABELS} == dict.fromkeys(LABELS, sum(SPLITS.values())) and not catalog.marks()
 
 
 @pytest.fixture
 def swapped_export(export_pkl, p, tmp_path):
-    "An export that takes some photos for `unsure`, isn't sure of others, and takes a third kind for what can't be opened; photos, of which two can't be"
+    "An export with a label `unsure`, unconfident predictions, and a label `can't be opened`; photos, two of which can't be opened"
     files = sorted(p.photos.glob('*/*'))
-    predictions = [*Classifier(rewrite(export_pkl, tmp_path/'all.pkl', change_meta(thresholds=dict(graph=dict(threshold=0, none=None, known=None))))).many(files)]
+    def with_threshold(p, **meta): return change_meta(thresholds=dict(graph=dict(probability=p, ood=None, reference=None)), **meta)
+    predictions = [*Classifier(rewrite(export_pkl, tmp_path/'all.pkl', with_threshold(0))).many(files)]
     first = [o for o,_ in Counter(o.label for o in predictions).most_common()]
     swapped = dict(zip(first, ['unsure', "can't be opened", 'sheets']))
     left = iter(o for o in LABELS if o not in swapped.values())
@@ -131,7 +137,7 @@ def swapped_export(export_pkl, p, tmp_path):
     folder.mkdir()
     for o in files: shutil.copy(o, folder)
     for o in 'ab': (folder/f'{o}.jpg').write_text('gone')
-    return rewrite(export_pkl, tmp_path/'odd.pkl', change_meta(thresholds=dict(graph=dict(threshold=threshold, none=None, known=None)), labels=labels)),folder
+    return rewrite(export_pkl, tmp_path/'odd.pkl', with_threshold(threshold, labels=labels)),folder
 
 
 def test_predictions(swapped_export, capsys):
@@ -140,7 +146,8 @@ def test_predictions(swapped_export, capsys):
     predictions = [*Classifier(export).many(files)]
     assert main(['classify', '--json', '--export', str(export), *map(str, files)]) == 0
     told = [json.loads(o) for o in capsys.readouterr().out.splitlines()]
-    assert [(o['photo'], o['label'], o['confident']) for o in told] == [(str(file), o.label, o.confident) for file,o in zip(files, predictions)]
+    expected = [(str(file), o.label, o.confident) for file,o in zip(files, predictions)]
+    assert [(o['photo'], o['label'], o['confident']) for o in told] == expected
     assert {label for o in told for label,_ in o['ranked']} == set(LABELS) and any(o['label'] == 'unsure' and o['confident'] for o in told)
 
 

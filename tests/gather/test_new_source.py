@@ -1,13 +1,13 @@
 "docs/extending.md: its recipe for a source, followed in a copy of the tree"
-import csv, io, json, os, re, ssl, subprocess, sys, threading
+import csv, io, json, ssl, threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from textwrap import dedent
 from zlib import crc32
 import pytest
 from PIL import Image
-from fresh import ROOT, tracked
+from fresh import tracked
 from proxy import authority
+from recipes import code_blocks, nbdev_export, run, write_notebook
 
 HOST = 'museum.example'
 PROJECT = '''name = "rackets"
@@ -60,29 +60,14 @@ def museum(tmp_path):
         server.shutdown()
 
 
-def code_blocks(heading):
-    "The code blocks of a section of docs/extending.md"
-    section = (ROOT/'docs/extending.md').read_text('utf-8').partition(f'## {heading}\n')[2].partition('\n## ')[0]
-    return [dedent(o) for o in re.findall(r'^ *```\w+\n(.*?)^ *```$', section, re.M | re.S)]
-
-
-def run(*args, cwd, **env):
-    "Run Python in a tree, with the tree's package"
-    env = os.environ | dict(PYTHONPATH=str(cwd)) | env
-    done = subprocess.run([sys.executable, *map(str, args)], cwd=cwd, env=env, capture_output=True, text=True)
-    assert not done.returncode, done.stdout + done.stderr
-
-
 @pytest.mark.long
 def test_a_source_of_photos(tmp_path, museum):
     tree = tracked(tmp_path/'tree')
     *cells,row,test = code_blocks('A source of photos')
-    cells = [dict(cell_type='code', id=f'{i:08}', metadata={}, outputs=[], execution_count=None, source=o) for i,o in enumerate(cells)]
-    notebook = dict(cells=cells, metadata={}, nbformat=4, nbformat_minor=5)
-    (tree/'notebooks/library/gather/sources/08_museum.ipynb').write_text(json.dumps(notebook))
+    write_notebook(tree/'notebooks/library/gather/sources/08_museum.ipynb', cells)
     (readme := tree/'README.md').write_text(readme.read_text('utf-8').replace('| `"folder"` |', f'{row}| `"folder"` |'), 'utf-8')
     with (tree/'tests/gather/test_sources.py').open('a', encoding='utf-8') as f: f.write(f'\n\n{test}')
-    run('-c', 'from nbdev.doclinks import nbdev_export; nbdev_export()', cwd=tree)
+    nbdev_export(tree)
     run('-m', 'pytest', 'tests/gather/test_sources.py', 'tests/test_architecture.py', '-k', 'museum or documented or imports', cwd=tree)
 
     (tree/'tellapart.toml').write_text(PROJECT)

@@ -1079,6 +1079,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                   'tellapart/project.py'),
                                    'tellapart.project.Project.quarantine': ( 'library/project.html#project.quarantine',
                                                                              'tellapart/project.py'),
+                                   'tellapart.project.Project.rehearse': ('library/project.html#project.rehearse', 'tellapart/project.py'),
                                    'tellapart.project.Project.runs': ('library/project.html#project.runs', 'tellapart/project.py'),
                                    'tellapart.project.Project.use_all_own': ( 'library/project.html#project.use_all_own',
                                                                               'tellapart/project.py'),

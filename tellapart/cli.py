@@ -35,8 +35,10 @@ def _new(args):
 def _run(args):
     "run the course's notebooks from gathering to export, or those that are named"
     need('fastai', 'nbclient', 'nbdev', extra='learn')
+    from .project import read_project
+    p = read_project(args.project, args.rehearse) # before imports that take a second
     from .dev.run_notebooks import run
-    run(args.notebooks, args.project, rehearse=args.rehearse, save=args.save)
+    run(args.notebooks, p, save=args.save)
 
 
 def _export_file(args):

@@ -189,6 +189,10 @@ class Project(_Strict):
         name = f'{self.name}-rehearsal' if self._rehearse else self.name
         return Path(os.path.normpath(self._file.parent/self.data/name))
     @property
+    def rehearse(self)->bool:
+        "Whether this is a project's rehearsal"
+        return self._rehearse
+    @property
     def demo_web(self)->str|None:
         "The URL of a demo web that is running already"
         return self._demo_web

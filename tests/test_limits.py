@@ -106,6 +106,7 @@ def test_notes_on_a_file_are_shown(exported):
         assert NOTES[note].replace("'", '&#39;') in upload_card(Classifier(exported), 'a.jpg', content, len(content))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not os.path.exists('/proc/self/statm'), reason="limits a process as Linux does")
 def test_too_little_memory_stops_gathering_and_rejects_no_photo(tmp_path):
     for label in 'squash','tennis':

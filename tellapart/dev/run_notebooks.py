@@ -17,7 +17,7 @@ from tqdm import tqdm
 from ..course import PACKED, course
 from ..errors import TellapartError
 from ..images import open_photo
-from ..project import read_project, summary, clear_summary
+from ..project import Project, summary, clear_summary
 from .install import prepare_kernels
 
 
@@ -214,13 +214,11 @@ def _find(name, folder):
 
 
 def run(
-    notebooks:Sequence[str]=(), # Files, or names such as 03_train; the course from gather to export if there are none
-    project:Path|None=None, # The project's file; `TELLAPART_PROJECT`, else the nearest `tellapart.toml`, if `None`
-    rehearse:bool=False, # Whether to use few drawn photos instead of the project's sources
+    notebooks:Sequence[str], # Files, or names such as 03_train; the course from gather to export if there are none
+    p:Project, # The project that they are about
     save:bool=False, # Whether to write the outputs into the notebooks
 )->None: # Raises `TellapartError` at the first cell that fails
     "Run notebooks top to bottom, a fresh kernel each, and tell what was found"
-    p = read_project(project, rehearse)
     root = course(p.file.parent, Path.cwd())
     files = [_find(o, root/'notebooks') for o in notebooks] or sorted((root/'notebooks').glob('0[1-5]_*.ipynb'))
     if save and any(o.is_relative_to(PACKED) for o in files):
@@ -229,7 +227,7 @@ def run(
     if isinstance(sys.stdout, io.TextIOWrapper): sys.stdout.reconfigure(line_buffering=True) # to be read as it comes, also through a pipe
     prepare_kernels()
     os.environ['TELLAPART_PROJECT'] = str(p.file) # for notebooks without parameters, and commands in them
-    parameters = dict(project=str(p.file), rehearse=rehearse, unattended=True)
+    parameters = dict(project=str(p.file), rehearse=p.rehearse, unattended=True)
     clear_summary(p)
     for file in files:
         nb = _run_one(file, p.runs/'notebooks'/file.name, parameters)

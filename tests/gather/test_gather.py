@@ -81,6 +81,7 @@ def test_planted_faults_are_found(gathered):
         assert min(copy.size) <= 640 and (copy.width > copy.height) == (o.width > o.height)
 
 
+@pytest.mark.long
 def test_own_photos_come_first_and_stay_together_by_object(tmp_path):
     for name in 'old', 'new':
         (tmp_path/'own/squash'/name).mkdir(parents=True)
@@ -95,6 +96,7 @@ def test_own_photos_come_first_and_stay_together_by_object(tmp_path):
     assert len(df) == 12 and df.groupby('object_id').group_id.nunique().to_dict() == dict(old=1, new=1)
 
 
+@pytest.mark.long
 def test_copies_do_not_count(tmp_path):
     (tmp_path/'own/tennis').mkdir(parents=True)
     for i in range(8):
@@ -118,6 +120,7 @@ def noise(folder, n, size=(40, 40)):
 
 MINE = 'name = "mine"\nsource = "folder"\n[labels]\nsquash = "squash"\ntennis = "tennis"\n'
 
+@pytest.mark.long
 def test_all_own_photos_are_taken_unless_there_is_per_label(tmp_path):
     for label in 'squash', 'tennis':
         for i in range(8): noise(tmp_path/'own'/label/f'object {i}', 15)
@@ -168,6 +171,7 @@ def test_the_web_supplies_what_own_photos_lack(tmp_path, demo_process):
     assert 'rows of photos.csv that were left out: 1 of other labels (golf)' in summary
 
 
+@pytest.mark.long
 def test_the_summary_of_a_hundred_labels_is_short(tmp_path):
     labels = [f'label number {i:03}' for i in range(120)]
     for o in labels: noise(tmp_path/'own'/o, 2)

@@ -133,6 +133,7 @@ def test_files_beside_the_app_are_not_served(app, path):
     assert e.value.code in (403, 404)
 
 
+@pytest.mark.long
 def test_serve_needs_an_export(tmp_path, free_port):
     done = subprocess.run(command(tmp_path/'no.pkl', free_port), capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 1 and "no.pkl isn't there" in done.stderr and 'Traceback' not in done.stderr

@@ -31,7 +31,6 @@ def test_help_names_every_command(tmp_path):
     assert re.findall(r'^    (\w+)', done.stdout, re.M) == commands.split()
 
 
-@pytest.mark.long
 def test_an_old_name_of_an_option_works_with_one_line_that_gives_the_new_one(tmp_path):
     pytest.importorskip('fastai')
     def messages(option):

@@ -34,7 +34,7 @@ def story(course): return json.loads((course.folder/'summary.json').read_text('u
 @pytest.fixture(scope='module')
 def early(course):
     "The photos of each label, in the order in which search offered them: the first ones are the same in every run"
-    truth = load_ground_truth(course.truth)
+    truth = load_ground_truth(course.ground_truth)
     with Catalog(course.folder) as catalog: rows = {ground_truth_of(truth, o.url).id: o for o in catalog.frame('all').itertuples()}
     return {label: [(t, rows[id]) for id,t in truth.items() if t.offered == label and id in rows] for label in course.labels}
 

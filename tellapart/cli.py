@@ -103,12 +103,12 @@ def _review(args):
 
 def _export(args):
     "export a project's trained model, or the model of another fastai project"
-    from .export.export import export_project, export_summary, upgrade
-    if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.ood, args.int8)
-    else:
+    if not args.old: # before the import of what exports, which takes seconds
         from .project import read_project
         p = read_project(args.project)
-        path = export_project(p, args.new, args.ood or _drawn_ood_photos(p), args.int8)
+    from .export.export import export_project, export_summary, upgrade
+    if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.ood, args.int8)
+    else: path = export_project(p, args.new, args.ood or _drawn_ood_photos(p), args.int8)
     print(f"Wrote {path}. {export_summary(path)}".rstrip())
 
 

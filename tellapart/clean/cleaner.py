@@ -10,7 +10,7 @@ import base64, io
 from importlib.resources import files
 from math import ceil
 import anywidget, pandas as pd
-from .. import train as train # first, as it imports fastai without its warning
+import tellapart.train # noqa: F401, as it has to import fastai first, without its warning
 from fastai.vision.widgets import ImageClassifierCleaner, ImagesCleaner
 from fastcore.basics import patch
 from fastcore.foundation import L

@@ -15,7 +15,7 @@ from inspect import signature
 from pathlib import Path
 from types import CodeType, FunctionType, MethodType
 import numpy as np, pandas as pd, torch
-from .. import train as train # first, as it imports fastai without its warning
+import tellapart.train # noqa: F401, as it has to import fastai first, without its warning
 from fastai.vision.all import (Callback, CancelValidException, CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, L, Learner,
                                LRFinder, no_random, vision_learner)
 from sklearn.model_selection import StratifiedGroupKFold

@@ -374,6 +374,7 @@ def keep_best(
 
 # %% ../../notebooks/library/train/02_train.ipynb #5a4e0002
 _OLD_NAMES = { # Of classes and functions in a trained.pkl made before they were renamed
+    ('tellapart.project', '_Limits'): ('tellapart.project', '_StrictLimits'),
     ('tellapart.train.train', 'Fast'): ('tellapart.train.train', 'AutoMixedPrecision'),
     ('tellapart.train.train', 'KeepBest'): ('tellapart.train.train', 'BestEpoch'),
     ('tellapart.train.train', '_loaded'): ('tellapart.train.train', '_load_network'),

@@ -14,6 +14,7 @@ def tellapart(*args, cwd):
     return done.stdout
 
 
+@pytest.mark.slow
 @pytest.mark.training
 def test_rehearsal_of_bears(tmp_path):
     (tmp_path/'projects').mkdir()

@@ -167,6 +167,7 @@ def test_predictions_are_not_written_among_the_photos(export_pkl, folder, to, ca
         assert 'where photos are searched for' in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):
     "Two machines, of which one is killed half-way: no other run is needed, and the predictions are those of one process"
     from ray.cluster_utils import Cluster

@@ -35,8 +35,10 @@ def in_step(folder):
 def _open(folder): Catalog(folder).close()
 
 
-def test_new_project_opened_by_many(tmp_path):
-    for i in range(10): assert run([(_open, tmp_path/str(i))]*6) == [('_open', None)]*6
+@pytest.mark.long
+@pytest.mark.parametrize('times', [3, pytest.param(10, marks=pytest.mark.slow)])
+def test_new_project_opened_by_many(tmp_path, times):
+    for i in range(times): assert run([(_open, tmp_path/str(i))]*6) == [('_open', None)]*6
 
 
 def _change(folder, seed):

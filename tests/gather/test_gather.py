@@ -232,8 +232,8 @@ def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
     "Own photos by the hundred, and some from the web: nothing is lost or doubled, and files and rows agree after each kill"
     for label in 'squash', 'tennis':
         (tmp_path/'own'/label).mkdir(parents=True)
-        for i in range(150): Image.effect_noise((40, 40), 80).convert('RGB').save(tmp_path/'own'/label/f'{i}.png')
-    text = PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 190')
+        for i in range(100): Image.effect_noise((40, 40), 80).convert('RGB').save(tmp_path/'own'/label/f'{i}.png')
+    text = PATIENT.replace('"demo"', '["folder", "demo"]').replace('per_label = 30', 'per_label = 120')
     p = project(tmp_path, text, demo_process)
     seen,longest,run = [],.2,None
     while kills and not (run and run.exitcode == 0):
@@ -249,7 +249,7 @@ def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
         else: longest *= 1.3 # a slow machine: this one doesn't count
         seen = list(df.sha256)
     assert seen
-    assert list(gather(p).counts.total) == [190, 190] and is_consistent(p) and not list(p.folder.glob('incoming/*'))
+    assert list(gather(p).counts.total) == [120, 120] and is_consistent(p) and not list(p.folder.glob('incoming/*'))
     with Catalog(p.folder) as catalog: df = catalog.frame('all')
     own = [sha256(o.read_bytes()).hexdigest() for o in (tmp_path/'own').rglob('*.png')]
     assert sorted(df.sha256[df.origin == 'own']) == sorted(own) and set(seen) <= set(df.sha256) and df.url.is_unique

@@ -247,7 +247,7 @@ def _parser():
     arg = command(_test)
     which = commands.choices['test'].add_mutually_exclusive_group().add_argument
     which('--quick', dest='which', action='store_const', const='not (browser or training or long or slow)', default='not slow',
-        help="only what takes neither a browser nor a trained model, in a minute")
+        help="only what takes neither a browser nor a trained model, in a minute or two")
     which('--all', dest='which', action='store_const', const='', help="also what takes long, in up to an hour")
     arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest; after --, as in: tellapart test -- -k photo")
     arg = command(_bench)

@@ -30,7 +30,7 @@ test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow
 	@$(TELLAPART) install test
 	@$(TELLAPART) test
 
-check: .venv/pyvenv.cfg ## Run what needs neither a browser nor a trained model: style, types, notebooks, tests; in a minute
+check: .venv/pyvenv.cfg ## Run what needs neither a browser nor a trained model: style, types, notebooks, tests; in a minute or two
 	@$(TELLAPART) install test
 	@$(TELLAPART) test --quick
 

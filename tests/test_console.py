@@ -100,10 +100,10 @@ def test_a_full_disk_is_reported(odd, unbuffered):
 @pytest.mark.skipif(os.name == 'nt', reason="Windows reports a closed pipe differently")
 def test_a_run_whose_output_is_closed_ends_with_its_kernel(tmp_path):
     pytest.importorskip('fastai')
-    from notebooks import notebook
+    from notebooks import write_notebook
     (tmp_path/'tellapart.toml').write_text('name = "pets"\nsource = "demo"\n[labels]\ncat = "cat"\ndog = "dog"\n')
     endless = 'for i in range(10**6): print("Line", i, flush=True); time.sleep(.01)'
-    notebook(tmp_path/'a.ipynb', 'import os, time\nprint("Python:", os.getpid())', endless)
+    write_notebook(tmp_path/'a.ipynb', 'import os, time\nprint("Python:", os.getpid())', endless)
     with subprocess.Popen([sys.executable, '-m', 'tellapart', 'run', 'a.ipynb'], cwd=tmp_path,
                           stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as p:
         while 'Python:' not in (line := p.stdout.readline()): assert line

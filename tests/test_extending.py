@@ -1,7 +1,8 @@
 "docs/extending.md: its recipes for a way to split, a backbone and a host, each followed in a copy of the tree"
 import pytest
 from fresh import tracked
-from recipes import add_cells, code_blocks, nbdev_export, run, write_notebook
+from notebooks import add_cells, write_notebook
+from recipes import code_blocks, nbdev_export, run
 
 pytest.importorskip('fastai')
 SPLIT = '''
@@ -54,7 +55,7 @@ def tree(tmp_path): return tracked(tmp_path/'tree')
 @pytest.mark.long
 def test_a_way_to_split(tree):
     method,lesson = code_blocks('A way to split')
-    add_cells(tree/'notebooks/library/05_split_methods.ipynb', [method, lesson])
+    add_cells(tree/'notebooks/library/05_split_methods.ipynb', method, lesson)
     nbdev_export(tree)
     run('-c', 'from nbdev.test import nbdev_test; nbdev_test("notebooks/library/05_split_methods.ipynb")', cwd=tree)
     run('-c', SPLIT, cwd=tree)
@@ -63,14 +64,14 @@ def test_a_way_to_split(tree):
 @pytest.mark.long
 @pytest.mark.training
 def test_a_backbone(tree):
-    write_notebook(tree/'notebooks/library/train/backbones/00_resnet10_narrow.ipynb', code_blocks('A backbone'))
+    write_notebook(tree/'notebooks/library/train/backbones/00_resnet10_narrow.ipynb', *code_blocks('A backbone'))
     nbdev_export(tree)
     run('-c', TRAIN, cwd=tree)
 
 
 @pytest.mark.long
 def test_a_host(tree):
-    write_notebook(tree/'notebooks/library/share/03_spaces.ipynb', code_blocks('A host'))
+    write_notebook(tree/'notebooks/library/share/03_spaces.ipynb', *code_blocks('A host'))
     nbdev_export(tree)
     link = run('-c', "from tellapart.share import HOSTS; print(HOSTS['spaces'].link('me', 'fruits'))", cwd=tree)
     assert link == 'https://huggingface.co/spaces/me/fruits\n'

@@ -1,12 +1,14 @@
 "The quarantine widget, served by Voilà, in a real browser"
 import io, sys
-import nbformat, pytest
+import pytest
 from PIL import Image
+from notebooks import write_notebook
 from tellapart.catalog import Catalog, Reason
 from tellapart.project import new_project, read_project
 from webapp import served
 
 HOSTILE = 'spotted <img src=x onerror="window.taken=true"><script>window.taken=true</script>'
+VISIBLE = "[...document.querySelectorAll('.ta-card')].filter(o => o.offsetParent).length"
 
 
 def photo(i):
@@ -34,16 +36,14 @@ def p(tmp_path):
 @pytest.fixture
 def page(browser, p, tmp_path, free_port):
     "A visitor's page, with the cards there"
-    nb = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(
-        'from tellapart.check.quarantine import show_quarantine\nfrom tellapart.project import read_project\n'
-        f'show_quarantine(read_project({str(p.file)!r}))')])
-    nbformat.write(nb, tmp_path/'quarantine.ipynb')
+    write_notebook(tmp_path/'quarantine.ipynb', 'from tellapart.check.quarantine import show_quarantine\n'
+        f'from tellapart.project import read_project\nshow_quarantine(read_project({str(p.file)!r}))')
     url = f'http://localhost:{free_port}/'
     command = [sys.executable, '-m', 'voila', 'quarantine.ipynb', f'--port={free_port}', '--no-browser', '--Voila.ip=127.0.0.1']
     with served(command, f'{url}voila/static/favicon.ico', cwd=tmp_path):
         page = browser.new_page(viewport=dict(width=1000, height=800))
         page.goto(url)
-        page.wait_for_selector('.ta-card img')
+        page.wait_for_function(f'{VISIBLE} == 24') # widgets come one by one
         yield page
         page.close()
 
@@ -72,10 +72,9 @@ def test_quarantine_in_a_browser(page, p):
 
     page.locator('.noUi-handle').focus()
     page.keyboard.press('ArrowRight')
-    visible = "[...document.querySelectorAll('.ta-card')].filter(o => o.offsetParent).length"
-    page.wait_for_function(f"document.querySelectorAll('.ta-card').length == 24 && {visible} == 6")
+    page.wait_for_function(f"document.querySelectorAll('.ta-card').length == 24 && {VISIBLE} == 6")
     page.get_by_text('spotted').first.click()
-    page.wait_for_function(f'{visible} == 2')
+    page.wait_for_function(f'{VISIBLE} == 2')
     assert HOSTILE in cards.first.inner_text() and page.evaluate('window.taken') is None
     page.get_by_text('broken').first.click()
     page.wait_for_selector('.ta-card .none')

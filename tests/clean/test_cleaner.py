@@ -1,7 +1,8 @@
 "The cleaner as somebody uses it: in JupyterLab, with mouse and keyboard, over a restart of the kernel"
 import io, sys
-import nbformat, numpy as np, pytest
+import numpy as np, pytest
 from PIL import Image
+from notebooks import write_notebook
 from tellapart.check.check import check
 from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
@@ -37,8 +38,7 @@ from tellapart.clean.cleaner import PhotoCleaner
 from tellapart.project import read_project
 cleaner = PhotoCleaner(None, read_project({str(p.file)!r}), pd.read_pickle('label_errors.pkl'), per_page=8)
 cleaner''', 'cleaner.delete(), cleaner.change()']
-    python = dict(kernelspec=dict(name='python3', display_name='Python 3'))
-    nbformat.write(nbformat.v4.new_notebook(metadata=python, cells=[nbformat.v4.new_code_cell(o) for o in cells]), tmp_path/'clean.ipynb')
+    write_notebook(tmp_path/'clean.ipynb', *cells)
     command = [sys.executable, '-m', 'jupyterlab', f'--port={free_port}', '--no-browser', '--allow-root', '--IdentityProvider.token=',
                '--ServerApp.password=']
     with served(command, f'http://localhost:{free_port}/api/status', cwd=tmp_path):

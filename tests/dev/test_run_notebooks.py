@@ -2,9 +2,8 @@
 import json, os, shutil, signal, subprocess, sys
 from pathlib import Path
 from sysconfig import get_path
-import nbformat
 import pytest
-from notebooks import notebook
+from notebooks import write_notebook
 
 ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
@@ -29,7 +28,7 @@ def run(folder, *args, **env):
 
 
 def test_tells_what_happens_and_leaves_the_notebook_alone(folder):
-    before = notebook(folder/'a.ipynb', '# Gather photos', 'import os, sys\nprint("Python:", sys.executable)', '# Count them',
+    before = write_notebook(folder/'a.ipynb', '# Gather photos', 'import os, sys\nprint("Python:", sys.executable)', '# Count them',
         'print("one\\ntw", end="")\nprint("o")',
         '"There were 42 photos."', 'import pandas; pandas.DataFrame({"a column": [1]})', 'print(os.environ["TELLAPART_PROJECT"])')
     kernels = folder/'share/kernels/python3' # another Python that calls itself python3
@@ -45,31 +44,31 @@ def test_tells_what_happens_and_leaves_the_notebook_alone(folder):
 
 def test_notebooks_find_the_command(folder):
     "Also where the environment isn't activated"
-    notebook(folder/'a.ipynb', 'import shutil\nprint("It is", shutil.which("tellapart"))')
+    write_notebook(folder/'a.ipynb', 'import shutil\nprint("It is", shutil.which("tellapart"))')
     code,out,err = run(folder, 'a.ipynb', PATH=os.defpath)
     assert (code, err) == (0, '') and f"It is {shutil.which('tellapart', path=get_path('scripts'))}" in out
 
 
 def test_parameters(folder):
     "Those that a notebook has are set, in the run alone"
-    before = notebook(folder/'a.ipynb', 'print("It is", project, rehearse)', parameters='project = None # a file\nrehearse = False')
+    before = write_notebook(folder/'a.ipynb', 'print("It is", project, rehearse)', parameters='project = None # a file\nrehearse = False')
     for args,rehearse in ([], False), (['--rehearse'], True):
         code,out,err = run(folder, 'a.ipynb', *args)
         assert (code, err) == (0, '') and f"It is {folder/'tellapart.toml'} {rehearse}" in out
     assert run(folder, 'a.ipynb', '--save')[0] == 0
-    old,new = (nbformat.reads(o.decode(), 4) for o in (before, (folder/'a.ipynb').read_bytes()))
-    assert [o.source for o in old.cells] == [o.source for o in new.cells] and new.cells[1].outputs
+    old,new = (json.loads(o)['cells'] for o in (before, (folder/'a.ipynb').read_bytes()))
+    assert [o['source'] for o in old] == [''.join(o['source']) for o in new] and new[1]['outputs']
 
 
 def test_rehearsal_and_summary(folder):
     parameters = 'project = None\nrehearse = False'
     read = 'from tellapart.project import add_summary, read_project\np = read_project(project, rehearse)'
     found = 'add_summary(p, gather="Found 7 photos.")\nadd_summary(p, train="Wrong on 3 % of them.")'
-    notebook(folder/'a.ipynb', read, found, parameters=parameters)
+    write_notebook(folder/'a.ipynb', read, found, parameters=parameters)
     code,out,err = run(folder, 'a.ipynb', '--rehearse')
     assert (code, err) == (0, '') and out.endswith('\nFound 7 photos.\nWrong on 3 % of them.\n')
     assert (folder/'data/pets-rehearsal/summary.json').exists() and not (folder/'data/pets').exists()
-    notebook(folder/'b.ipynb', read, 'add_summary(p, clean="Nothing to do.")', parameters=parameters)
+    write_notebook(folder/'b.ipynb', read, 'add_summary(p, clean="Nothing to do.")', parameters=parameters)
     code,out,err = run(folder, 'b.ipynb', '--rehearse')
     assert (code, err) == (0, '') and out.count('Nothing to do.') == 2 and 'Found 7' not in out # which an older run has found
 
@@ -77,8 +76,8 @@ def test_rehearsal_and_summary(folder):
 @pytest.mark.parametrize('cell, words', [('1/0', 'ZeroDivisionError: division by zero'), ('import os; os._exit(1)', 'memory'),
     ('from tellapart.errors import TellapartError; raise TellapartError("x is empty; get it again.")', ': x is empty; get it again.')])
 def test_stops_at_the_first_failing_cell(folder, cell, words):
-    notebook(folder/'a.ipynb', '# Start', 'print("fine")', cell, 'print("never")')
-    notebook(folder/'b.ipynb', 'print("never")')
+    write_notebook(folder/'a.ipynb', '# Start', 'print("fine")', cell, 'print("never")')
+    write_notebook(folder/'b.ipynb', 'print("never")')
     code,out,err = run(folder, 'a.ipynb', 'b.ipynb')
     assert code == 1 and 'fine' in out and 'never' not in out
     assert err.startswith(f'tellapart: a, cell [2] ({cell}): ') and words in err and 'Traceback' not in err
@@ -87,7 +86,7 @@ def test_stops_at_the_first_failing_cell(folder, cell, words):
 
 def test_a_python_that_does_not_start(folder):
     "Its last words are the reason"
-    notebook(folder/'a.ipynb', 'print("never")')
+    write_notebook(folder/'a.ipynb', 'print("never")')
     (folder/'broken').mkdir()
     (folder/'broken/ipykernel_launcher.py').write_text('raise ImportError("no kernel today")')
     code,out,err = run(folder, 'a.ipynb', PYTHONPATH=str(folder/'broken'))
@@ -98,7 +97,7 @@ def test_a_python_that_does_not_start(folder):
 
 def test_what_libraries_say_at_the_end(folder):
     "The last words of a kernel are no part of what is told"
-    notebook(folder/'a.ipynb', 'print("done")')
+    write_notebook(folder/'a.ipynb', 'print("done")')
     (folder/'chatty').mkdir()
     (folder/'chatty/sitecustomize.py').write_text('import atexit, os, sys\nif "ipykernel_launcher" in " ".join(sys.orig_argv): '
                                                   'atexit.register(os.write, os.dup(2), b"Assertion failed\\n")')
@@ -107,7 +106,8 @@ def test_what_libraries_say_at_the_end(folder):
 
 
 def test_saved_outputs_are_clean(folder):
-    notebook(folder/'a.ipynb', 'from tqdm.auto import tqdm\nfor o in tqdm(range(2)): print(o)',
+    import nbformat # which takes seconds
+    write_notebook(folder/'a.ipynb', 'from tqdm.auto import tqdm\nfor o in tqdm(range(2)): print(o)',
         'import sys, tellapart\nprint(tellapart.__file__); print("noise", file=sys.stderr)\nobject()',
         'import ipywidgets\nwith ipywidgets.Output() as out: print("in a widget")\nout',
         'from PIL import Image\nImage.effect_noise((300, 300), 50).convert("RGB")')
@@ -128,7 +128,7 @@ def test_saved_outputs_are_clean(folder):
 
 @pytest.mark.skipif(sys.platform == 'win32', reason="a process can't be sent Ctrl-C alone on Windows")
 def test_ctrl_c_stops_the_kernel_too(folder, ctrl_c):
-    before = notebook(folder/'a.ipynb', 'import os, time\nprint(os.getpid())\ntime.sleep(600)')
+    before = write_notebook(folder/'a.ipynb', 'import os, time\nprint(os.getpid())\ntime.sleep(600)')
     p = start(folder, 'a.ipynb', '--save')
     p.stdout.readline()
     kernel = int(p.stdout.readline())
@@ -141,7 +141,7 @@ def test_ctrl_c_stops_the_kernel_too(folder, ctrl_c):
 
 def test_output_widgets_do_not_hang_a_run(folder): # with nbclient alone one cell in twenty like this never ends
     cell = 'import ipywidgets\nfor out in [ipywidgets.Output() for _ in range(10)]:\n    with out: print("inside")'
-    notebook(folder/'a.ipynb', *[cell]*40)
+    write_notebook(folder/'a.ipynb', *[cell]*40)
     p = start(folder, 'a.ipynb')
     try: assert p.wait(120) == 0
     finally: p.terminate()

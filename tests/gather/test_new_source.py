@@ -6,8 +6,9 @@ from zlib import crc32
 import pytest
 from PIL import Image
 from fresh import tracked
+from notebooks import write_notebook
 from proxy import authority
-from recipes import code_blocks, nbdev_export, run, write_notebook
+from recipes import code_blocks, nbdev_export, run
 
 HOST = 'museum.example'
 PROJECT = '''name = "rackets"
@@ -64,7 +65,7 @@ def museum(tmp_path):
 def test_a_source_of_photos(tmp_path, museum):
     tree = tracked(tmp_path/'tree')
     *cells,row,test = code_blocks('A source of photos')
-    write_notebook(tree/'notebooks/library/gather/sources/08_museum.ipynb', cells)
+    write_notebook(tree/'notebooks/library/gather/sources/08_museum.ipynb', *cells)
     (readme := tree/'README.md').write_text(readme.read_text('utf-8').replace('| `"folder"` |', f'{row}| `"folder"` |'), 'utf-8')
     with (tree/'tests/gather/test_sources.py').open('a', encoding='utf-8') as f: f.write(f'\n\n{test}')
     nbdev_export(tree)

@@ -66,8 +66,9 @@ def _export_to_use(args):
 
 def _serve(args):
     "serve the web app on this machine"
-    from .use.serve import serve
-    serve(_export_to_use(args), port=args.port)
+    export = _export_to_use(args)
+    from .use.serve import serve # which takes seconds to import
+    serve(export, port=args.port)
 
 
 def _classify(args):
@@ -156,7 +157,8 @@ def _test(args):
     cores = cpu_count()
     workers = min(cores, 4) # each takes about 3 GB of memory
     os.environ.setdefault('OMP_NUM_THREADS', str(cores//workers)) # trainings beside each other are slow with more threads than cores
-    return pytest.main(['-rs', '-n', str(workers), '-m', args.which, *args.pytest_args])
+    by_file = ['-n', str(workers), '--dist', 'loadfile', '--no-loadscope-reorder'] # the tests of a file share what they have made
+    return pytest.main(['-rs', *by_file, '-m', args.which, *args.pytest_args])
 
 
 def _bench(args):

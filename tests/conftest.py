@@ -21,29 +21,20 @@ def pytest_addoption(parser):
 # The mark of a test by the fixtures that it asks for
 FIXTURES = dict(browser={'browser'}, training={'course', 'export_pkl', 'exported', 'one_thread', 'trained'},
                 long={'demo_process', 'gathered'})
-LONGEST = ['dev/test_course.py', 'dev/test_rehearsal.py', 'dev/test_library.py'] # begin first, so that no worker ends long after the others
-APART = 'tests/dev/test_library.py::test_notebook' # the one file whose tests share nothing
+# What begins first: the longest, so that no worker ends long after the others; then, beside them, what waits more than it works
+FIRST = ['dev/test_course.py', 'dev/test_rehearsal.py', 'dev/test_library.py', 'gather/test_fetch.py', 'gather/test_sources.py',
+         'demo/test_demo.py', 'use/test_classifier.py']
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items):
-    "Mark tests by their fixtures, and let the longest begin"
+    "Mark tests by their fixtures, and put some files first"
     for item in items:
         for mark,fixtures in FIXTURES.items():
             if fixtures & {*item.fixturenames}: item.add_marker(mark)
     files = [o.path.relative_to(ROOT/'tests').as_posix() for o in items]
-    rank = {id(item): LONGEST.index(o) if o in LONGEST else len(LONGEST) for item,o in zip(items, files)}
+    rank = {id(item): FIRST.index(o) if o in FIRST else len(FIRST) for item,o in zip(items, files)}
     items.sort(key=lambda o: rank[id(o)]) # which keeps the order of the others
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config, log):
-    "Keep a file's tests in one worker, where they share what they have made"
-    from xdist.scheduler import LoadScopeScheduling
-    class ByFile(LoadScopeScheduling):
-        def _split_scope(self, nodeid): return nodeid if nodeid.startswith(APART) else nodeid.partition('::')[0]
-    config.option.loadscopereorder = False
-    return ByFile(config, log)
 
 
 @pytest.fixture(scope='session')

@@ -57,6 +57,7 @@ def _change(folder, seed):
             except TellapartError as e: assert 'has no photo called' in str(e) # another one has renamed it
 
 
+@pytest.mark.long
 def test_writers_take_turns(tmp_path):
     with Catalog(tmp_path) as catalog:
         for i in range(6): catalog.add('a', f'{i}'.encode(), '.jpg')

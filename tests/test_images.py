@@ -238,6 +238,7 @@ def test_threads_may_open_their_first_photos_at_once(tmp_path):
     assert run_python(code, tmp_path/'photo.heic').strip() == "{'HEIF'}"
 
 
+@pytest.mark.long
 def test_a_project_may_allow_more_pixels_than_pillow(tmp_path):
     many_megapixels(tmp_path/'photo.png')
     assert open_photo(tmp_path/'photo.png', limits=Limits(max_pixels=250_000_000)).size == (20_000, 10_000)

@@ -68,6 +68,7 @@ def test_adding_photos_moves_none(tmp_path, drawn, split):
     assert len(before) == 12 and len(after) == 23 and after[before.index].equals(before)
 
 
+@pytest.mark.long
 def test_groups_are_in_one_split(tmp_path, drawn):
     for label in LABELS:
         for i in range(4): own(tmp_path, [(f'{label}/racket {i}', draw(label, i, shot, size=(96, 72))) for shot in range(4)])
@@ -111,6 +112,7 @@ def patterns(seed, n=120):
     return [(LABELS[i % 2], o.resize((72, 64), Image.Resampling.BICUBIC)) for i,o in enumerate(photos)]
 
 
+@pytest.mark.long
 def test_each_origin_has_its_share(tmp_path):
     p = project(tmp_path, 'valid = {web = 0.1, own = 0.6}')
     for i,origin in enumerate(['web', 'own', 'demo']): take(p, origin, patterns(i))

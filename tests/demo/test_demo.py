@@ -220,6 +220,7 @@ def test_a_web_of_real_photos(tmp_path):
         assert max(thumbnail.size) <= 240
 
 
+@pytest.mark.long
 def test_a_web_in_another_process(tmp_path):
     options = dict(terms={'tennis': ['tennis racket']}, per_label=2, seed=9)
     with demo_apart(**options, prepared=True) as web:

@@ -14,6 +14,7 @@ def test_a_measurement_says_numbers(export_pkl):
     assert all(o > 0 for o in json.loads(done.stdout).values()) and set(json.loads(done.stdout)) == {'cold', 'photo', 'memory'}
 
 
+@pytest.mark.long
 def test_a_measurement_counts_the_memory_of_children(tmp_path):
     # three seconds, because on a busy machine memory may be sampled only once a second
     (tmp_path/'child.py').write_text("import time; used = b'x'*10**8; time.sleep(3)")

@@ -12,6 +12,15 @@ NOTEBOOKS = sorted(o.with_suffix('').as_posix() for o in FILES)
 MARKS = {'training': {'clean/00_label_errors', 'export/01_quantize', 'export/02_export', 'train/02_train', 'train/03_report'},
          'long': {'check/04_splits', 'demo/03_draw', 'demo/04_web', 'use/02_classifier'}}
 
+# What takes long to import
+PRELOADED = ['fastai.vision.all', 'httpx', 'imagehash', 'jinja2', 'matplotlib.pyplot', 'nbdev.test', 'onnxscript', 'scipy.stats',
+             'sklearn.linear_model', 'timm']
+
+
+@pytest.fixture(scope='module')
+def preloaded(): context.set_forkserver_preload(PRELOADED)
+
+
 def _test(notebook, log):
     "Run a notebook as nbdev-test does, with all that it says in the file `log`"
     for o in 1,2: os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), o)
@@ -23,7 +32,7 @@ MARKED = [pytest.param(o, marks=[getattr(pytest.mark, k) for k,some in MARKS.ite
 
 
 @pytest.mark.parametrize('notebook', MARKED)
-def test_notebook(notebook, tmp_path):
+def test_notebook(notebook, tmp_path, preloaded):
     log = tmp_path/'log'
     run = context.Process(target=_test, args=(str(LIBRARY/f'{notebook}.ipynb'), str(log)))
     run.start()

@@ -88,7 +88,7 @@ def engines(tmp_path_factory):
         for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy'): patch.delenv(name, raising=False)
         patch.setenv('HTTPS_PROXY', proxy.url)
         patch.setenv('SSL_CERT_FILE', str(proxy.ca))
-        patch.setattr(base, 'PAUSES', ())
+        patch.setattr(base, 'RETRY_PAUSES', ())
         yield
 
 ANSWER = [None]

@@ -255,7 +255,8 @@ def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
     assert sorted(df.sha256[df.origin == 'own']) == sorted(own) and set(seen) <= set(df.sha256) and df.url.is_unique
 
 
-def test_two_steps_at_once_are_refused(tmp_path):
+def test_two_steps_at_once_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr('tellapart.catalog._WAIT', .1)
     p = project(tmp_path)
     with Catalog(p.folder, exclusive=True), pytest.raises(TellapartError, match='Another step is at work .* wait until it has ended'):
         gather(p)
@@ -263,7 +264,7 @@ def test_two_steps_at_once_are_refused(tmp_path):
 
 def test_no_network(tmp_path, free_port, monkeypatch):
     monkeypatch.setenv('HTTPS_PROXY', f'http://127.0.0.1:{free_port}')
-    monkeypatch.setattr('tellapart.gather.sources.base.PAUSES', ())
+    monkeypatch.setattr('tellapart.gather.sources.base.RETRY_PAUSES', ())
     p = project(tmp_path, PROJECT.replace('"demo"', '"duckduckgo"'))
     with pytest.raises(TellapartError, match='check the network, or set source = "demo"'): gather(p)
 

@@ -72,7 +72,7 @@ def through_proxy(proxy, monkeypatch):
     for name in ('NO_PROXY', 'no_proxy', 'ALL_PROXY', 'all_proxy', 'https_proxy'): monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv('HTTPS_PROXY', proxy.url)
     for name in 'SSL_CERT_FILE','REQUESTS_CA_BUNDLE': monkeypatch.setenv(name, str(proxy.ca))
-    monkeypatch.setattr(base, 'PAUSES', (.01, .01))
+    monkeypatch.setattr(base, 'RETRY_PAUSES', (.01, .01))
 
 
 @pytest.fixture

@@ -17,9 +17,10 @@ HEAVY = {'torch', 'fastai', 'fastcore', 'pandas', 'matplotlib', 'onnx'}
 PACKAGE = Path(tellapart.__file__).parent
 USE = sorted('.'.join(o.relative_to(PACKAGE).with_suffix('').parts) for o in PACKAGE.glob('use/**/[!_]*.py'))
 LIGHT = ['errors', 'images', 'machine', 'pages', 'paths', 'project', 'spreadsheets', 'cli', *USE]
+SERVE = 'use.serve' # which takes seconds, for Voilà
 
 
-@pytest.mark.parametrize('module', LIGHT)
+@pytest.mark.parametrize('module', [pytest.param(o, marks=[pytest.mark.long] if o == SERVE else []) for o in LIGHT])
 def test_importing_stays_light(module):
     "No library of the half that trains is imported"
     code = f'import sys, tellapart.{module}; print(*{{o.split(".")[0] for o in sys.modules}})'

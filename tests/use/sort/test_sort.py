@@ -483,6 +483,7 @@ def test_one_program_at_a_time(export_pkl, folder, tmp_path, capsys):
         refused(capsys, 'Another program is at work on the photos in')
 
 
+@pytest.mark.long
 def test_a_folder_of_many_files_takes_no_memory(tmp_path):
     import tracemalloc
     for i in range(4000): (tmp_path/f'{i:0200}.jpg').touch()

@@ -423,8 +423,8 @@ def _rows(db, files):
 def _apply(db, decision, what, row, new, current=None):
     "Change `row` to `new`, write down the moves that follow, and record it; `current` is where its file lies, if not where the row says"
     old,after = {k: row[k] for k in new},row | new
-    for move in (current or _photo_path(row), _photo_path(after)), (_working_path(row), _working_path(after)):
-        if move[0] != move[1]: db.execute('insert into moves (src, dst) values (?, ?)', move)
+    moves = (current or _photo_path(row), _photo_path(after)), (_working_path(row), _working_path(after))
+    _insert(db, 'moves', ['src', 'dst'], [dict(src=src, dst=dst) for src,dst in moves if src != dst])
     if old == new:
         return
     db.execute(f"update photos set {', '.join(f'{k}=:{k}' for k in new)} where id=:id", after)

@@ -46,10 +46,10 @@ def _contains(folder, url):
     return fs == other and path.is_relative_to(top)
 
 def _names(fs, folder):
-    "Names in a folder; empty if a store has no such prefix"
+    "Names of the complete files in a folder; empty if a store has no such prefix"
     fs.invalidate_cache(folder)
     try:
-        return {os.path.basename(o) for o in fs.ls(folder, detail=False)}
+        return {os.path.basename(o) for o in fs.ls(folder, detail=False) if not o.endswith('.part')}
     except FileNotFoundError:
         return set()
 
@@ -145,16 +145,14 @@ def missing_shards(
     return [o for o in (f'{i:06}.parquet' for i in range(shards)) if o not in complete]
 
 # %% ../../notebooks/library/use/05_batch_inference.ipynb #0000000e
-_UNREAD = "It can't be read: " # Reasons that begin like this are of photos that the next run tries again
-
-def _fetch(fs, rows, unread):
-    "Each of `rows` with the content of its photo; rows whose photo can't be read are appended to `unread`"
+def _fetch(fs, rows, gone, unread):
+    "Each of `rows` with the content of its photo; those whose photo is gone or can't be read are appended to the two lists"
     while some := list(islice(rows, 32)):
         contents = fs.cat_ranges([fs._strip_protocol(o.path) for o in some], None, None) # `cat` would take brackets in a name for a pattern
         for row,content in zip(some, contents):
             if isinstance(content, bytes): yield row, content
-            elif isinstance(content, FileNotFoundError): unread.append(row._replace(reason="It is gone."))
-            else: unread.append(row._replace(reason=f"{_UNREAD}{_error_line(content)}."))
+            elif isinstance(content, FileNotFoundError): gone.append(row._replace(reason="It is gone."))
+            else: unread.append(row._replace(reason=f"It can't be read: {_error_line(content)}."))
 
 def _error_line(e):
     "The first line of an error's message"
@@ -186,23 +184,30 @@ class ShardClassifier:
     )->Counter: # The photos that hadn't been classified, by bucket
         "Classify a shard, or those of its photos that couldn't be read before"
         plan,predictions,unread = (f'{self.root}/{o}/{shard}' for o in ('plan', 'answers', 'unread'))
-        before = _rows(self.fs, predictions) if self.fs.exists(predictions) else []
-        done = [o for o in before if not o['reason'].startswith(_UNREAD)]
-        todo = [o for o in before if o['reason'].startswith(_UNREAD)] if before else _rows(self.fs, plan)
-        rows = list(self._classify([Row(o['path']) for o in todo]))
-        incomplete = any(o.reason.startswith(_UNREAD) for o in rows)
-        if incomplete: self.fs.pipe_file(unread, b'') # first, so that a kill can't leave the predictions without it
-        if rows: _write(self.fs, predictions, _parquet([*done, *map(self._prediction, rows)]))
-        if not incomplete and self.fs.exists(unread): self.fs.rm_file(unread)
-        return Counter(bucket(o, self.folders) for o in rows)
+        done,todo = self._split(predictions, unread) if self.fs.exists(predictions) else ([], _rows(self.fs, plan))
+        rows,failed = self._classify([Row(o['path']) for o in todo])
+        # Listed first, so that a kill can't leave the predictions without the list; one that is there has these photos, too.
+        if failed and not self.fs.exists(unread): self._list_unread(unread, failed)
+        if rows or failed: _write(self.fs, predictions, _parquet([*done, *map(self._prediction, [*rows, *failed])]))
+        if failed: self._list_unread(unread, failed)
+        elif self.fs.exists(unread): self.fs.rm_file(unread)
+        return Counter(bucket(o, self.folders) for o in [*rows, *failed])
+
+    def _list_unread(self, file, rows): _write(self.fs, file, json.dumps([o.path for o in rows]).encode())
+
+    def _split(self, predictions, unread):
+        "The rows of `predictions` that stay, and those of photos to try again: the ones that `unread` lists"
+        rows,content = _rows(self.fs, predictions),self.fs.cat_file(unread) if self.fs.exists(unread) else b'[]'
+        again = set(json.loads(content)) if content else {o['path'] for o in rows if not o['label']} # version 0.1 left it empty
+        return [o for o in rows if o['path'] not in again], [o for o in rows if o['path'] in again]
 
     def _classify(self, rows):
-        "Rows with predictions, or with the reason why there is none"
+        "Rows with predictions or with the reason why there is none, and apart from them rows of photos that couldn't be read"
         if not rows:
-            return
-        (fs,_),unread = _store(rows[0].path),[]
-        yield from classify_rows(self.model, ((o, o.path) for o in rows) if 'file' in fs.protocol else _fetch(fs, iter(rows), unread))
-        yield from unread
+            return [], []
+        (fs,_),gone,unread = _store(rows[0].path),[],[]
+        photos = ((o, o.path) for o in rows) if 'file' in fs.protocol else _fetch(fs, iter(rows), gone, unread)
+        return [*classify_rows(self.model, photos), *gone], unread
 
     def _prediction(self, row):
         "A row of the Parquet table"

@@ -142,7 +142,7 @@ def in_turn(web, labels, each, tmp, times=3):
     (tmp/'urls.txt').write_text('\n'.join(url for urls in offered for url in urls[:each]))
     near = set(near_duplicates(web))
     runs = {'tellapart': [], 'jmd_imagescraper': [], 'fastai': []} | ({'img2dataset': []} if python else {})
-    with Proxy({'duckduckgo.com': web.places[0]}, tmp) as proxy:
+    with Proxy({'duckduckgo.com': web.host_addresses[0]}, tmp) as proxy:
         env = dict(HTTPS_PROXY=proxy.url, REQUESTS_CA_BUNDLE=str(proxy.ca), NO_PROXY='', no_proxy='')
         for i in range(times):
             for who in runs:
@@ -171,9 +171,9 @@ def small_photos(folder, each):
 def many(each, photos, tmp):
     "Gather small photos with tellapart, in a process of its own"
     from _bench import in_process
-    from tellapart.demo.web import demo_apart
+    from tellapart.demo.web import run_demo_web
     terms,without = {o: [o] for o in LABELS},['hanging', 'slow', 'rate limited']
-    with demo_apart(terms=terms, per_label=each, without=without, photos=photos) as web:
+    with run_demo_web(terms=terms, per_label=each, without=without, photos=photos) as web:
         (folder := tmp/f'small-{each}').mkdir()
         return in_process(__file__, 'tellapart', web.url, folder, each, *LABELS)
 
@@ -181,15 +181,15 @@ def many(each, photos, tmp):
 def main(photos):
     "Measure everything and report"
     from _bench import in_process, report
-    from tellapart.demo.web import demo_apart
+    from tellapart.demo.web import run_demo_web
     labels = sorted(o.name for o in photos.iterdir() if o.is_dir()) if photos else LABELS
     web = dict(terms={o: [o] for o in labels}, without=['hanging'], photos=photos)
     with TemporaryDirectory() as tmp:
         tmp = Path(tmp)
-        with demo_apart(**web, per_label=100, latency=(.05, .4), enlarge=2.2, prepared=True) as o:
+        with run_demo_web(**web, per_label=100, latency=(.05, .4), enlarge=2.2, prepared=True) as o:
             tools,version = in_turn(o, labels, 100, tmp)
         (folder := tmp/'planted').mkdir()
-        with demo_apart(**web, per_label=500) as o: p = in_process(__file__, 'planted', o.url, folder, 500, *labels)
+        with run_demo_web(**web, per_label=500) as o: p = in_process(__file__, 'planted', o.url, folder, 500, *labels)
         small = small_photos(tmp/'small', 9400)
         fewer,more = (many(o, small, tmp) for o in (1667, 6667))
     figures = dict(seconds=('wall time', 's'), usable=('usable photos', ''), bad=('bad files kept', ''), peak=('peak memory', 'MB'))

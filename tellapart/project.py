@@ -66,7 +66,7 @@ def _by_origin(value):
 def _check_share(value):
     if all(isinstance(o, float) and 0 < o < 1 for o in _by_origin(value)):
         return value
-    raise ValueError('use a number between 0 and 1, or a table with one for each of web, own, demo and feedback, '
+    raise ValueError(f'use a number between 0 and 1, or a table with one for each of {listed(sorted(_ORIGINS))}, '
                      'such as {web = 0.2, own = 0.5}')
 
 Share = Annotated[float | dict[str, float], BeforeValidator(_check_share)]
@@ -83,7 +83,7 @@ DUPLICATE_LEVELS = 'exact','copies','near' # How similar two photos must be to c
 def _check_duplicate_level(value):
     if all(o in DUPLICATE_LEVELS for o in _by_origin(value)):
         return value
-    raise ValueError('use "exact", "copies" or "near", or a table with one of these for each of web, own, demo and feedback, '
+    raise ValueError(f'use "exact", "copies" or "near", or a table with one of these for each of {listed(sorted(_ORIGINS))}, '
                      'such as {own = "near"}')
 
 DuplicateLevel = Annotated[str | dict[str, str], BeforeValidator(_check_duplicate_level)]

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['BROKEN', 'CONTENT', 'FORM', 'HOST', 'NAME', 'SIZES', 'PAGE', 'GroundTruth', 'ground_truth_of', 'load_ground_truth',
-           'plan', 'photo_file', 'DemoWeb', 'demo_at', 'demo_apart']
+           'plan', 'photo_file', 'DemoWeb', 'RemoteDemoWeb', 'run_demo_web']
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000002
 import io, json, math, re, sys, threading
@@ -320,7 +320,7 @@ class _Handler(BaseHTTPRequestHandler):
         truth = ground_truth_of(web.truth, self.path)
         if url.path == '/': self.send(200, web.page(query.get('q', '')))
         elif url.path == '/i.js': self.results(query)
-        elif url.path == '/hosts.json': self.send(200, json.dumps(web.places), 'application/json')
+        elif url.path == '/hosts.json': self.send(200, json.dumps(web.host_addresses), 'application/json')
         elif url.path == '/truth.json': self.send(200, _to_json(web.truth), 'application/json')
         elif url.path == '/forget': self.send(200, web.visited.clear() or 'Forgotten')
         elif not truth: self.send(404, 'Not found')
@@ -395,7 +395,7 @@ class DemoWeb:
             except OSError: pass # closed already
 
     @property
-    def places(self):
+    def host_addresses(self):
         "The (host, port) of each host: search first, then those of the photos"
         return [o.server_address for o in (self.search, *self.hosts)]
 
@@ -403,7 +403,7 @@ class DemoWeb:
         truth:GroundTruth, # A photo of this web
     )->str:
         "The URL of a photo in search results"
-        _,*usual,slow,hanging = self.places
+        _,*usual,slow,hanging = self.host_addresses
         host,port = hanging if 'hanging' in truth.faults else slow if 'slow' in truth.faults else usual[int(truth.id, 16) % len(usual)]
         return f'http://{host}:{port}{truth.path}'
 
@@ -452,12 +452,12 @@ class DemoWeb:
         return _PHOTO_PAGE.render(title=o.term, url=self.address(o))
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000030
-class demo_at:
+class RemoteDemoWeb:
     "A demo web that runs in another process"
     def __init__(self,
         url:str, # The URL of its search
     ):
-        self.url,self.places = url,[tuple(o) for o in httpx.get(f'{url}/hosts.json', timeout=60, trust_env=False).json()]
+        self.url,self.host_addresses = url,[tuple(o) for o in httpx.get(f'{url}/hosts.json', timeout=60, trust_env=False).json()]
 
     address = DemoWeb.address
 
@@ -474,10 +474,10 @@ class demo_at:
 
 # %% ../../notebooks/library/demo/04_web.ipynb #00000031
 @contextmanager
-def demo_apart(
+def run_demo_web(
     **kwargs, # As for `DemoWeb`
-): # A context manager that yields a `demo_at`, and stops the web after the block
+): # A context manager that yields a `RemoteDemoWeb`, and stops the web after the block
     "Run a demo web in a process of its own"
     with Popen([sys.executable, '-m', 'tellapart.demo', json.dumps(kwargs, default=str)], stdin=PIPE, stdout=PIPE, text=True) as process:
-        try: yield demo_at(process.stdout.readline().strip())
+        try: yield RemoteDemoWeb(process.stdout.readline().strip())
         finally: process.stdin.close() # which stops it

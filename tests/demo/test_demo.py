@@ -6,7 +6,7 @@ from ddgs import DDGS
 from ddgs.exceptions import DDGSException
 from PIL import Image
 from proxy import Proxy
-from tellapart.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, demo_apart, load_ground_truth, ground_truth_of
+from tellapart.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, run_demo_web, load_ground_truth, ground_truth_of
 from tellapart.images import NotAPhoto, open_photo
 
 TERMS = {'squash': ['squash racket', 'squash racquet'], 'tennis': ['tennis racket'], 'badminton': ['badminton racket']}
@@ -223,11 +223,11 @@ def test_a_web_of_real_photos(tmp_path):
 @pytest.mark.long
 def test_a_web_in_another_process(tmp_path):
     options = dict(terms={'tennis': ['tennis racket']}, per_label=2, seed=9)
-    with demo_apart(**options, prepared=True) as web:
+    with run_demo_web(**options, prepared=True) as web:
         assert web.truth == DemoWeb(**options).truth
         web.save_truth(tmp_path/'truth.json')
         assert load_ground_truth(tmp_path/'truth.json') == web.truth
-        assert web.url == 'http://{}:{}'.format(*web.places[0])
+        assert web.url == 'http://{}:{}'.format(*web.host_addresses[0])
         def status(): return fetch(web, having(web, 'rate limited')[0]).status_code
         assert (status(), status()) == (429, 200)
         httpx.get(f'{web.url}/forget')

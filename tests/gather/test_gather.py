@@ -9,7 +9,7 @@ from tellapart.check.check import check, contact_sheet
 from tellapart.credits import write_credits
 from tellapart.demo.draw import draw
 from tellapart.demo.fault_recall import fault_recall
-from tellapart.demo.web import demo_apart
+from tellapart.demo.web import run_demo_web
 from tellapart.gather.funnel import funnel
 from tellapart.gather.gather import gather, gather_summary
 from tellapart.catalog import Catalog
@@ -211,7 +211,7 @@ def test_no_photos_at_all(tmp_path):
 def demo_process():
     "The demo web in a process of its own, for projects of `PROJECT`'s labels"
     terms = dict(squash=['squash racket'], tennis=['tennis racket', 'tennis racket on court'])
-    with demo_apart(terms=terms, per_label=60, without=['hanging', 'slow']) as web: yield web.url
+    with run_demo_web(terms=terms, per_label=60, without=['hanging', 'slow']) as web: yield web.url
 
 
 def test_search_terms_keep_their_shares_and_replace_each_other(tmp_path, demo_process):

@@ -13,12 +13,12 @@ from .base import announced_size, Candidate, distinct, source
 # %% ../../../notebooks/library/gather/sources/07_demo.ipynb #0000002a
 @cache
 def _start(url, terms, per_label):
-    from tellapart.demo.web import DemoWeb, demo_at
-    return demo_at(url) if url else DemoWeb({label: list(o) for label,o in terms}, per_label=per_label).start()
+    from tellapart.demo.web import DemoWeb, RemoteDemoWeb
+    return RemoteDemoWeb(url) if url else DemoWeb({label: list(o) for label,o in terms}, per_label=per_label).start()
 
 def demo_web(
     p, # The project, for its labels and search terms
-): # A running `DemoWeb`; for a project that names one that is running already, a `demo_at`
+): # A running `DemoWeb`; for a project that names one that is running already, a `RemoteDemoWeb`
     "The demo web of a project, started by the first call"
     # The web has as many photos for each of a label's terms, so the term with the largest target decides.
     per_label = max(len(o)*max(o.values()) if isinstance(o, dict) else p.per_label for o in p.labels.values())
@@ -28,7 +28,7 @@ def demo_hosts(
     web, # A running demo web
 )->dict: # (host, port) in a URL → (host, port) to connect to
     "The hosts of the demo web, under constant names and under their addresses"
-    return {(f'host{i}.demo', 80): o for i,o in enumerate(web.places)} | {o: o for o in web.places}
+    return {(f'host{i}.demo', 80): o for i,o in enumerate(web.host_addresses)} | {o: o for o in web.host_addresses}
 
 def _host_map(p):
     "Save the ground truth of the project's demo web; return its hosts"

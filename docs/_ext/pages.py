@@ -56,9 +56,9 @@ def package_page(
     children = [o for o in modules().values() if o.name.rpartition('.')[0] == package.name]
     short = lambda o: o.name.rpartition('.')[2]
     children.sort(key=lambda o: (True, *_step(short(o))) if o.is_package else (False, not o.notebook, str(o.notebook or o.name)))
-    contents = _contents([(o.name, o.name, short(o), o.summary) for o in children])
+    contents = [_contents([(o.name, o.name, short(o), o.summary) for o in children])] if children else []
     title = 'API reference' if package.name == 'tellapart' else package.name
-    return '\n'.join([_heading(title, '='), f'.. automodule:: {package.name}\n', contents])
+    return '\n'.join([_heading(title, '='), f'.. automodule:: {package.name}\n', *contents])
 
 
 def library_page()->str: # In reStructuredText

@@ -28,6 +28,8 @@ def test_each_module_and_all_that_it_exports_has_its_place(pages):
         assert not missing, f'{o.name}: {missing}'
         assert f' <{o.name}>' in pages.package_page(modules[o.name.rpartition('.')[0]])
         assert not o.notebook or o.notebook.with_suffix('').as_posix() in pages.library_page()
+    empty = [o for o in modules.values() if o.is_package and not any(m.startswith(f'{o.name}.') for m in modules)]
+    assert empty and not any('list-table' in pages.package_page(o) for o in empty) # Sphinx takes no table without rows
 
 
 def test_code_in_markdown_is_code_and_nothing_else_is_markup(pages):

@@ -104,6 +104,7 @@ def _review(args):
 
 def _export(args):
     "export a project's trained model, or the model of another fastai project"
+    need('fastai', 'torch', extra='learn')
     if not args.old: # before the import of what exports, which takes seconds
         from .project import read_project
         p = read_project(args.project)

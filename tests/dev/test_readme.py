@@ -59,6 +59,7 @@ def test_make(run):
     assert run.serves('make app', 'http://localhost:8866/')
     assert run.serves('make lab', 'http://localhost:8867/lab?token=known')
     assert '**' in run('make bench-answer')
+    assert 'index.html' in run('make docs')
 
 
 def test_five_steps(run, clone):
@@ -79,9 +80,9 @@ def test_answering(run, clone):
         run(o.replace('FOLDER', 'heap').replace('DIR', 'sorted'))
         tried.add(o)
     shutil.copytree(photo.parent, clone/'strangers')
-    run('tellapart export --strangers strangers')
+    run('tellapart export --ood strangers')
     run('tellapart course mine')
-    tried.update(['tellapart export --strangers DIR', 'tellapart course DIR'])
+    tried.update(['tellapart export --ood DIR', 'tellapart course DIR'])
 
 
 def test_none_is_missing():

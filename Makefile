@@ -26,15 +26,15 @@ docs: .venv/pyvenv.cfg ## Build the site, API reference included,
 	@$(TELLAPART) install docs
 	@$(TELLAPART) docs
 
-test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow ones, in some 12 minutes
+test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow ones, in about 11 minutes
 	@$(TELLAPART) install test
 	@$(TELLAPART) test
 
-check: .venv/pyvenv.cfg ## Run what needs neither a browser nor a trained model: style, types, notebooks, tests; in a minute or two
+check: .venv/pyvenv.cfg ## Run what needs neither a browser nor a trained model: style, types, notebooks, tests; in about a minute
 	@$(TELLAPART) install test
 	@$(TELLAPART) test --quick
 
-test-all: .venv/pyvenv.cfg ## Run the slow tests too: fresh environments, thousands of photos, many repetitions; in up to an hour
+test-all: .venv/pyvenv.cfg ## Run the slow tests too: fresh environments, thousands of photos, many repetitions; in half an hour
 	@$(TELLAPART) install test
 	@$(TELLAPART) test --all
 

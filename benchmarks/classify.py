@@ -45,7 +45,8 @@ def train(files, path):
     from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, RandomResizedCrop, RandomSplitter, aug_transforms,
                                    imagenet_stats, parent_label, set_seed, vision_learner)
     from tellapart.export.export import export
-    from tellapart.train.train import AutoMixedPrecision, model_kwargs
+    from tellapart.train.train import AutoMixedPrecision
+    from tellapart.train.weights import model_kwargs
     set_seed(1, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.25, seed=1),
                       item_tfms=RandomResizedCrop(PIXELS, min_scale=.5),

@@ -69,7 +69,8 @@ def train(p, epochs):
     from tellapart.clean.label_errors import TrainingDynamics
     from tellapart.check.splits import training_photos
     from tellapart.train.resize import resize_transform
-    from tellapart.train.train import AutoMixedPrecision, dataloaders, model_kwargs
+    from tellapart.train.train import AutoMixedPrecision, dataloaders
+    from tellapart.train.weights import model_kwargs
     set_seed(p.train.seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('working'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
                       item_tfms=resize_transform(p.train.resize_method, p.train.size),

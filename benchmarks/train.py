@@ -62,7 +62,8 @@ def tellapart(photos, valid, folder, seed):
     from tellapart.export.export import export
     from tellapart.check.splits import CatalogSplitter
     from tellapart.train.resize import resize_transform
-    from tellapart.train.train import AutoMixedPrecision, dataloaders, estimate_time, keep_best, model_kwargs
+    from tellapart.train.train import AutoMixedPrecision, dataloaders, estimate_time, keep_best
+    from tellapart.train.weights import model_kwargs
     p = project(photos, folder, seed)
     set_seed(seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
@@ -80,7 +81,7 @@ def course(photos, valid, folder, seed):
     "Train as fastai's course does, on the same photos, from the same weights"
     from fastai.vision.all import (CategoryBlock, DataBlock, FuncSplitter, ImageBlock, Normalize, RandomResizedCrop, aug_transforms,
                                    error_rate, get_image_files, imagenet_stats, parent_label, set_seed, verify_images, vision_learner)
-    from tellapart.train.train import model_kwargs
+    from tellapart.train.weights import model_kwargs
     verify_images(get_image_files(photos)).map(Path.unlink)
     set_seed(seed, reproducible=True)
     names = set(json.loads(valid.read_text()))

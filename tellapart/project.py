@@ -113,7 +113,7 @@ class Train(_Strict):
     # 'folder' (as your folders `train` and `valid` say)
     split:Annotated[str, AfterValidator(_one_of(SPLIT_METHODS))] = 'group'
     valid:Share = .25 # Share of photos for validation; or one for each origin: {web = 0.2, own = 0.5}
-    weights:PathString = 'hub' # Initial weights: 'hub' (ImageNet, downloaded), 'none', or a .pth file
+    weights:PathString = 'pretrained' # Initial weights: 'pretrained' (on ImageNet; from a package or a download), 'none', or a .pth file
     seed:int = 42 # Makes a run repeatable
 
 # %% ../notebooks/library/06_project.ipynb #0000000c
@@ -345,6 +345,9 @@ def _rename_old_keys(settings, file):
             if new in part: raise TellapartError(f"{file}: {old!r} is the old name of {new!r}, and both are there; remove {old!r}.")
             part[new] = part.pop(old)
             renamed.append(f'{old!r} is now called {new!r}')
+    if isinstance(train := settings.get('train'), dict) and train.get('weights') == 'hub':
+        train['weights'] = 'pretrained'
+        renamed.append("the weights 'hub' are now called 'pretrained'")
     if renamed: print(f"{file}: {listed(sorted(renamed))}; the old name still works.", file=sys.stderr)
     return settings
 

@@ -35,7 +35,7 @@ from pathlib import Path
 from fastai.vision.all import CategoryBlock, DataBlock, ImageBlock, RandomSplitter, Resize, get_image_files, parent_label, vision_learner
 from exports import draw_photos
 from tellapart.export.export import export
-from tellapart.train.train import model_kwargs
+from tellapart.train.weights import model_kwargs
 from tellapart.use.classifier import Classifier
 for label in 'squash','tennis': draw_photos(Path('photos', label))
 block = DataBlock((ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label,

@@ -25,7 +25,8 @@ from ..project import Project
 from ..split_methods import SPLIT_METHODS
 from ..check.splits import training_photos
 from ..catalog import Catalog
-from ..train.train import AutoMixedPrecision, batch_items, dataloaders, find_callback, model_kwargs, weights_id
+from ..train.train import AutoMixedPrecision, batch_items, dataloaders, find_callback
+from ..train.weights import model_kwargs, weights_id
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #00000005
 class TrainingDynamics(Callback):

@@ -103,7 +103,7 @@ def _item_steps(t)->list[dict]:
         extra = int(np.ceil(max(t.size)*t.val_xtra/8)*8)
         return [_resize_step([o+extra for o in t.size], 'squish', t.mode), _center_crop_step(t.size)]
     if isinstance(t, FixedResize):
-        return [dict(step='resize', size=_size(t.size), method=t.method, resample=int(Image.Resampling.BILINEAR), pad=t.pad)]
+        return [dict(step='resize', size=_size(t.size), method=t.method, resample=int(t.resample), pad=t.pad)]
     if isinstance(t, Resize):
         return [_resize_step(t.size, str(t.method), t.mode, t.pad_mode)]
     if isinstance(t, CropPad):
@@ -383,13 +383,19 @@ def _labels(learn:Learner)->list[str]:
     return [str(o) for o in vocab]
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000018
+def _weights_licence(learn:Learner)->dict:
+    "For the model card: the licence of the pretrained weights that `learn` started from, as far as timm knows it"
+    found = [o.pretrained_cfg.get('license') for o in learn.model.modules() if hasattr(o, 'pretrained_cfg')]
+    return dict(weights_licence=found[0]) if any(found[:1]) and getattr(learn, 'pretrained', False) else {}
+
 def _learner_meta(learn:Learner, limits:Limits, card:dict)->dict:
     "The part of `meta.json` that follows from `learn`"
     arch = getattr(learn, 'arch', None)
     return dict(format=FORMAT, labels=_labels(learn)) | _preprocessing(learn.dls.valid) | dict(
         arch=arch if isinstance(arch, str) else getattr(arch, '__name__', type(learn.model).__name__), # timm's are names already
         data=_data_summary(learn.dls), limits=asdict(limits), made=datetime.now(UTC).isoformat(timespec='seconds'),
-        versions=dict(tellapart=tellapart.__version__, fastai=fastai.__version__, torch=torch.__version__), card=card)
+        versions=dict(tellapart=tellapart.__version__, fastai=fastai.__version__, torch=torch.__version__),
+        card=_weights_licence(learn) | card)
 
 # %% ../../notebooks/library/export/02_export.ipynb #0000001a
 TOLERANCE = 1e-3 # the most that a probability may differ between the readers

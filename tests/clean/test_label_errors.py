@@ -16,7 +16,8 @@ from tellapart.clean.label_errors import TrainingDynamics, find_label_errors
 from tellapart.check.inspection import inspect_image
 from tellapart.check.splits import CatalogSplitter, training_photos
 from tellapart.train.resize import resize_transform
-from tellapart.train.train import AutoMixedPrecision, dataloaders, find_callback, keep_best, load_trained, model_kwargs, save_trained
+from tellapart.train.train import AutoMixedPrecision, dataloaders, find_callback, keep_best, load_trained, save_trained
+from tellapart.train.weights import model_kwargs
 
 PROJECT = '''name = "pets"
 [labels]
@@ -116,7 +117,7 @@ def test_cached_results_are_current(pets, learn, tmp_path, monkeypatch):
         keys.add(key(p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights=str(tmp_path/'weights.pth')))))))
     hub = p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights='hub'))))
     for there in False, True: # offline the first time
-        monkeypatch.setattr('tellapart.train.train._reachable', lambda url, there=there: there)
+        monkeypatch.setattr('tellapart.train.weights._reachable', lambda url, there=there: there)
         keys.add(key(hub))
     monkeypatch.setattr(label_errors, 'version', lambda o: '0')
     keys.add(key())

@@ -1,9 +1,6 @@
 "Training on this machine as it is: reproducible, the best epoch, errors, memory, saved models of this version and the one before"
 import ctypes, io, multiprocessing, os, random, re, shutil, signal, subprocess, sys
-from hashlib import sha256
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 from types import SimpleNamespace
 import pytest
 
@@ -23,7 +20,8 @@ from tellapart.export.export import export
 from tellapart.project import read_project
 from tellapart.train.resize import FixedResize, resize_transform
 from tellapart.train.train import (AutoMixedPrecision, _num_workers, batch_items, dataloaders, estimate_time, find_callback, keep_best,
-                                   load_trained, model_kwargs)
+                                   load_trained)
+from tellapart.train.weights import model_kwargs
 from exports import draw_photos, quick_learner
 
 MODEL = 'mobilenetv3_small_050' # the quickest of timm's
@@ -262,93 +260,6 @@ def test_a_network_for_one_size_says_so(photos):
     learn = learner(data(photos), 'vit_tiny_patch16_224')
     why = '^vit_tiny_patch16_224 takes photos of one size only: set train.size = 224'
     with pytest.raises(TellapartError, match=why), keep_best(learn): learn.fit(1)
-
-
-def test_networks_of_timm(photos, tmp_path, capsys):
-    "By name, with weights in a file and without any, trained and exported"
-    import timm
-    torch.save(timm.create_model(MODEL).state_dict(), tmp_path/'weights.pth')
-    dls = data(photos)
-    given = model_kwargs(MODEL, str(tmp_path/'weights.pth'))
-    assert 'starts from the weights in weights.pth' in capsys.readouterr().out
-    learn = vision_learner(dls, **given, metrics=error_rate, cbs=AutoMixedPrecision())
-    assert torch.equal(learn.model[0].model.conv_stem.weight.cpu(), torch.load(tmp_path/'weights.pth')['conv_stem.weight'])
-    with learn.no_bar(): learn.fine_tune(1)
-    assert export(learn, tmp_path/'export.pkl').exists()
-
-
-class Canary:
-    "Writes a file when it is unpickled"
-    def __init__(self, path): self.path = path
-    def __reduce__(self): return open, (str(self.path), 'w')
-
-
-def hostile(canary, file):
-    "Weights that would write `canary`"
-    torch.save({'conv1.weight': Canary(canary)}, file)
-    return file
-
-
-@pytest.mark.parametrize('arch', ['resnet18', MODEL])
-def test_weights_in_a_file_run_no_code(tmp_path, arch):
-    file = hostile(tmp_path/'canary', tmp_path/'weights.pth')
-    why = f"weights.pth doesn't hold weights of {arch}, or more than weights, and no code in it was run"
-    with pytest.raises(TellapartError, match=why):
-        model_kwargs(arch, str(file))
-    assert not (tmp_path/'canary').exists()
-    torch.load(file, weights_only=False)
-    assert (tmp_path/'canary').exists() # it would have run
-
-
-HUBS = """
-import sys, timm, torch
-from torchvision.models import ResNet18_Weights
-from tellapart.errors import TellapartError
-from tellapart.train.train import model_kwargs
-ResNet18_Weights.DEFAULT.value.url = sys.argv[1]
-for arch in 'resnet18', sys.argv[2]:
-    try: model_kwargs(arch)
-    except TellapartError as e: print(e)
-"""
-
-
-def test_weights_of_a_hub_run_no_code(tmp_path):
-    "Neither what stands for PyTorch's hub sends, under a name with the right hash, nor what that of timm does where it has no safetensors"
-    file = hostile(tmp_path/'canary', tmp_path/'weights.pth')
-    content,sent = file.read_bytes(),[]
-    class Hub(BaseHTTPRequestHandler):
-        def do_HEAD(self, body=b''):
-            missing = self.path.endswith('safetensors') and 'urllib' not in self.headers['User-Agent'] or self.path.endswith('.json')
-            self.send_response(404 if missing else 200)
-            if missing: self.send_header('X-Error-Code', 'EntryNotFound')
-            headers = {'ETag': '"1"', 'X-Repo-Commit': '0'*40, 'Content-Length': 0 if missing else len(content)}
-            for k,v in headers.items(): self.send_header(k, v)
-            self.end_headers()
-            if not missing: sent.append(self.path.rpartition('/')[2]); self.wfile.write(body)
-        def do_GET(self): self.do_HEAD(content)
-        def log_message(self, *args): pass
-    with ThreadingHTTPServer(('127.0.0.1', 0), Hub) as hub:
-        Thread(target=hub.serve_forever, daemon=True).start()
-        at = f'http://127.0.0.1:{hub.server_port}'
-        env = {k: v for k,v in os.environ.items() if 'proxy' not in k.lower()}
-        env |= dict(HF_ENDPOINT=at, HF_HOME=str(tmp_path/'hf'), TORCH_HOME=str(tmp_path/'torch'), HF_HUB_DISABLE_XET='1')
-        url = f'{at}/resnet18-{sha256(content).hexdigest()[:8]}.pth'
-        done = subprocess.run([sys.executable, '-c', HUBS, url, MODEL], env=env, capture_output=True, text=True)
-        hub.shutdown()
-    assert done.returncode == 0, done.stderr
-    assert {'pytorch_model.bin', f'resnet18-{sha256(content).hexdigest()[:8]}.pth'} <= {*sent}
-    for arch in 'resnet18', MODEL: assert f"The hub's weights of {arch} can't be used, and no code in them was run" in done.stdout
-    assert not (tmp_path/'canary').exists()
-
-
-def test_hubs_that_cannot_be_reached(monkeypatch, tmp_path, capsys):
-    "Training begins from random weights, in a moment, and it is said why"
-    for o in 'HTTPS_PROXY', 'https_proxy': monkeypatch.setenv(o, 'http://127.0.0.1:9')
-    for o in 'NO_PROXY', 'no_proxy': monkeypatch.delenv(o, raising=False)
-    monkeypatch.setattr(torch.hub, '_hub_dir', str(tmp_path))
-    for arch in 'resnet34', 'convnext_tiny':
-        assert model_kwargs(arch)['pretrained'] is False
-        assert f"{arch} starts from random weights: pretrained ones can't be downloaded here" in capsys.readouterr().out
 
 
 def colours(folder):

@@ -92,6 +92,12 @@ def test_keys_of_older_versions_work_with_one_warning(tmp_path, capsys):
     assert (out, err) == ('', f'{file}: {renamed}; the old name still works.\n')
 
 
+def test_the_weights_hub_of_older_versions_are_the_pretrained_ones(tmp_path, capsys):
+    (file := tmp_path/'fruits.toml').write_text(FRUITS + '[train]\nweights = "hub"\n')
+    assert read_project(file).train.weights == 'pretrained'
+    assert capsys.readouterr().err == f"{file}: the weights 'hub' are now called 'pretrained'; the old name still works.\n"
+
+
 @pytest.mark.parametrize('text, old, new', [('honour_noai = false\n' + NEW_KEYS, 'honour_noai', 'respect_opt_out'),
                                             (NEW_KEYS + 'square = "squish"\n', 'square', 'resize_method')])
 def test_an_old_key_beside_the_new_one_is_an_error(tmp_path, text, old, new):

@@ -18,7 +18,7 @@ RESIZE_METHODS = { # Besides colours: arguments of `FixedResize`, where it is us
 
 class FixedResize(Transform):
     "Resizes to a square in the same way in training, validation and inference, as `Classifier` does"
-    resample = Image.Resampling.BILINEAR # also of those in older exports
+    resample:int = Image.Resampling.BILINEAR # also of those in older exports
 
     def __init__(self,
         size:int, # Pixels per side
@@ -39,7 +39,7 @@ def resize_transform(
     if how == 'random crop':
         return RandomResizedCrop(size, min_scale=.5, resamples=(resample, Image.Resampling.NEAREST))
     if how in RESIZE_METHODS:
-        return FixedResize(size, *RESIZE_METHODS[how], resample)
+        return FixedResize(size, *RESIZE_METHODS[how], resample=resample)
     try:
         return FixedResize(size, 'pad', list(ImageColor.getrgb(how)[:3]), resample)
     except ValueError:

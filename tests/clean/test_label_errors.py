@@ -104,6 +104,7 @@ def test_cached_results_are_current(pets, learn, tmp_path, monkeypatch):
     "Other transforms, weights, versions, or photos under the same name make another key, and the same ones don't"
     p,_ = pets
     df = training_photos(p)
+    learn.dls = dataloaders(load_trained(p)[1], p.working, p)
     def key(p=p): return label_errors._cache_key(learn, df, p)
     first = key()
     learn.dls.train.one_batch()
@@ -115,7 +116,7 @@ def test_cached_results_are_current(pets, learn, tmp_path, monkeypatch):
     for content in b'one', b'two':
         (tmp_path/'weights.pth').write_bytes(content)
         keys.add(key(p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights=str(tmp_path/'weights.pth')))))))
-    hub = p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights='hub'))))
+    hub = p.model_copy(update=dict(train=p.train.model_copy(update=dict(weights='pretrained'))))
     for there in False, True: # offline the first time
         monkeypatch.setattr('tellapart.train.weights._reachable', lambda url, there=there: there)
         keys.add(key(hub))

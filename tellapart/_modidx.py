@@ -700,6 +700,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'tellapart.file_moves.MoveTable': ('library/file_moves.html#movetable', 'tellapart/file_moves.py'),
                                       'tellapart.file_moves.MoveTable.__init__': ( 'library/file_moves.html#movetable.__init__',
                                                                                    'tellapart/file_moves.py'),
+                                      'tellapart.file_moves.MoveTable.cancel': ( 'library/file_moves.html#movetable.cancel',
+                                                                                 'tellapart/file_moves.py'),
                                       'tellapart.file_moves.MoveTable.confirm': ( 'library/file_moves.html#movetable.confirm',
                                                                                   'tellapart/file_moves.py'),
                                       'tellapart.file_moves.MoveTable.move_of': ( 'library/file_moves.html#movetable.move_of',

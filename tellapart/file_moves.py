@@ -7,6 +7,7 @@ __all__ = ['rename_new', 'remove_reserved', 'file_hash', 'Move', 'move_file', 'f
 
 # %% ../notebooks/library/04_file_moves.ipynb #f1000002
 import errno, hashlib, os, shutil, stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 from .errors import TellapartError
@@ -83,15 +84,20 @@ def finish_copy(
     return is_copied
 
 # %% ../notebooks/library/04_file_moves.ipynb #f100000b
-class MoveLog:
+class MoveLog(ABC):
     "Records moves before they are made. Subclasses store the entries; callers hold a lock so that no other program uses the same log"
     roll_forward = True # Whether `recover` makes the moves that a kill prevented; else it cancels them
 
-    def record(self, entry): raise NotImplementedError
-    def pending(self)->Iterable: "Entries that aren't confirmed, oldest first"; raise NotImplementedError
-    def confirm(self, entry): "Note that the entry's move has been made"; raise NotImplementedError
-    def cancel(self, entry): "Take back an entry whose move can't be made"; raise NotImplementedError
-    def move_of(self, entry)->Move|None: "The move that an entry asks for, if any"; raise NotImplementedError
+    @abstractmethod
+    def record(self, entry): "Store an entry"
+    @abstractmethod
+    def pending(self)->Iterable: "Entries that aren't confirmed, oldest first"
+    @abstractmethod
+    def confirm(self, entry): "Note that the entry's move has been made"
+    @abstractmethod
+    def cancel(self, entry): "Take back an entry whose move can't be made"
+    @abstractmethod
+    def move_of(self, entry)->Move|None: "The move that an entry asks for, if any"
 
     def at_source(self, entry, move:Move)->bool:
         "Whether the file is still where it was when the entry was recorded"
@@ -141,6 +147,7 @@ class MoveTable(MoveLog):
     def record(self, entry): self.db.execute('insert into moves (src, dst) values (:src, :dst)', entry)
     def pending(self): return self.db.execute('select * from moves order by id').fetchall()
     def confirm(self, entry): self.db.execute('delete from moves where id=?', (entry['id'],))
+    def cancel(self, entry): self.confirm(entry)
 
     def move_of(self, entry):
         src,dst = (os.path.join(self.folder, entry[o]) for o in ('src', 'dst'))

@@ -1,7 +1,9 @@
 "Shared by the benchmarks: photos, measurements in processes of their own, and reports"
 import argparse, json, os, platform, re, statistics, subprocess, sys, tempfile, time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from datetime import date
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 import numpy as np
@@ -28,6 +30,19 @@ def draw_photos(folder, labels=('badminton', 'squash', 'tennis'), n=12, size=(15
             coarse = Image.fromarray(rng.integers(0, 256, (25, 38, 3), dtype='uint8')).resize(size, Image.Resampling.BICUBIC)
             fine = np.asarray(coarse) + rng.normal(0, 6, (size[1], size[0], 3))
             Image.fromarray(fine.clip(0, 255).astype('uint8')).save(folder/label/f'{label}-{i}.jpg', quality=85)
+    return folder
+
+
+def _draw_racket(folder, size, label, i):
+    from tellapart.demo.draw import draw
+    draw(f'{label} racket', i, size=size).save(folder/label/f'{label}-{i}.jpg', quality=88)
+
+
+def draw_rackets(folder, n, size, labels=('badminton', 'squash', 'tennis')):
+    "Draw `n` photos of each label as the demo does, on all cores"
+    for o in labels: (folder/o).mkdir(parents=True)
+    photos = [(o, i) for o in labels for i in range(n)]
+    with ProcessPoolExecutor() as pool: list(pool.map(partial(_draw_racket, folder, size), *zip(*photos)))
     return folder
 
 

@@ -35,8 +35,8 @@ def recall(p):
     with Catalog(p.folder) as catalog: df = catalog.frame('all').set_index('id')
     origin = df.url.map(lambda o: (t := ground_truth_of(truth, o)).of or t.id)
     wrong = sum(origin[id] != origin[of] for id,of in df.duplicate_of.dropna().items())
-    return dict(unreadable=unreadable.met, unreadable_found=unreadable.met - unreadable.left,
-                near=near.met, near_found=near.met - near.left, distinct=origin.nunique(), distinct_lost=wrong)
+    return dict(unreadable=unreadable.offered, unreadable_found=unreadable.offered - unreadable.left,
+                near=near.offered, near_found=near.offered - near.left, distinct=origin.nunique(), distinct_lost=wrong)
 
 
 def tellapart(url, folder, each, *labels):
@@ -98,7 +98,7 @@ def separate_environment(name):
     "Python of an environment with the package `name` alone, and its version; `None` twice if it can't be installed"
     env = Path(__file__).resolve().parents[1]/'build'/name
     python = env/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    ask = [python, '-c', f'import {name}; from importlib.metadata import version; print(version({name!r}))']
+    ask = [python, '-c', f'import {name}; from importlib.offeredadata import version; print(version({name!r}))']
     if not python.exists(): subprocess.run([sys.executable, '-m', 'venv', env])
     try:
         if subprocess.run(ask, capture_output=True).returncode: subprocess.run([python, '-m', 'pip', 'install', '--quiet', name])

@@ -1,32 +1,15 @@
 "Training: tellapart beside fastai's course code, from large photos to export.pkl"
 import json, shutil, sys, time
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-LABELS = 'badminton', 'squash', 'tennis'
 EACH = 150 # photos drawn of each label, a project's default
 SIZE = 1500, 1125 # of a drawn photo, in pixels
 PIXELS = 128 # the model's input size; this and what follows are a project's defaults
 EPOCHS = 10 # after the first, frozen one
 LR,BATCH = 2e-3,32
 SEEDS = 1, 2, 3
-
-
-def draw_racket(folder, size, label, i):
-    "Draw one photo as the demo does"
-    from tellapart.demo.draw import draw
-    draw(f'{label} racket', i, size=size).save(folder/label/f'{label}-{i}.jpg', quality=88)
-
-
-def draw_rackets(folder):
-    "Draw photos, on all cores"
-    for o in LABELS: (folder/o).mkdir(parents=True)
-    photos = [(o, i) for o in LABELS for i in range(EACH)]
-    with ProcessPoolExecutor() as pool: list(pool.map(partial(draw_racket, folder, SIZE), *zip(*photos)))
-    return folder
 
 
 def project(photos, folder, seed):
@@ -117,12 +100,12 @@ def usable(photos, tmp):
 
 def main(folder):
     "Train with both in turn, with each seed, and report"
-    from _bench import in_process, median, report
+    from _bench import draw_rackets, in_process, median, report
     from scipy.stats import binomtest
     runs = dict(tellapart=[], course=[])
     with TemporaryDirectory() as tmp:
         tmp = Path(tmp)
-        photos = usable(folder or draw_rackets(tmp/'drawn'), tmp)
+        photos = usable(folder or draw_rackets(tmp/'drawn', EACH, SIZE), tmp)
         for seed in SEEDS:
             for who in runs:
                 runs[who].append(one := in_process(__file__, who, photos, tmp/f'{seed}.json', tmp/f'{who}-{seed}', seed))

@@ -1,3 +1,3 @@
 "Tell things apart from photos of them."
 __version__ = "0.1.0"
-__url__ = "" # where the maintainers can be reached; search engines are told. A fork fills it in
+__url__ = "" # Contact address, sent to search engines in the User-Agent; empty until a fork sets it

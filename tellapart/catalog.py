@@ -66,7 +66,7 @@ class Reason:
     note:str|None = None # In words, where the kind doesn't say it all
     duplicate_of:int|None = None # For duplicates: the id of the photo that stays in use
     def __post_init__(self):
-        if self.kind not in REASONS: raise ValueError(f"{self.kind!r} is no kind of reason; use one of {', '.join(REASONS)}.")
+        if self.kind not in REASONS: raise ValueError(f"{self.kind!r} isn't a kind of reason; use one of {', '.join(REASONS)}.")
 
     @property
     def columns(self): return dict(reason_kind=self.kind, reason_note=self.note, duplicate_of=self.duplicate_of)
@@ -79,7 +79,9 @@ def reason_text(
     original:str|None=None, # For duplicates: the name of the photo that stays in use; leave it out to count photos by reason
 )->str|None: # The note if there is one, else words for the kind; `None` if there is no reason
     "A reason in words"
-    return note or kind and REASONS[kind] + (f' of {original}' if original else '')
+    if note or not kind:
+        return note
+    return f'{REASONS[kind]} of {original}' if original else REASONS[kind]
 
 # %% ../notebooks/library/07_catalog.ipynb #00000007
 @contextmanager
@@ -189,9 +191,9 @@ def _migrate(db, file):
         db.execute(f'pragma user_version={len(_MIGRATIONS)}')
 
 # %% ../notebooks/library/07_catalog.ipynb #5ea50007
-def _write_ahead(db, wait):
-    "Let others read while one writes; SQLite doesn't wait to set this where another one opens the same new file, so try for `wait` seconds"
-    end = time.monotonic() + wait
+def _enable_wal(db, timeout):
+    "Switch to SQLite's write-ahead log, so that others can read during a write. SQLite doesn't wait for a lock here, so retry"
+    end = time.monotonic() + timeout
     while True:
         try:
             return db.execute('pragma journal_mode=wal')
@@ -203,12 +205,13 @@ def _write_ahead(db, wait):
 _WAIT,_BUSY = 3,30 # Seconds to wait for another step to end, and for another program to have written
 
 class Catalog:
-    "The photos of a project: a row each, their files, and the history of both"
+    "The photos of a project: a row for each, their files, and the history of both"
     def __init__(self,
         folder:str|Path, # The project's folder of data; made where it is missing
         exclusive:bool=False, # Whether nobody else may change photos until this is closed: for gather, check, review, the cleaner
     ): # Raises `TellapartError` where another step is at work, and for a file that is no catalog or one of a newer version
         self.folder = Path(folder)
+        # Called ledger on disk, since older projects have files of this name
         self.lock = filelock.FileLock(self.folder/'ledger.lock', timeout=_WAIT, thread_local=False)
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -221,17 +224,20 @@ class Catalog:
 
     def __enter__(self): return self
     def __exit__(self, *_): self.close()
-    def close(self): "Close the file, and let other steps change photos"; self.db.close(); self.lock.release(force=True)
+    def close(self):
+        "Close the database, and let other steps change photos"
+        self.db.close()
+        self.lock.release(force=True)
 
     def _open(self):
         file = self.folder/'ledger.db'
         try:
-            _write_ahead(self.db, _BUSY)
+            _enable_wal(self.db, _BUSY)
             self.db.execute('pragma synchronous=normal')
             _migrate(self.db, file)
         except sqlite3.OperationalError: raise # it is in use, or can't be read or written: that says nothing about what is in it
         except sqlite3.DatabaseError as e:
-            raise TellapartError(f"{file} is no catalog of ours ({e}); move it away, or restore it from a backup.") from None
+            raise TellapartError(f"{file} isn't a catalog of tellapart ({e}); move it away, or restore it from a backup.") from None
         self._finish()
 
     def _acquire(self):
@@ -242,7 +248,7 @@ class Catalog:
 
     @contextmanager
     def transaction(self):
-        "One transaction, then the file moves that it has written down; raises `TellapartError` where another step is at work"
+        "One transaction, then the file moves that it has recorded; raises `TellapartError` where another step is at work"
         with writing(self.folder):
             self._acquire()
             try:
@@ -328,12 +334,12 @@ def _new_rows(self:Catalog, photos):
 @patch
 def _insert_photos(self:Catalog, new):
     "Write new rows, the moves of their files, and their history; `new` has pairs of a photo and its row"
-    rows,decision,time = [row for _,row in new],_next_decision(self.db),_now()
+    rows,decision,now = [row for _,row in new],_next_decision(self.db),_now()
     _insert(self.db, 'photos', [*METADATA, 'id', 'label', 'sha256', 'file', 'status'], rows)
     files = ('file', _photo_path),('working', _working_path)
     moves = [dict(src=photo[key], dst=path(row)) for photo,row in new for key,path in files if photo.get(key)]
     _insert(self.db, 'moves', ['src', 'dst'], moves)
-    added = [dict(decision=decision, time=time, what='add', photo=row['id'], old='{}',
+    added = [dict(decision=decision, time=now, what='add', photo=row['id'], old='{}',
                   new=json.dumps({k: row[k] for k in ('file', 'label', 'status')})) for row in rows]
     _insert(self.db, 'history', ['decision', 'time', 'what', 'photo', 'old', 'new'], added)
 
@@ -344,13 +350,13 @@ def _insert_rejected(self:Catalog, rejected):
         found = self.db.execute(f"""with {_LABELS_EVER} select photo from ever join photos on photo = photos.id
                                     where ever.label=? and sha256=?""", (label, sha256)).fetchone()
         return found[0] if found else None
-    time = _now()
+    now = _now()
     _insert(self.db, 'rejected', ['url', 'label', 'query', 'reason', 'time', 'step', 'transient', 'duplicate_of'],
-            [o | dict(time=time, duplicate_of=original(**o)) for o in rejected], 'insert or replace')
+            [o | dict(time=now, duplicate_of=original(**o)) for o in rejected], 'insert or replace')
 
 @patch
 def commit(self:Catalog,
-    photos:list[dict]=[], # Each with label, sha256, suffix, `file` and perhaps `working` as `stage` returns them, any of `METADATA`
+    photos:list[dict]=[], # Each with label, sha256, suffix, `file` (staged, or in the folder already), any of `METADATA`, perhaps `working`
     rejected:list[dict]=[], # Each with url, label, query, reason, step, transient, and `sha256` for an exact duplicate
 )->list: # The photos' names; `None` for one whose label has, or had, the same content
     "Take in photos and record the candidates that were rejected, in one transaction"
@@ -367,7 +373,9 @@ def commit(self:Catalog,
                            (select url, label from photos where id in (select value from json_each(?)))""", (ids,))
     names = {id(photo): row['file'] for photo,row in new}
     for o in photos:
-        for src in filter(None, (o['file'], o.get('working'))) if id(o) not in names else (): (self.folder/src).unlink()
+        if id(o) in names: continue
+        for src in (o['file'], o.get('working')):
+            if src and src.startswith('incoming/'): (self.folder/src).unlink(missing_ok=True) # only what `stage` has written
     return [names.get(id(o)) for o in photos]
 
 # %% ../notebooks/library/07_catalog.ipynb #00000013
@@ -421,7 +429,7 @@ def _rows(db, files):
     return [dict(o) for o in rows]
 
 def _apply(db, decision, what, row, new, current=None):
-    "Change `row` to `new`, write down the moves that follow, and record it; `current` is where its file lies, if not where the row says"
+    "Change `row` to `new`, and record the change and the moves that follow; `current` is where its file lies, if not where the row says"
     old,after = {k: row[k] for k in new},row | new
     moves = (current or _photo_path(row), _photo_path(after)), (_working_path(row), _working_path(after))
     _insert(db, 'moves', ['src', 'dst'], [dict(src=src, dst=dst) for src,dst in moves if src != dst])
@@ -441,7 +449,7 @@ def apply(self:Catalog,
     quarantine:dict[str, Reason]={}, # Names of photos to take out of use, each with why
     labels:dict[str, str]={}, # Names of photos to move to another label, each with that label
 )->None: # Raises `TellapartError` for a name that the catalog doesn't have, and then changes nothing
-    "Set photos aside and relabel others, as one decision"
+    "Quarantine photos and relabel others, as one decision"
     with self.transaction():
         decision = _next_decision(self.db)
         for row in _rows(self.db, quarantine):
@@ -538,8 +546,8 @@ def marks(self:Catalog)->dict: # Names of photos in use, each with what is to be
 # %% ../notebooks/library/07_catalog.ipynb #00000025
 @patch
 def frame(self:Catalog,
-    status:str='ok', # 'ok', 'aside', or 'all'
-)->pd.DataFrame: # A row a photo, ordered by name; `reason` in words, `path` of the photo and of its `working` copy
+    status:str='ok', # 'ok', 'aside' (in quarantine), or 'all'
+)->pd.DataFrame: # A row per photo, ordered by name; `reason` in words, `path` of the photo and of its `working` copy
     "The photos as a table"
     query = f"""select *, (select file from photos as other where other.id = photos.duplicate_of) as original
                 from photos where {_IN_PROJECT} and (status=:status or :status='all') order by file"""

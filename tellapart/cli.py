@@ -169,7 +169,8 @@ def _bench(args):
     if args.name and args.name not in names: raise TellapartError(f"There is no benchmark {args.name!r}; there are {', '.join(names)}.")
     need('psutil', extra='bench')
     photos = ['--photos', args.photos.resolve()] if args.photos else []
-    return max(subprocess.call([sys.executable, folder/f'{o}.py', *photos]) for o in ([args.name] if args.name else names))
+    codes = [subprocess.call([sys.executable, folder/f'{o}.py', *photos]) for o in ([args.name] if args.name else names)]
+    return int(any(codes)) # one that a signal has ended is negative
 
 
 _STATUS = ("Exit status: 0 if the command succeeded, even if some photos couldn't be opened, as the output then says; 1 if it failed, "
@@ -178,7 +179,7 @@ _STATUS = ("Exit status: 0 if the command succeeded, even if some photos couldn'
 
 
 class _RenamedOption(argparse.Action):
-    "An option that is now called otherwise: it works, and one line on stderr gives the new name"
+    "An option under its old name: it works, and one line on stderr gives the new name"
     def __call__(self, parser, namespace, values, option_string=None):
         print(f"tellapart: {option_string} is now called --{self.dest}; the old name still works.", file=sys.stderr)
         setattr(namespace, self.dest, values)
@@ -194,6 +195,10 @@ def _parser():
         p = commands.add_parser(do.__name__[1:], help=do.__doc__, description=do.__doc__[0].upper() + do.__doc__[1:] + '.')
         p.set_defaults(do=do)
         return p.add_argument
+    def project_option(arg, what="the project's file"):
+        arg('--project', metavar='FILE', type=Path, help=f"{what}; default: the nearest tellapart.toml")
+    def export_option(arg):
+        arg('--export', metavar='FILE', type=Path, help="the export.pkl to use; default: the one in this folder, else the project's")
 
     arg = command(_install)
     arg('extra', nargs='?', default='use', choices=EXTRAS,
@@ -205,16 +210,16 @@ def _parser():
     arg('labels', metavar='LABEL', nargs='+', help="what to tell apart, two or more; after -- if one begins with -")
     arg = command(_run)
     arg('notebooks', metavar='NOTEBOOK', nargs='*', help="such as 03_train; default: 01 to 05")
-    arg('--project', metavar='FILE', type=Path, help="the project's file; default: the nearest tellapart.toml")
+    project_option(arg)
     arg('--rehearse', action='store_true', help="with few photos, from the built-in demo web; needs no internet")
     arg('--save', action='store_true', help="save the outputs in the notebooks")
     arg = command(_serve)
-    arg('--export', metavar='FILE', type=Path, help="the export.pkl to use; default: the one in this folder, else the project's")
+    export_option(arg)
     arg('--port', metavar='N', type=int, default=8866, help="default: 8866")
     arg = command(_classify)
     arg('photos', metavar='PHOTO', nargs='+', help="image files")
     arg('--json', action='store_true', help="print one line of JSON per photo instead of a table")
-    arg('--export', metavar='FILE', type=Path, help="the export.pkl to use; default: the one in this folder, else the project's")
+    export_option(arg)
     arg = command(_sort)
     arg('folder', metavar='FOLDER', help="the folder of photos; its subfolders are included")
     arg('--to', metavar='DIR', required=True,
@@ -227,14 +232,14 @@ def _parser():
     arg('--dry-run', action='store_true', help="only say which photos would go where")
     arg('--ray', action='store_true',
         help="write only a table of predictions, on all machines of a Ray cluster; FOLDER and DIR may be URLs such as s3://bucket/photos")
-    arg('--export', metavar='FILE', type=Path, help="the export.pkl to use; default: the one in this folder, else the project's")
+    export_option(arg)
     arg = command(_undo)
     arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into, or a table in it")
     arg = command(_review)
     arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into")
-    arg('--project', metavar='FILE', type=Path, help="the project that gets them; default: the nearest tellapart.toml")
+    project_option(arg, 'the project that gets them')
     arg = command(_export)
-    arg('--project', metavar='FILE', type=Path, help="the project's file; default: the nearest tellapart.toml")
+    project_option(arg)
     arg('--from', dest='old', metavar='OLD', type=Path,
         help="an export.pkl of another project; only one that you trust, because reading it runs the code in it")
     arg('--to', dest='new', metavar='NEW', type=Path,
@@ -245,7 +250,7 @@ def _parser():
     arg('--int8', action=argparse.BooleanOptionalAction,
         help="an 8-bit or a 32-bit model; default: as the project says, else 8-bit if hardly any label changes")
     arg = command(_lab)
-    arg('--project', metavar='FILE', type=Path, help="the project's file; default: the nearest tellapart.toml")
+    project_option(arg)
     command(_docs)
     arg = command(_test)
     which = commands.choices['test'].add_mutually_exclusive_group().add_argument

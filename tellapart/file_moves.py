@@ -47,7 +47,7 @@ class Move(NamedTuple):
     "A file and the path that it is to have"
     src:str # Path of the file
     dst:str # Its new path
-    part:str # Working name, on the file system of `dst`
+    part:str # Temporary path, on the file system of `dst`
     replaceable:bool=False # Whether the file can be made again, so that it may replace another one
 
 def _same_file(a, b):
@@ -67,7 +67,9 @@ def move_file(
         if e.errno != errno.EXDEV: raise
     if not os.access(os.path.dirname(src), os.W_OK): # such as a locked memory card: don't copy what can't be removed afterwards
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), src)
-    shutil.copy2(src, part)
+    shutil.copyfile(src, part)
+    with open(part, 'rb+') as f: os.fsync(f.fileno()) # the source is removed below: a power cut must not lose the copy
+    shutil.copystat(src, part)
     rename(part, dst)
     try: os.unlink(src)
     except OSError:
@@ -76,7 +78,7 @@ def move_file(
 
 def finish_copy(
     move:Move,
-)->bool: # Whether that was all that was missing
+)->bool: # Whether the source was removed, which completes the move
     "If a killed move to another file system has left a complete copy, remove the source"
     src,dst = move.src,move.dst
     is_copied = os.path.isfile(dst) and not _same_file(src, dst) and file_hash(dst) == file_hash(src)
@@ -144,7 +146,7 @@ class MoveTable(MoveLog):
     ):
         self.db,self.folder,self.replaceable = db,os.fspath(folder),replaceable
 
-    def record(self, entry): self.db.execute('insert into moves (src, dst) values (:src, :dst)', entry)
+    def record(self, entry): entry['id'] = self.db.execute('insert into moves (src, dst) values (:src, :dst)', entry).lastrowid
     def pending(self): return self.db.execute('select * from moves order by id').fetchall()
     def confirm(self, entry): self.db.execute('delete from moves where id=?', (entry['id'],))
     def cancel(self, entry): self.confirm(entry)

@@ -24,8 +24,9 @@ def _cgroup_limits(
         top = root/'cpu' if controllers else root # version 1 of control groups, or version 2
         group = top/path.lstrip('/')
         for folder in (group, *group.parents)[:len(group.relative_to(top).parts) + 1]:
-            try: quota,period = ((folder/'cpu.max').read_text().split() if not controllers else
-                                 [(folder/f'cpu.cfs_{o}_us').read_text() for o in ('quota', 'period')])
+            try:
+                if controllers: quota,period = ((folder/f'cpu.cfs_{o}_us').read_text() for o in ('quota', 'period'))
+                else: quota,period = (folder/'cpu.max').read_text().split()
             except OSError: continue # outside the container, or without a limit
             if quota != 'max' and int(quota) > 0: yield int(quota)/int(period)
 

@@ -13,7 +13,7 @@ from markupsafe import Markup
 # %% ../notebooks/library/09_pages.ipynb #57000005
 @cache
 def _environment():
-    "Loads the templates"
+    "The Jinja environment of `tellapart/templates`"
     env = Environment(loader=PackageLoader('tellapart'), autoescape=True, trim_blocks=True, lstrip_blocks=True)
     env.filters |= dict(percent='{:.1%}'.format, number='{:,}'.format)
     return env

@@ -7,7 +7,7 @@ __all__ = ['safe_name', 'canonical_name', 'to_nfc', 'escape_unencodable', 'is_hi
            'url_to_path', 'relative_parts', 'long_path', 'system_path', 'quote_path']
 
 # %% ../notebooks/library/01_paths.ipynb #00000002
-import os, re, shlex, subprocess, unicodedata
+import os, re, shlex, unicodedata
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote_to_bytes, urlsplit
@@ -134,4 +134,7 @@ def quote_path(
     windows:bool=os.name == 'nt', # For the shell of Windows, else a POSIX shell
 )->str: # With quotes if it needs them
     "A path to paste into a command"
-    return subprocess.list2cmdline([str(path)]) if windows else shlex.quote(str(path))
+    text = str(path)
+    if not windows:
+        return shlex.quote(text)
+    return f'"{text}"' if re.search(r'[^\w.:\\/~-]', text) else text # no path on Windows has a quote in it

@@ -9,7 +9,7 @@ __all__ = ['escape_formula', 'unescape_formula']
 import re
 
 # %% ../notebooks/library/08_spreadsheets.ipynb #55000005
-_FORMULA = re.compile("'*[=+\\-@＝＋－＠\t\r]")
+_FORMULA = re.compile("'*[=+\\-@＝＋－＠\t\r\n]")
 
 def escape_formula(
     cell:str, # Any text

@@ -67,7 +67,7 @@ def browser():
 
 @pytest.fixture
 def ctrl_c():
-    "Ctrl-C is heard, here and in programs started from here, also where the tests run in the background and were told to ignore it"
+    "Restore Python's handling of SIGINT, which a background job ignores, for this process and its children"
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
@@ -132,7 +132,7 @@ def _train(folder):
 
 @pytest.fixture(scope='module')
 def one_thread():
-    "Several threads gain nothing with so little, and lose much where others work beside us"
+    "Limit torch to one thread: for models this small, more threads only slow down tests that run at the same time"
     import torch
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

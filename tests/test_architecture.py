@@ -1,4 +1,4 @@
-"Which folder of the package may import which: the course's steps in their order, and the half that answers apart from the half that learns"
+"Which folder of the package may import which: the course's steps in their order, and inference apart from training"
 import ast
 from pathlib import Path
 import pytest
@@ -36,7 +36,8 @@ def imported(module):
     "The modules of ours and the packages of others that a module imports, anywhere in it; and those that it can't be imported without"
     file = MODULES[module]
     tree,here = ast.parse(file.read_text('utf-8')),('tellapart', *module.split('.'))
-    at_once = {id(o) for top in tree.body for o in ([top] if not isinstance(top, (ast.FunctionDef, ast.ClassDef)) else [])}
+    lazy = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+    at_once = {id(o) for top in tree.body if not isinstance(top, lazy) for o in ast.walk(top)}
     for o in ast.walk(tree):
         if isinstance(o, ast.Import): names = [a.name for a in o.names]
         elif isinstance(o, ast.ImportFrom):
@@ -57,7 +58,7 @@ def test_imports_go_one_way(module):
 
 
 @pytest.mark.parametrize('module', sorted(o for o in MODULES if room(o) in LIGHT or o in LIGHT))
-def test_answering_takes_no_heavy_library(module):
+def test_inference_imports_no_heavy_library(module):
     assert not {n.partition('.')[0] for n,at_once in imported(module) if at_once or room(module) == 'use'} & HEAVY
 
 

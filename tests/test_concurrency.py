@@ -65,15 +65,15 @@ def test_writers_take_turns(tmp_path):
     assert in_step(tmp_path)
     with Catalog(tmp_path) as catalog:
         assert not catalog.db.execute('select * from moves').fetchall()
-        df = catalog.db.execute("select decision, new from history where what='set aside'").fetchall()
-    for decision in {o['decision'] for o in df}: # each is of one writer
-        assert len({json.loads(o['new'])['reason_note'] for o in df if o['decision'] == decision}) == 1
+        rows = catalog.db.execute("select decision, new from history where what='set aside'").fetchall()
+    for decision in {o['decision'] for o in rows}: # each is of one writer
+        assert len({json.loads(o['new'])['reason_note'] for o in rows if o['decision'] == decision}) == 1
 
 
 def test_moves_are_removed_by_whoever_makes_them(tmp_path):
     "One program opens the catalog while another one's moves are recorded, and is slow: moves that come later stay recorded"
     with Catalog(tmp_path) as catalog: files = [catalog.add('a', f'{i}'.encode(), '.jpg') for i in range(6)]
-    assert run([(_slowly_open, tmp_path), (_set_aside, tmp_path, files)])
+    assert {o for _,o in run([(_slowly_open, tmp_path), (_set_aside, tmp_path, files)])} == {None}
     assert in_step(tmp_path)
 
 
@@ -101,28 +101,7 @@ def test_a_catalog_in_use_is_not_called_damaged(tmp_path, monkeypatch):
         assert catalog.add('a', b'1', '.jpg')
     (tmp_path/'other').mkdir()
     (tmp_path/'other/ledger.db').write_bytes(b'something else'*100)
-    with pytest.raises(TellapartError, match='is no catalog of ours'): Catalog(tmp_path/'other')
-
-
-def test_a_staged_file_that_has_gone_is_reported(tmp_path):
-    "And the photo can be staged again"
-    with Catalog(tmp_path) as catalog:
-        photo = dict(label='a', sha256='0'*64, suffix='.jpg', file=catalog.stage(b'1'))
-        (tmp_path/photo['file']).unlink()
-        with pytest.raises(TellapartError, match='have gone from .*incoming.*run this step again'): catalog.commit([photo])
-        assert catalog.commit([photo | dict(file=catalog.stage(b'1'))]) == ['a-00000000.jpg'] and in_step(tmp_path)
-
-
-def test_a_lone_surrogate_of_a_search_engine(tmp_path):
-    "It is stored escaped; a catalog that already has one can be read"
-    title = 'half an apple \ud83c'
-    with Catalog(tmp_path) as catalog:
-        catalog.add('a', b'1', '.jpg', title=title, url='http://x.org/\ud83c')
-        catalog.commit(rejected=[dict(url='http://x.org/\ud83d', label='a', query='a', reason='HTTP 404', step='fetch', transient=False)])
-        assert catalog.frame().title[0] == r'half an apple \ud83c'
-        assert catalog.seen_urls('a') == {r'http://x.org/\ud83c', r'http://x.org/\ud83d'}
-        with catalog.db: catalog.db.execute("update photos set title=json_extract(?, '$')", (json.dumps(title),)) # as it was once written
-    with Catalog(tmp_path) as catalog: assert catalog.frame().title[0].startswith('half an apple ')
+    with pytest.raises(TellapartError, match="isn't a catalog of tellapart"): Catalog(tmp_path/'other')
 
 
 LABELS = 'squash','tennis'

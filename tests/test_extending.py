@@ -54,7 +54,7 @@ def tree(tmp_path): return tracked(tmp_path/'tree')
 
 @pytest.mark.long
 def test_a_way_to_split(tree):
-    method,lesson = code_blocks('A way to split')
+    method,lesson = code_blocks('A split method')
     add_cells(tree/'notebooks/library/05_split_methods.ipynb', method, lesson)
     nbdev_export(tree)
     run('-c', 'from nbdev.test import nbdev_test; nbdev_test("notebooks/library/05_split_methods.ipynb")', cwd=tree)

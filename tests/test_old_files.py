@@ -167,13 +167,6 @@ def test_a_migration_that_fails_changes_nothing(p, monkeypatch):
     assert db.execute('select sql from sqlite_master').fetchall() == before and db.execute('pragma user_version').fetchone() == (0,)
 
 
-def test_keys_of_the_project_file_that_have_other_names_now(old, capsys):
-    p = read_project(old/'project/tellapart.toml')
-    out,err = capsys.readouterr()
-    assert (p.respect_opt_out, p.train.resize_method, p.train.size) == (False, 'squish', 32) and not out
-    assert len(err.splitlines()) == 1 and all(o in err for o in ('honour_noai', 'respect_opt_out', 'square', 'resize_method'))
-
-
 def test_the_export_predicts_the_same(old):
     files = [old/o for o in EXPECTED['classify']]
     for (label,ranked,confident),found in zip(EXPECTED['classify'].values(), Classifier(old/'project/data/rackets/export.pkl').many(files)):

@@ -1,10 +1,7 @@
 "What a plain install needs is there for every system, ready built"
-import os, shutil, subprocess, sys
-from pathlib import Path
+import os, subprocess
 import pytest
-
-ROOT = Path(__file__).resolve().parents[1]
-UV = shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')]))
+from fresh import ROOT, UV
 
 
 @pytest.mark.skipif(not UV, reason="no uv: it reads the package index for other systems than this")

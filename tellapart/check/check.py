@@ -20,7 +20,7 @@ from .inspection import working_copy
 from ..catalog import Catalog, Reason, reason_text
 from .duplicates import verify_pairs, group_pairs, candidate_pairs, same_photo
 from ..project import DUPLICATE_LEVELS, Project
-from .reconcile import keep_to_labels, reconcile
+from .reconcile import sync_labels, reconcile
 from .splits import serialize_positions, assign_splits
 from ..images import NotAPhoto, open_photo
 
@@ -68,18 +68,18 @@ def filter_pairs(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
     pairs:np.ndarray, # Similar ones, as `verify_pairs` gives them
     p:Project, # The project at hand
-)->np.ndarray: # Those of the pairs that count as one photo
+)->np.ndarray: # The pairs that are duplicates
     "Leave out the pairs that are only similar"
     origin,sha,file,taken = (df[o].astype(object).where(df[o].notna(), None).tolist() for o in ('origin', 'sha256', 'working', 'taken'))
-    def same(i, j, bits):
+    def same(i, j, distance):
         level = p.duplicate_level(origin[i], origin[j])
-        return level == 'near' or sha[i] == sha[j] or same_photo(level, bits, file[i], file[j], (taken[i], taken[j]))
+        return level == 'near' or sha[i] == sha[j] or same_photo(level, distance, file[i], file[j], (taken[i], taken[j]))
     pairs = pairs[np.array([same(*o) for o in pairs.tolist()], bool)]
     near = np.array([p.duplicate_level(o) == 'near' for o in origin], bool)[pairs[:, :2]]
     mixed = np.flatnonzero(near[:, 0] != near[:, 1]) # a photo from the web and one of your own, say
     label = df.label.to_numpy()[pairs[mixed, :2]]
     mixed = mixed[np.lexsort((pairs[mixed, 2], label[:, 0] != label[:, 1]))]
-    # The one from the web counts as one with a single other, the closest and if possible of its label: it doesn't join two of your own
+    # A photo from the web is a duplicate of one of your own at most, the closest, if possible of its label: else it would join two of yours
     web = pd.Series(pairs[mixed, :2][near[mixed]])
     return np.delete(pairs, mixed[web.duplicated()], 0)
 
@@ -97,7 +97,7 @@ def _originals(pairs, rank, near):
 
 def find_duplicates(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
-    pairs:np.ndarray, # Those that count as one, as `filter_pairs` gives them
+    pairs:np.ndarray, # Duplicates, as `filter_pairs` gives them
     p:Project, # The project at hand
 )->tuple[dict[str, Reason], pd.DataFrame]: # Names of photos to set aside, each with why; conflicts, a row a pair
     "Find the duplicates under one label, and the conflicts: those under two"
@@ -108,8 +108,8 @@ def find_duplicates(
     original = _originals(pairs[same, :2], rank, level == DUPLICATE_LEVELS.index('near'))
     quarantine = {file[j]: Reason('exact duplicate' if sha[i] == sha[j] else 'near duplicate', duplicate_of=int(id[i]))
                   for j,i in original.items() if df.reason_kind.iloc[j] != 'restored'}
-    i,j,bits = pairs[~same].T
-    conflicts = pd.DataFrame(dict(file=file[i], other=file[j], label=label[i], other_label=label[j], bits=bits))
+    i,j,distance = pairs[~same].T
+    conflicts = pd.DataFrame(dict(file=file[i], other=file[j], label=label[i], other_label=label[j], distance=distance))
     return quarantine, conflicts[~conflicts.file.isin(quarantine) & ~conflicts.other.isin(quarantine)].reset_index(drop=True)
 
 # %% ../../notebooks/library/check/06_check.ipynb #0000000f
@@ -127,7 +127,7 @@ def _first_name(df, number, name):
 
 def group_ids(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
-    pairs:np.ndarray, # Those that count as one, as `filter_pairs` gives them
+    pairs:np.ndarray, # Duplicates, as `filter_pairs` gives them
 )->pd.Series: # The name of each photo's group
     "Find the photos that must stay in one split"
     number = group_pairs(len(df), np.concatenate([pairs[:, :2], _adjacent_pairs(df, 'label', 'object_id')]))
@@ -185,10 +185,10 @@ def _check(p, catalog):
 def check(
     p:Project, # The project at hand
     accept_missing:bool=False, # Whether to go on where much of a label has been deleted by hand
-)->pd.DataFrame: # Conflicts: a row a pair of photos that count as one under two labels. Raises `TellapartError` if half a label would go
+)->pd.DataFrame: # Conflicts: one row per pair of duplicates under two labels. Raises `TellapartError` if half a label would go
     "Make working copies, set aside unreadable photos and duplicates, and assign splits"
     with Catalog(p.folder, exclusive=True) as catalog:
-        keep_to_labels(p, catalog)
+        sync_labels(p, catalog)
         if by_hand := reconcile(p, catalog, accept_missing): print(by_hand)
         conflicts = _check(p, catalog)
         write_credits(p)
@@ -201,9 +201,9 @@ def check_summary(
     "Count the photos set aside, conflicts and series"
     with Catalog(p.folder) as catalog: df = catalog.frame('all')
     similar = df[(df.status == 'ok') & df.series.notna()]
-    series = f'; {len(similar)} photos are of {similar.series.nunique()} series that look alike, and stay' if len(similar) else ''
+    series = f'; kept: {len(similar)} photos in {similar.series.nunique()} series of similar photos' if len(similar) else ''
     return (f"Set aside: {(df.status == 'aside').sum()} of {len(df)} photos; "
-            f"pairs that look alike under two labels: {len(conflicts)}{series}.")
+            f"duplicates under two labels: {len(conflicts)}{series}.")
 
 # %% ../../notebooks/library/check/06_check.ipynb #0000001d
 def contact_sheet(
@@ -224,6 +224,6 @@ def contact_sheet(
         x,y = 6+(i%columns)*(side+6),6+(i//columns)*(side+below+6)
         try: sheet.paste(ImageOps.fit(open_photo(photo, side, limits=None), (side, side)), (x, y))
         except (NotAPhoto, OSError): draw.rectangle((x, y, x+side-1, y+side-1), outline='gray') # unreadable, or gone
-        while caption and draw.textlength(caption, font) > side: caption = caption.rstrip('…')[:-1] + '…'
+        while len(caption) > 1 and draw.textlength(caption, font) > side: caption = caption.rstrip('…')[:-1] + '…'
         draw.text((x, y+side+2), caption, 'black', font)
     return sheet

@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['MAX_HASH_DISTANCE', 'THUMBNAIL_PX', 'CERTAIN_HASH_DISTANCE', 'MAX_REGISTRATION_ERROR', 'FINE_THUMBNAIL_PX',
-           'MAX_PIXEL_ERROR', 'MAX_FIELD_ERROR', 'MAX_MEAN_ERROR', 'MAX_RMS_ERROR', 'MAX_COLOUR_ERROR', 'MAX_SHIFT_PX',
+           'MAX_PIXEL_ERROR', 'MAX_BLOCK_ERROR', 'MAX_MEAN_ERROR', 'MAX_RMS_ERROR', 'MAX_COLOUR_ERROR', 'MAX_SHIFT_PX',
            'phash', 'candidate_pairs', 'thumbnail', 'registration_error', 'is_duplicate', 'verify_pairs', 'group_pairs',
            'fine_thumbnail', 'is_copy', 'capture_time', 'same_photo']
 
@@ -33,23 +33,23 @@ def phash(
 # %% ../../notebooks/library/check/00_duplicates.ipynb #00000008
 MAX_HASH_DISTANCE = 80 # Bits of 256 in which the hashes of near duplicates may differ
 
-def _close_pairs(words, i, most, rows=64, columns=8192):
-    "The pairs of a photo from `i` to `i+rows` with one after it that differ in at most `most` bits"
+def _close_pairs(words, i, max_distance, rows=64, columns=8192):
+    "The pairs of a photo from `i` to `i+rows` with one after it whose hashes are at most `max_distance` apart"
     found = []
     for j in range(i, words.shape[1], columns):
-        bits = sum(np.bitwise_count(o[i:i+rows, None] ^ o[j:j+columns]).astype('uint16') for o in words)
-        a,b = np.nonzero(bits <= most)
-        found.append(np.stack([a+i, b+j, bits[a, b]], 1)[b+j > a+i])
+        distance = sum(np.bitwise_count(o[i:i+rows, None] ^ o[j:j+columns]).astype('uint16') for o in words)
+        a,b = np.nonzero(distance <= max_distance)
+        found.append(np.stack([a+i, b+j, distance[a, b]], 1)[b+j > a+i])
     return np.concatenate(found)
 
 def candidate_pairs(
     hashes:list[str], # Perceptual hashes as `phash` gives them
-    most:int=MAX_HASH_DISTANCE, # Bits in which two may differ
-)->np.ndarray: # (pairs, 3): two positions, the smaller first, and the bits in which they differ
+    max_distance:int=MAX_HASH_DISTANCE, # Hamming distance that two may have
+)->np.ndarray: # (pairs, 3): two positions, the smaller first, and the Hamming distance of their hashes
     "Find the pairs of photos that may be the same picture"
     words = np.frombuffer(bytes.fromhex(''.join(hashes)), 'uint64').reshape(-1, 4).T.copy()
     with ThreadPoolExecutor(cpu_count()) as pool: # NumPy counts bits outside Python's lock
-        found = list(pool.map(lambda i: _close_pairs(words, i, most), range(0, len(hashes), 64)))
+        found = list(pool.map(lambda i: _close_pairs(words, i, max_distance), range(0, len(hashes), 64)))
     return np.concatenate([np.empty((0, 3), int), *found])
 
 # %% ../../notebooks/library/check/00_duplicates.ipynb #0000000d
@@ -101,17 +101,19 @@ def _thumbnail_of(file, mtime): # the time, because a file may have got other co
         return thumbnail(open_photo(file, THUMBNAIL_PX, limits=None))
 
 def is_duplicate(
-    bits:int, # In which the two hashes differ
+    distance:int, # Hamming distance of the two hashes
     one:Path, # A photo, or its working copy
     other:Path, # Another
 )->bool:
     "Whether two photos are the same picture, perhaps cropped or edited a little"
-    if bits <= CERTAIN_HASH_DISTANCE:
+    if distance <= CERTAIN_HASH_DISTANCE:
         return True
+    if distance > MAX_HASH_DISTANCE:
+        return False
     try: a,b = (_thumbnail_of(o, os.stat(o).st_mtime_ns) for o in (one, other))
     except (FileNotFoundError, NotAPhoto):
         return False # `check` reports what has become of it
-    return bits <= MAX_HASH_DISTANCE and any(registration_error(*o) <= MAX_REGISTRATION_ERROR for o in ((a, b), (b, a)))
+    return any(registration_error(*o) <= MAX_REGISTRATION_ERROR for o in ((a, b), (b, a)))
 
 def verify_pairs(
     pairs:np.ndarray, # As `candidate_pairs` gives them
@@ -119,7 +121,7 @@ def verify_pairs(
 )->np.ndarray: # Those of the pairs that are the same picture
     "Confirm candidate pairs by a second comparison"
     files = list(files)
-    same = [is_duplicate(bits, files[a], files[b]) for a,b,bits in tqdm(pairs, desc='comparing', unit='pair', leave=False)]
+    same = [is_duplicate(distance, files[a], files[b]) for a,b,distance in tqdm(pairs, desc='comparing', unit='pair', leave=False)]
     return pairs[np.array(same, bool)]
 
 def group_pairs(
@@ -132,9 +134,9 @@ def group_pairs(
 
 # %% ../../notebooks/library/check/00_duplicates.ipynb #c0de0002
 FINE_THUMBNAIL_PX = 64 # Pixels a side to which photos are reduced to tell a copy from the next photo of a series
-# How many times the root mean square the largest error may be, the mean of a field (a sixteenth of the picture), and the mean of all
-MAX_PIXEL_ERROR,MAX_FIELD_ERROR,MAX_MEAN_ERROR = 10,1.2,.5
-MAX_RMS_ERROR,MAX_COLOUR_ERROR = 3,4 # Levels of 255 that saving again may change brightness (root mean square) and colour (mean of a field)
+# Limits on the brightness error as multiples of its root mean square: of a pixel, of the mean of a block (1/16 of the picture), of all
+MAX_PIXEL_ERROR,MAX_BLOCK_ERROR,MAX_MEAN_ERROR = 10,1.2,.5
+MAX_RMS_ERROR,MAX_COLOUR_ERROR = 3,4 # Levels of 255 that saving again may change brightness (root mean square) and colour (mean of a block)
 MAX_SHIFT_PX = .17 # Pixels of the 64 by which a copy may be shifted, on average
 _v,_u = np.mgrid[:FINE_THUMBNAIL_PX, :FINE_THUMBNAIL_PX]/FINE_THUMBNAIL_PX - .5
 
@@ -144,8 +146,8 @@ def fine_thumbnail(
     "A photo reduced for `is_copy`"
     return np.asarray(photo.resize((FINE_THUMBNAIL_PX, FINE_THUMBNAIL_PX), Image.Resampling.BOX).convert('YCbCr'))
 
-def _field_means(pixels):
-    "The means of the sixteen fields of (64, 64, …) pixels"
+def _block_means(pixels):
+    "The means of the sixteen blocks of (64, 64, …) pixels"
     side = FINE_THUMBNAIL_PX//4
     return pixels.reshape(4, side, 4, side, -1).mean((1, 3))
 
@@ -166,12 +168,12 @@ def is_copy(
     weight = 1/(1 + .05*detail)
     light = error[..., 0]*weight
     rms = float(np.sqrt((light**2).mean()))
-    pixel_rms,field_rms = max(.5, rms),max(.8, rms) # values are rounded to whole numbers, and a flat field as a whole
+    pixel_rms,block_rms = max(.5, rms),max(.8, rms) # floors, because pixel values are rounded to whole numbers, and flat blocks as a whole
     return bool(rms <= MAX_RMS_ERROR
                 and abs(light).max() <= MAX_PIXEL_ERROR*pixel_rms
-                and abs(_field_means(light)).max() <= MAX_FIELD_ERROR*field_rms
-                and abs(light.mean()) <= MAX_MEAN_ERROR*field_rms
-                and abs(_field_means(error[..., 1:])).max() <= MAX_COLOUR_ERROR
+                and abs(_block_means(light)).max() <= MAX_BLOCK_ERROR*block_rms
+                and abs(light.mean()) <= MAX_MEAN_ERROR*block_rms
+                and abs(_block_means(error[..., 1:])).max() <= MAX_COLOUR_ERROR
                 and _mean_shift(grey, error[..., 0], weight) <= MAX_SHIFT_PX)
 
 # %% ../../notebooks/library/check/00_duplicates.ipynb #c0de0005
@@ -195,14 +197,14 @@ def _fine_thumbnail_of(file, mtime):
 
 def same_photo(
     level:str, # How similar they have to be: 'near', 'copies' or 'exact', as `Project.duplicate_level` gives it
-    bits:int, # In which the two hashes differ
+    distance:int, # Hamming distance of the two hashes
     one:Path, # A photo, or its working copy
     other:Path, # Another
     times:tuple=(None, None), # When each was taken, as `capture_time` gives it
 )->bool:
-    "Whether two photos with different content count as one"
+    "Whether two photos with different content are duplicates"
     if level == 'near':
-        return is_duplicate(bits, one, other)
+        return is_duplicate(distance, one, other)
     if level == 'exact' or None not in times and len({o[:19] for o in times}) > 1:
         return False # saving again keeps the time, or loses it
     try:

@@ -193,7 +193,7 @@ class CatalogSplitter:
 # %% ../../notebooks/library/check/04_splits.ipynb #0000001c
 def find_leaks(
     p:Project, # The project at hand
-)->pd.DataFrame: # A row a pair: file (training), other (validation), label, other_label, bits (that differ), series (a bool), paths (two)
+)->pd.DataFrame: # A row per pair: file (training), other (validation), label, other_label, distance (of hashes), series (a bool), paths
     "The pairs of similar photos of which one is in the training set and one in the validation set"
     with Catalog(p.folder) as catalog: df = catalog.frame().dropna(subset='split')
     pairs,valid = candidate_pairs(df.phash),(df.split == 'valid').to_numpy()
@@ -201,8 +201,8 @@ def find_leaks(
     pairs = np.where(valid[pairs[:, :1]], pairs[:, [1, 0, 2]], pairs)
     one,other = (df.iloc[o].reset_index(drop=True) for o in pairs.T[:2])
     series = (one.series == other.series) & (one.group_id != other.group_id)
-    found = dict(file=one.file, other=other.file, label=one.label, other_label=other.label, bits=pairs[:, 2], series=series)
-    return pd.DataFrame(found | dict(paths=list(zip(one.working, other.working)))).sort_values(['series', 'bits'], ignore_index=True)
+    found = dict(file=one.file, other=other.file, label=one.label, other_label=other.label, distance=pairs[:, 2], series=series)
+    return pd.DataFrame(found | dict(paths=list(zip(one.working, other.working)))).sort_values(['series', 'distance'], ignore_index=True)
 
 def leak_summary(
     pairs:pd.DataFrame, # As `find_leaks` gives them
@@ -213,6 +213,6 @@ def leak_summary(
     if len(same): found.append(f"{len(same)} pairs of photos in both sets are the same picture: the model may know them by heart, "
                                "and its error rate is too good to be true")
     n = series[['file', 'other']].stack().nunique()
-    if n: found.append(f"{n} photos are of series that look alike and are in both sets: "
-                       "the error rate is that for other photos of the same scenes, not for other scenes")
+    if n: found.append(f"{n} photos belong to series that are split between both sets: "
+                       "the error rate holds for other photos of the same scenes, not for other scenes")
     return f"{'; '.join(found)}." if found else 'No training photo looks like a validation photo.'

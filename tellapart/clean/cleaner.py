@@ -86,16 +86,12 @@ class PhotoCleaner(ImageClassifierCleaner):
         self.p = p or read_project()
         self.label_errors = find_label_errors(learn, self.p) if label_errors is None else label_errors
         self.per_page,self.applied = per_page,0
-        self.default = self.iw = _MarkedPhotos(list(self.p.labels), per_page) # `default`: has the attributes that this doesn't have
+        self.default = self.iw = _MarkedPhotos(list(self.p.labels), per_page) # where fastcore's `GetAttr` looks up missing attributes
         self.widget = self.iw.widget
         self.widget.on_msg(self._on_message)
         with Catalog(self.p.folder) as catalog: self.groups = _similarity_groups(catalog.frame())
         self._read()
         self.show()
-
-    def on_change_ds(self, change=None):
-        "Show the first page of the view"
-        self.show(self.widget.view)
 
     def _ipython_display_(self):
         "Display the widget, and for viewers without widgets a contact sheet"
@@ -175,6 +171,7 @@ def apply(self:PhotoCleaner)->str: # The result, in a sentence
         labels = {o: mark for o,mark in marks.items() if mark != DELETE}
         catalog.apply(quarantine=quarantine, labels=labels)
         write_credits(self.p)
+    if by_hand: self.applied = 0 # else Undo would revert the changes by hand in place of earlier marks
     self._refresh(1 if marks else 0)
     result = f"{len(quarantine)} set aside, {len(labels)} moved to another label; undo takes it back."
     return f"{by_hand} {result if marks else 'There are no marks to apply.'}".strip()

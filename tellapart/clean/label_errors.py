@@ -112,7 +112,9 @@ def _parts(o):
         return [v for _,v in sorted(vars(o).items()) if _is_user_code(o) and (isinstance(v, FunctionType) or hasattr(v, 'methods'))]
     if hasattr(o, 'methods'):
         return [m.implementation for m in o.methods] # A function dispatched on types
-    if isinstance(o, (list, tuple, set, L)):
+    if isinstance(o, (set, frozenset)):
+        return sorted(o, key=repr) # the same order in every process
+    if isinstance(o, (list, tuple, L)):
         return list(o)
     names = {'encodes'}.union(*(signature(c.__init__).parameters for c in type(o).__mro__[:-1] if '__init__' in vars(c)))
     names -= {'split_idx'} # Set by each call

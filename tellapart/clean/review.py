@@ -6,7 +6,7 @@
 __all__ = ['RELABELLED', 'find_corrections', 'add_corrections', 'review']
 
 # %% ../../notebooks/library/clean/02_review.ipynb #00000002
-import json, os
+import os
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
@@ -44,12 +44,6 @@ def find_corrections(
 # %% ../../notebooks/library/clean/02_review.ipynb #00000008
 RELABELLED = 'relabelled in it'
 
-def _past_labels(catalog, df):
-    "Every label that a photo has or ever had, as pairs of its hash and the label"
-    sha = df.set_index('file').sha256
-    past = ((sha[o.file], json.loads(o.new).get('label')) for o in catalog.history().itertuples())
-    return {*zip(df.sha256, df.label), *past}
-
 def _commit_photo(catalog, p, path, row, label):
     "Take a photo into the catalog; `False` if it is none"
     try:
@@ -71,7 +65,8 @@ def add_corrections(
     with Catalog(p.folder, exclusive=True) as catalog:
         if by_hand := reconcile(p, catalog): print(by_hand)
         df = catalog.frame('all')
-        past,in_use = _past_labels(catalog, df),df[df.status == 'ok'].groupby('sha256').file.apply(list)
+        past = {(sha, label) for label in p.labels for sha,*_ in catalog.hashes(label)} # also of labels that they had once
+        in_use = df[df.status == 'ok'].groupby('sha256').file.apply(list)
         for row,to,label in tqdm(corrected, unit='photo', leave=False):
             key = row.sha256,label
             if key in past: others['in it already'] += 1

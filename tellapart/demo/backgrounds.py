@@ -35,7 +35,11 @@ def mix(
     return ImageChops.add(im, Image.merge('RGB', [texture]*3), 1, -128)
 
 # %% ../../notebooks/library/demo/02_backgrounds.ipynb #00000007
-def grain(rng, size, cell=1.):
+def grain(
+    rng:np.random.Generator,
+    size:tuple, # Width and height
+    cell:float=1., # Pixels per spot
+)->Image.Image: # 'L', 128 on average
     "Fine noise with spots of `cell` pixels; one tile is repeated, which can't be noticed"
     w,h = (round(o/cell) for o in size)
     tile = np.clip(rng.normal(128, 50, size=(160, 160)), 0, 255).astype('uint8')

@@ -45,7 +45,7 @@ def _step(kind, t, found):
 # %% ../../notebooks/library/demo/05_fault_recall.ipynb #00000008
 def fault_recall(
     p:Project, # A project that was gathered from the demo web
-)->pd.DataFrame: # A row a kind of fault; columns met (how many were offered), gather, check, clean, left
+)->pd.DataFrame: # A row per kind of fault; columns offered, gather, check, clean and left, all counts of photos
     "Count the planted faults that each step has found"
     truth = load_ground_truth(p.ground_truth)
     with Catalog(p.folder) as catalog: found = _found_in(catalog, truth)
@@ -53,7 +53,7 @@ def fault_recall(
     steps = {kind: [_step(kind, t, found) for t in offered if kind in t.faults] for kind in (*BROKEN, *CONTENT, 'blurred', 'dark')}
     columns = 'gather', 'check', 'clean', 'left'
     counts = [[len(o), *map(o.count, columns)] for o in steps.values()]
-    return pd.DataFrame(counts, index=pd.Index(steps, name='planted'), columns=['met', *columns])
+    return pd.DataFrame(counts, index=pd.Index(steps, name='planted'), columns=['offered', *columns])
 
 # %% ../../notebooks/library/demo/05_fault_recall.ipynb #0000000b
 def draw_ood_photos(
@@ -64,5 +64,7 @@ def draw_ood_photos(
     folder = p.folder/'ood'
     folder.mkdir(parents=True, exist_ok=True)
     for i in range(n):
-        if not (file := folder/f'{i}.jpg').exists(): draw(None, i, size=(400, 300), seed=-1).save(file, quality=90)
+        if (file := folder/f'{i}.jpg').exists(): continue
+        draw(None, i, size=(400, 300), seed=-1).save(part := folder/f'{i}.part', 'JPEG', quality=90)
+        part.replace(file) # a kill leaves no half of one
     return folder

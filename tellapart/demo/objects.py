@@ -83,6 +83,10 @@ def _frame(rng, half, width, depth, paints):
     return outline, hoop
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000010
+def _string_colour(rng):
+    "Any colour for four rackets in ten, else nearly white"
+    return colour(rng, saturation=(0, .9) if rng.random() < .4 else (0, .15), value=(.6, 1.))
+
 def tennis(
     rng:np.random.Generator,
 )->list[Mesh]: # In the order of painting
@@ -94,7 +98,7 @@ def tennis(
     join_y,top = -.15, -.17
     arm = smooth([(.86*w, y-.52*l), (.62*w, y-.92*l), (.3*w, .5*(y-l+join_y)), (.012, join_y), (.01, top)], 16)
     arms = [tube(arm*[s, 1], thick, paints[1] if rng.random() < .4 else paints[0], thick*1.5, gloss=.5) for s in (1, -1)]
-    strings = _strings(outline, 16, 19, .0028, colour(rng, saturation=(0, .9) if rng.random() < .4 else (0, .15), value=(.6, 1.)))
+    strings = _strings(outline, 16, 19, .0028, _string_colour(rng))
     return [strings, join([*arms, hoop, _grip(rng, top, rng.uniform(.046, .054))])]
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000012
@@ -108,7 +112,7 @@ def squash(
     outline,hoop = _frame(rng, half, thick, thick*1.3, paints)
     top = rng.uniform(-.2, -.16)
     shaft = tube(smooth([(0, tip+.02), (0, (tip+top)/2), (0, top)], 8), thick*1.5, paints[rng.integers(2)], gloss=.5)
-    strings = _strings(outline, 14, 18, .0025, colour(rng, saturation=(0, .9) if rng.random() < .4 else (0, .15), value=(.6, 1.)))
+    strings = _strings(outline, 14, 18, .0025, _string_colour(rng))
     return [strings, join([shaft, hoop, _grip(rng, top, rng.uniform(.04, .046))])]
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000014
@@ -124,11 +128,11 @@ def badminton(
     top = rng.uniform(-.27, -.2)
     shaft = tube([(0, y-l), (0, 0), (0, top)], .0115, paints[rng.integers(3)], gloss=.7)
     tee = tube([(0, y-l-.035), (0, y-l)], .02, paints[1])
-    strings = _strings(outline, 22, 21, .0018, colour(rng, saturation=(0, .9) if rng.random() < .4 else (0, .15), value=(.6, 1.)))
+    strings = _strings(outline, 22, 21, .0018, _string_colour(rng))
     return [strings, join([shaft, tee, hoop, _grip(rng, top, rng.uniform(.031, .036))])]
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000016
-def _shown(rng): return turn(*rng.uniform(-3, 3, size=3))
+def _random_turn(rng): return turn(*rng.uniform(-3, 3, size=3))
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000017
 def tennis_ball(
@@ -139,7 +143,7 @@ def tennis_ball(
     # The seam of a tennis ball, a curve on the sphere: Wikipedia, "Tennis ball".
     seam = np.stack([.7*np.cos(a) + .3*np.cos(3*a), .7*np.sin(a) - .3*np.sin(3*a), 2*np.sqrt(.21)*np.sin(2*a)], axis=1) * .0485
     felt = rng.normal(np.array(colorsys.hsv_to_rgb(rng.uniform(.17, .2), .75, .93))*255, 9, size=(14, 18, 3))
-    return join([ball(.048, felt, rows=14), tube(seam, .007, (240, 240, 225), sides=4)]).moved(_shown(rng))
+    return join([ball(.048, felt, rows=14), tube(seam, .007, (240, 240, 225), sides=4)]).moved(_random_turn(rng))
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #00000018
 def squash_ball(
@@ -159,7 +163,7 @@ def shuttlecock(
     feathers = lathe([(.02, 0), (.033, .045), (.05, .1)], shades, sides=32)
     rings = [lathe([(r, y), (r*1.05, y+.006)], colour(rng), sides=16) for r,y in [(.0255, .02), (.0335, .045)]]
     cork = lathe([(0, -.028), (.017, -.022), (.024, -.008), (.021, .004)], (235, 225, 205), gloss=.2)
-    return join([feathers, *rings, cork]).moved(_shown(rng))
+    return join([feathers, *rings, cork]).moved(_random_turn(rng))
 
 # %% ../../notebooks/library/demo/01_objects.ipynb #0000001a
 RACKETS = {'squash': (squash, squash_ball), 'tennis': (tennis, tennis_ball), 'badminton': (badminton, shuttlecock)}

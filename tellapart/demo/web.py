@@ -322,7 +322,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path == '/i.js': self.results(query)
         elif url.path == '/hosts.json': self.send(200, json.dumps(web.host_addresses), 'application/json')
         elif url.path == '/truth.json': self.send(200, _to_json(web.truth), 'application/json')
-        elif url.path == '/forget': self.send(200, web.visited.clear() or 'Forgotten')
+        elif url.path == '/forget':
+            web.visited.clear()
+            self.send(200, 'Forgotten')
         elif not truth: self.send(404, 'Not found')
         elif url.path.startswith('/thumbnail/'): self.send(200, web.thumbnail(truth.id), 'image/jpeg')
         elif url.path.startswith('/page/'): self.send(200, web.photo_page(truth))
@@ -421,9 +423,9 @@ class DemoWeb:
             return new
 
     def found(self, q):
-        "The photos that a search finds; excluded words (`-word`) have no effect"
-        q = ' '.join(o for o in q.lower().split() if not o.startswith('-'))
-        return [o for o in self.truth.values() if o.term.lower() == q]
+        "The photos that a search finds; excluded words (`-word`, `-\"some words\"`) have no effect, unless a label's term has them"
+        def of(q): return [o for o in self.truth.values() if o.term.lower().split() == q.lower().split()]
+        return of(q) or of(re.sub(r'(?<!\S)-("[^"]*"|\S+)', '', q))
 
     def thumbnail(self, id):
         "A small JPEG of a photo, which search engines have even if the photo is broken"

@@ -1,5 +1,6 @@
 "Install what a part of tellapart needs into the running virtual environment: plain Python, as it is what comes first"
 import hashlib, json, os, shutil, subprocess, sys
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, distribution
 from importlib.util import find_spec
 from pathlib import Path
@@ -45,7 +46,7 @@ def _constraints():
 
 
 def _state():
-    "What an installation depends on; another Python, place or list of needs asks for a new one"
+    "A hash of what an installation depends on: if Python, the folder or the dependencies change, it must be repeated"
     return hashlib.sha256(f'{sys.version} {ROOT} {_needs()} {_constraints()}'.encode()).hexdigest()
 
 
@@ -57,10 +58,11 @@ def prepare_kernels():
 
 def _installed(state):
     "The parts that have been installed in this state already"
-    try: stamp = json.loads(STAMP.read_text())
-    except (OSError, ValueError):
+    try:
+        stamp = json.loads(STAMP.read_text())
+        return set(stamp['parts']) if stamp['state'] == state else set()
+    except (OSError, ValueError, KeyError, TypeError):
         return set()
-    return set(stamp['parts']) if stamp['state'] == state else set()
 
 
 def _wants_cpu_build():
@@ -93,7 +95,8 @@ def _check_pair():
         return
     in_venv = sys.prefix != sys.base_prefix
     cure = f"install into a fresh virtual environment, after removing {sys.prefix}" if in_venv else "install into a virtual environment"
-    raise TellapartError(f"torch and torchvision don't fit each other ({done.stderr.strip().splitlines()[-1]}): {cure}.")
+    why = (done.stderr.strip().splitlines() or [f'exit status {done.returncode}'])[-1]
+    raise TellapartError(f"torch and torchvision don't fit each other ({why}): {cure}.")
 
 
 def install(
@@ -106,21 +109,22 @@ def install(
     if part not in parts:
         cpu = part != 'use' and _wants_cpu_build()
         if not any(subprocess.run(o, cwd=ROOT).returncode == 0 for o in _installers(part, cpu)):
-            raise TellapartError("Installing failed, for the reason that stands above; a second try goes on where this one stopped.")
+            raise TellapartError("Installing failed, for the reason above; run it again to continue where it stopped.")
         if part != 'use': _check_pair()
         parts |= {part, 'use'} | ({'learn'} if part != 'use' else set())
-        STAMP.write_text(json.dumps(dict(state=state, parts=sorted(parts))))
+        with suppress(OSError): # then the next call installs again
+            STAMP.write_text(json.dumps(dict(state=state, parts=sorted(parts))))
     if part == 'test': install_chromium()
 
 
-_NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'msedge'
-_PLACES = ('/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
+_BROWSER_NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'msedge'
+_BROWSER_PATHS = ('/Applications/Chromium.app/Contents/MacOS/Chromium', '/Applications/Google Chrome.app/Contents/MacOS/Google Chrome',
            r'C:\Program Files\Google\Chrome\Application\chrome.exe', r'C:\Program Files (x86)\Microsoft\Edge\Application\msedge.exe')
 
 
 def chromium()->str|None:
     "The browser that tests can drive: the system's Chromium, Chrome or Edge, or Playwright's own; `None` where there is none"
-    found = [path for o in _NAMES if (path := shutil.which(o))] + [o for o in _PLACES if Path(o).exists()]
+    found = [path for o in _BROWSER_NAMES if (path := shutil.which(o))] + [o for o in _BROWSER_PATHS if Path(o).exists()]
     if found:
         return found[0]
     need('playwright', extra='test')

@@ -30,7 +30,7 @@ def _headings(nb):
 
 
 def _readable(content):
-    "What of a cell's output reads well in a terminal: what it printed, and results that are sentences"
+    "The part of a cell's output to show in a terminal: printed text, and results that are sentences"
     if content.get('name') == 'stdout':
         return re.sub(r'[^\n]*\r(?!\n)', '', content['text'])
     data = content.get('data', {})
@@ -55,7 +55,11 @@ class _Client(NotebookClient):
         specs = KernelSpecManager(kernel_dirs=[]) # so that it is this Python, whatever kernels are installed elsewhere
         super().__init__(nb, km=AsyncKernelManager(kernel_name='python3', kernel_spec_manager=specs), timeout=None,
                          record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
-        self.name,self.headings,self.title,self.line,self.at,self.unread = name, list(_headings(nb)), '', '', None, None
+        self.name,self.headings = name,list(_headings(nb))
+        self.title = '' # what the bar says
+        self.line = '' # printed text that has no line end yet
+        self.at = None # index of the cell that runs
+        self.unread = None # the error if nobody reads our output any more
         self.noise = noise # a file for stderr of its Python: why it doesn't start, and what libraries say at its end, such as ZeroMQ
         self.bar = tqdm(total=sum(o.cell_type == 'code' for o in nb.cells), desc=name, disable=None, dynamic_ncols=True,
                         bar_format='{n_fmt:>3}/{total_fmt} |{bar:16}| {elapsed} {desc}')
@@ -84,8 +88,8 @@ class _Client(NotebookClient):
     def process_message(self, msg, cell, cell_index):
         if counts := _counts(msg): self.bar.set_description_str(f'{self.title} ({counts})')
         out = super().process_message(msg, cell, cell_index)
-        # An Output widget answers on the socket that replies come by, which can hide a reply that is there already (nbclient 0.11,
-        # pyzmq's edge-triggered events): asking for its events brings it to light.
+        # Works around nbclient 0.11: an Output widget that answers on this socket can hide a reply that has already arrived, because
+        # pyzmq's events are edge-triggered. Reading the events reveals it.
         self.kc.shell_channel.socket.get(zmq.EVENTS)
         return out
 
@@ -138,7 +142,7 @@ def _failure(client):
     where = f"{client.name}, cell [{sum(o.cell_type == 'code' for o in cells)}] ({cells[-1].source.strip().splitlines()[0]})"
     error = next((o for o in cells[-1].outputs if o.output_type == 'error'), None)
     if not error:
-        return f"{where}: its Python died, most often for want of memory; close other programs and run it again"
+        return f"{where}: its kernel died, usually because memory ran out; close other programs and run it again"
     # Our own errors say all in their sentence and come without a traceback.
     return f"{where}: " + (error.evalue if len(error.traceback) == 1 else f"{error.ename}: {error.evalue}")
 
@@ -159,7 +163,7 @@ def _unset(cell): cell.source = cell.source.partition(_SET)[0]
 def _run_one(file, copy, parameters):
     "Run one notebook in a fresh kernel, leaving a copy with its outputs at `copy`"
     try: nb = nbformat.read(file, 4)
-    except (OSError, nbformat.ValidationError, nbformat.reader.NotJSONError) as e:
+    except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as e: # whatever JSON or bytes it holds
         raise TellapartError(f"{file} can't be read as a notebook: {e}") from None
     _set_parameters(nb, parameters)
     with TemporaryFile() as noise:

@@ -489,7 +489,8 @@ def export_project(
             write_credits(p)
         learn,block = load_trained(p)
         learn.dls = dataloaders(block, p.working, p)
-        with learn.no_bar(), learn.no_logging(): error = learn.validate()[1]
+        with learn.no_bar(), learn.no_logging(): probs,targets = learn.get_preds()
+        error = float((probs.argmax(1) != targets).float().mean()) # whatever metrics the learner has
         return export(learn, path or p.export, ood_photos, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
 
 # %% ../../notebooks/library/export/02_export.ipynb #26000001

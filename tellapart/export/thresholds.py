@@ -18,7 +18,7 @@ class ModelOutputs(NamedTuple):
     "What a model computes for photos"
     logits:np.ndarray # (photos, labels)
     features:np.ndarray|None # (photos, features); `None` for a network without a feature map
-    targets:np.ndarray # (photos,): the index of each one's label; `None` for OOD photos
+    targets:np.ndarray # (photos,): the index of each photo's label; an array of `None` for OOD photos
 
 def _scores(outputs:ModelOutputs, detector:KNNDetector|None)->dict[str, np.ndarray]:
     "Each score by name, knn only where there is a detector"

@@ -6,15 +6,14 @@
 __all__ = ['RETRY_PAUSES', 'FetchError', 'is_public', 'Fetcher']
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000002
-import asyncio, math, socket, ssl, time
+import asyncio, math, socket, ssl
 from collections import defaultdict
 from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
 from functools import partial
 from ipaddress import ip_address, ip_network
 import anyio, httpcore, httpx
 from h2.exceptions import ProtocolError
-from .sources.base import AGENT
+from .sources.base import AGENT, retry_after_seconds
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000005
 class FetchError(Exception):
@@ -71,10 +70,12 @@ class _PublicBackend(httpcore.AsyncNetworkBackend):
 
     async def connect_tcp(self, host, port, timeout=None, local_address=None, socket_options=None):
         with anyio.fail_after(timeout):
-            for address in await self.resolve(host, port):
-                try:
-                    return _Stream(*await asyncio.open_connection(*address))
-                except OSError as e: error = e
+            addresses = await self.resolve(host, port)
+            for address in addresses:
+                try: # its share of the time, so that an address that doesn't respond leaves some for the others
+                    with anyio.fail_after(timeout and timeout/len(addresses)):
+                        return _Stream(*await asyncio.open_connection(*address))
+                except OSError as e: error = e # also TimeoutError
         raise error
 
     async def resolve(self, host, port):
@@ -99,18 +100,11 @@ def _opted_out(headers):
             return True
         for part in value.decode('latin-1').lower().split(',') if name == b'x-robots-tag' else ():
             rule,colon,after = (o.strip() for o in part.partition(':'))
-            if colon and rule not in _RULES_WITH_VALUE: applies,rule = rule in ('tellapart', '*'),after
+            if colon and rule not in _RULES_WITH_VALUE and ' ' not in rule: # a bot's name has no space; the rest of a date has
+                applies,rule = rule in ('tellapart', '*'),after
             if applies and rule in _OPT_OUT_RULES:
                 return True
     return False
-
-# %% ../../notebooks/library/gather/01_fetch.ipynb #00000010
-def _retry_after(value):
-    "Seconds that the header `Retry-After` asks for (RFC 9110, 10.2.3); 0 for an invalid value"
-    try:
-        return float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
-    except (ValueError, OverflowError):
-        return 0
 
 # %% ../../notebooks/library/gather/01_fetch.ipynb #00000013
 class _Host:
@@ -197,7 +191,7 @@ class Fetcher:
     async def _request_with_retries(self, url, deadline):
         "Status, headers and content of a response, retried while the deadline allows it"
         host = self.hosts[url.netloc]
-        for pause in *RETRY_PAUSES, math.inf:
+        for pause in *RETRY_PAUSES, math.inf: # after the last attempt no deadline allows the pause, so this raises
             async with host.acquire(deadline): response,reason = await self._attempt(url, host)
             if response:
                 return response
@@ -224,7 +218,7 @@ class Fetcher:
         if status not in _RETRY_STATUS:
             return response,None
         if status in (429, 503):
-            host.start_cooldown(max(1, _retry_after(headers.get(b'retry-after', b'').decode('latin-1'))), f'HTTP {status}')
+            host.start_cooldown(max(1, retry_after_seconds(headers.get(b'retry-after', b'').decode('latin-1'))), f'HTTP {status}')
         return None,f'HTTP {status}'
 
     async def _request(self, url):

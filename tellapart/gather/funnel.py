@@ -13,7 +13,7 @@ from ..catalog import Catalog, DUPLICATES, reason_text
 from ..project import Project
 
 # %% ../../notebooks/library/gather/03_funnel.ipynb #00000005
-STEPS = dict(fetch='did not arrive', open='is no photo', duplicate='is a copy', aside='was set aside')
+STEPS = dict(fetch='not fetched', open='not a photo', duplicate='duplicate', aside='set aside')
 
 def _lost(photos, rejected):
     "Step, reason and label of each candidate that isn't in use"
@@ -51,7 +51,7 @@ def _reasons_text(counts):
 def _draw_steps(ax, lost, used):
     "Draw how many candidates are left after each step, and why the others were lost"
     left,names = used.sum() + lost.sum(axis=None),[]
-    for y,(name,step) in enumerate(zip(('offered', 'arrived', 'photos', 'no copies', 'in use'), (None, *STEPS.values()))):
+    for y,(name,step) in enumerate(zip(('candidates', 'fetched', 'photos', 'distinct photos', 'in use'), (None, *STEPS.values()))):
         why = lost.loc[step].sum(axis=1) if step in lost.index else pd.Series(dtype=int)
         left -= why.sum()
         ax.barh(y, left, .36, color=_BLUE)
@@ -77,7 +77,7 @@ def funnel(
 )->Figure: # 8 inches wide, and higher than 3.5 where there are many labels
     "Draw what became of the candidates, of all labels together and of each"
     lost,used = _count(p)
-    every = 'all labels' if len(lost) or used.any() else 'nothing was offered: see what 01_gather says'
+    every = 'all labels' if len(lost) or used.any() else 'there were no candidates: see what 01_gather says'
     with plt.rc_context({'font.size': 8.5, 'text.parse_math': False}): # a label may have a dollar in it
         fig,axs = plt.subplots(1, 2, figsize=(8, max(3.5, .5 + .22*len(used))), width_ratios=(3, 2), layout='constrained')
         for ax,draw,title in zip(axs, (_draw_steps, _draw_labels), (every, 'in use, by label')):

@@ -11,6 +11,7 @@ from collections import Counter, defaultdict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, zip_longest
+from typing import NamedTuple
 import numpy as np, pandas as pd
 from anyio.from_thread import start_blocking_portal
 from tqdm.auto import tqdm
@@ -23,7 +24,7 @@ from .fetch import Fetcher, FetchError
 from ..catalog import Catalog
 from ..check.duplicates import group_pairs, candidate_pairs, MAX_HASH_DISTANCE, same_photo
 from ..project import Project
-from ..check.reconcile import keep_to_labels, reconcile
+from ..check.reconcile import sync_labels, reconcile
 from .sources import SOURCES
 from ..images import NotAPhoto, photo_bytes
 
@@ -36,15 +37,15 @@ class DuplicateIndex:
         hashes:list[str], # The perceptual hash of each photo, hexadecimal, 256 bits
         pairs:np.ndarray, # Duplicates among them: positions in the first two columns
     ):
-        self.photos,self.group = len(hashes),group_pairs(len(hashes), pairs)
+        self.n,self.group_ids = len(hashes),group_pairs(len(hashes), pairs)
         self.words = np.array([_words(o) for o in hashes], 'uint64').reshape(-1, 4).T.copy()
-        self.groups = len(np.unique(self.group))
+        self.n_groups = len(np.unique(self.group_ids))
 
     def candidates(self,
         phash:str, # The hash of a new photo
     )->list[tuple[int,int]]: # Position and distance in bits of each photo that may be a duplicate
         "Find possible duplicates by their hashes"
-        distance = np.bitwise_count(self.words[:, :self.photos] ^ _words(phash)[:, None]).sum(0, dtype='uint16')
+        distance = np.bitwise_count(self.words[:, :self.n] ^ _words(phash)[:, None]).sum(0, dtype='uint16')
         return [(int(i), int(distance[i])) for i in np.flatnonzero(distance <= MAX_HASH_DISTANCE)]
 
     def add(self,
@@ -52,13 +53,13 @@ class DuplicateIndex:
         duplicates:list[int], # Positions of its duplicates
     )->bool: # Whether it has none
         "Add a photo, and join the groups that it links"
-        i = self.photos
-        if i == len(self.group): # double the capacity
-            self.words,self.group = np.pad(self.words, [(0, 0), (0, i+64)]),np.pad(self.group, (0, i+64))
-        joined = set(self.group[duplicates])
-        for o in joined: self.group[:i][self.group[:i] == o] = i
-        self.words[:, i],self.group[i],self.photos = _words(phash),i,i+1
-        self.groups += 1 - len(joined)
+        i = self.n
+        if i == len(self.group_ids): # enlarge the arrays
+            self.words,self.group_ids = np.pad(self.words, [(0, 0), (0, i+64)]),np.pad(self.group_ids, (0, i+64))
+        joined = set(self.group_ids[duplicates])
+        for o in joined: self.group_ids[:i][self.group_ids[:i] == o] = i
+        self.words[:, i],self.group_ids[i],self.n = _words(phash),i,i+1
+        self.n_groups += 1 - len(joined)
         return not joined
 
 # %% ../../notebooks/library/gather/02_gather.ipynb #0000001a
@@ -111,6 +112,12 @@ def _streams(p, label, counts, errors):
     return first + [_CandidateStream(p, label, by_term, term, n, counts[term], errors) for term,n in targets.items() if by_term]
 
 # %% ../../notebooks/library/gather/02_gather.ipynb #00000010
+class _Photo(NamedTuple):
+    "What is needed to compare a photo"
+    sha256:str
+    origin:str
+    taken:str|None
+
 class _LabelGatherer:
     "Gathers the photos of one label"
     def __init__(self, p, label, catalog, fetch, buffer, pool):
@@ -123,16 +130,16 @@ class _LabelGatherer:
     def load_photos(self):
         "Index the label's photos; return how many each search term has contributed"
         rows = self.catalog.hashes(self.label)
-        used = [o for o in rows if o[2] == 'ok']
-        self.hashes,phashes = {o[0] for o in rows},[o[1] for o in used]
-        self.photos = [(sha, origin, taken) for sha,_,_,_,origin,taken in used] # in the order of the index
+        used = [(phash, query, _Photo(sha, origin, taken)) for sha,phash,status,query,origin,taken in rows if status == 'ok']
+        self.hashes,phashes = {sha for sha,*_ in rows},[phash for phash,_,_ in used]
+        self.photos = [photo for _,_,photo in used] # in the order of the index
         pairs = candidate_pairs(phashes)
-        same = [self.is_duplicate(bits, self.photos[i], self.photos[j], self.catalog.preview_path) for i,j,bits in pairs]
+        same = [self.is_duplicate(distance, self.photos[i], self.photos[j], self.catalog.preview_path) for i,j,distance in pairs]
         self.index = DuplicateIndex(phashes, pairs[np.array(same, bool)])
-        return Counter(o[3] for o in used)
+        return Counter(query for _,query,_ in used)
 
     @property
-    def count(self): return self.index.groups
+    def count(self): return self.index.n_groups
 
     @property
     def done(self): return self.count >= self.target and not any(o.take_all and (not o.exhausted or o.in_flight) for o in self.streams)
@@ -168,7 +175,7 @@ class _LabelGatherer:
         return min(left, key=lambda o: (o.count + o.in_flight)/max(1, o.target))
 
     def has_enough_in_flight(self, stream):
-        "Whether the candidates in flight should do: they are twice the photos that are missing"
+        "Whether at least twice as many candidates are in flight as photos are missing"
         return not stream.take_all and sum(o.in_flight for o in self.streams) >= 2*(self.target - self.count)
 
     async def next_candidate(self):
@@ -221,7 +228,7 @@ class _LabelGatherer:
             return
         self.hashes.add(photo['sha256'])
         self.buffer.photos.append(photo | dict(query=stream.term))
-        key = photo['sha256'],photo['origin'],photo['taken']
+        key = _Photo(photo['sha256'], photo['origin'], photo['taken'])
         distinct = self.index.add(photo['phash'], await self.find_duplicates(photo['phash'], key))
         self.photos.append(key)
         self.counts['usable' if distinct else 'near duplicate'] += 1
@@ -234,14 +241,15 @@ class _LabelGatherer:
         if not (candidates := self.index.candidates(phash)):
             return []
         async with self.buffer.lock: # paths are looked up here because the catalog's connection belongs to this thread
-            paths = {o: self.buffer.preview_path(self.label, o) for o in (key[0], *(self.photos[i][0] for i,_ in candidates))}
-            def compare(i, bits): return self.pool.submit(self.is_duplicate, bits, key, self.photos[i], lambda label, sha: paths[sha])
-            return [i for i,bits in candidates if await asyncio.wrap_future(compare(i, bits))]
+            paths = {o: self.buffer.preview_path(self.label, o) for o in (key.sha256, *(self.photos[i].sha256 for i,_ in candidates))}
+            def path(label, sha): return paths[sha]
+            def compare(i, distance): return self.pool.submit(self.is_duplicate, distance, key, self.photos[i], path)
+            return [i for i,distance in candidates if await asyncio.wrap_future(compare(i, distance))]
 
-    def is_duplicate(self, bits, a, b, preview_path):
-        "Whether two photos, each given by hash, origin and time, count as one; `bits` is the distance of their perceptual hashes"
-        paths = [preview_path(self.label, o[0]) for o in (a, b)]
-        return same_photo(self.p.duplicate_level(a[1], b[1]), bits, *paths, (a[2], b[2]))
+    def is_duplicate(self, distance, a, b, preview_path):
+        "Whether two photos are duplicates; `distance` is that of their perceptual hashes"
+        paths = [preview_path(self.label, o.sha256) for o in (a, b)]
+        return same_photo(self.p.duplicate_level(a.origin, b.origin), distance, *paths, (a.taken, b.taken))
 
     def reject(self, stream, candidate, reason, step, transient=False, sha256=None):
         "Record a candidate that isn't taken, and why"
@@ -287,9 +295,9 @@ async def _gather_labels(p, catalog, fetch, pool):
     return labels
 
 async def _gather(p):
-    "Gather all labels, between housekeeping before and after; return their gatherers"
+    "Reconcile the catalog, gather all labels, write the credits; return the labels' gatherers"
     with Catalog(p.folder, exclusive=True) as catalog:
-        keep_to_labels(p, catalog)
+        sync_labels(p, catalog)
         if by_hand := reconcile(p, catalog): print(by_hand)
         host_map = {k: v for o in p.source if SOURCES[o].host_map for k,v in SOURCES[o].host_map(p).items()}
         incoming = p.folder/'incoming'
@@ -348,7 +356,7 @@ def _rejections(counts):
     "How many candidates were rejected, and the reasons"
     reasons = counts.drop(columns=['found', 'usable', 'total'], errors='ignore').sum().astype(int).sort_values(ascending=False)
     n = int(reasons.sum())
-    details = f" ({listed((f'{n} {reason}' for reason,n in reasons.items()), 12)})" if n else ''
+    details = f" ({listed((f'{count} {reason}' for reason,count in reasons.items()), 12)})" if n else ''
     return f"{_plural(n, 'candidate')} {'was' if n == 1 else 'were'} rejected{details}"
 
 def _shortfalls(p, total):

@@ -1,4 +1,4 @@
-"Hosts for the app: one module a host, and a registry of all of them."
+"Hosts for the app: one module per host, all in the registry `HOSTS`."
 from importlib import import_module
 from pkgutil import iter_modules
 from .base import HOSTS as HOSTS, Host as Host

@@ -15,25 +15,24 @@ from ..errors import TellapartError
 @dataclass(frozen=True)
 class Host:
     "A service that hosts the app from a Git repository"
-    name:str # The name of its module and function
     files:tuple # The files that it reads, from the repository's root
-    link:Callable # Takes a user and a repository of theirs, and returns the address to open
+    link:Callable # Takes a GitHub user and a repository of that user, and returns the address to open
 
 HOSTS:dict[str, Host] = {}
 
 def host(
     *files:str, # The files that the service reads, from the repository's root
-): # A decorator; what it decorates takes a user and a repository, and returns the address to open
+): # A decorator; what it decorates takes a GitHub user and a repository of that user, and returns the address to open
     "Register a host under the name of the function"
     def register(link):
-        HOSTS[link.__name__] = Host(link.__name__, files, link)
+        HOSTS[link.__name__] = Host(files, link)
         return link
     return register
 
 # %% ../../notebooks/library/share/00_base.ipynb #00000009
 def repository_path(
-    user:str, # Of GitHub
-    repository:str, # One of theirs
+    user:str, # A GitHub user
+    repository:str, # A repository of that user
 )->str: # `user/repository`. Raises `TellapartError` for a name with other characters than GitHub allows
     "The path of a repository on GitHub"
     for name in user,repository:

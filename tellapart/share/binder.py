@@ -11,8 +11,8 @@ from .base import host, repository_path
 # %% ../../notebooks/library/share/01_binder.ipynb #00000005
 @host('requirements.txt', 'runtime.txt')
 def binder(
-    user:str, # Of GitHub
-    repository:str, # One of theirs, public, with `app.ipynb` and `export.pkl` at its root
+    user:str, # A GitHub user
+    repository:str, # A repository of that user, public, with `app.ipynb` and `export.pkl` at its root
 )->str:
     "The app's address on Binder"
     return f'https://mybinder.org/v2/gh/{repository_path(user, repository)}/HEAD?urlpath=voila%2Frender%2Fapp.ipynb'

@@ -11,8 +11,8 @@ from .base import host, repository_path
 # %% ../../notebooks/library/share/02_heroku.ipynb #00000005
 @host('requirements.txt', 'runtime.txt', 'Procfile')
 def heroku(
-    user:str, # Of GitHub
-    repository:str, # One of theirs, with `app.ipynb` and `export.pkl` at its root
+    user:str, # A GitHub user
+    repository:str, # A repository of that user, with `app.ipynb` and `export.pkl` at its root
 )->str:
     "The page on Heroku where a new app is made and connected to the repository"
     repository_path(user, repository) # only to check the names: Heroku asks for them on that page

@@ -13,12 +13,13 @@ from ..images import open_photo
 from ..use.classifier import resize
 
 # %% ../../notebooks/library/train/01_resize.ipynb #00000005
-RESIZE_METHODS = { # Besides colours: arguments of `FixedResize`, where it is used
+# Name → method and padding of `FixedResize`; `None` for `RandomResizedCrop`. A colour is valid as well, and is padded with
+RESIZE_METHODS = {
     'random crop': None, 'centre crop': ('crop', None), 'squish': ('squish', None), 'reflect': ('pad', 'reflect')}
 
 class FixedResize(Transform):
     "Resizes to a square in the same way in training, validation and inference, as `Classifier` does"
-    resample:int = Image.Resampling.BILINEAR # also of those in older exports
+    resample:int = Image.Resampling.BILINEAR # for transforms pickled before there was this attribute
 
     def __init__(self,
         size:int, # Pixels per side
@@ -31,19 +32,19 @@ class FixedResize(Transform):
 
 # %% ../../notebooks/library/train/01_resize.ipynb #00000006
 def resize_transform(
-    how:str, # One of `RESIZE_METHODS`, or a colour to pad with: 'white', '#f0e0d0', …
+    resize_method:str, # One of `RESIZE_METHODS`, or a colour to pad with: 'white', '#f0e0d0', …
     size:int, # Pixels per side
     resample:int=Image.Resampling.BILINEAR, # A Pillow filter; `weights.resample` has the one that a network expects
 )->Transform: # For `DataBlock(item_tfms=…)`. Raises `TellapartError` for an unknown method or colour
     "The transform that makes photos square"
-    if how == 'random crop':
+    if resize_method == 'random crop':
         return RandomResizedCrop(size, min_scale=.5, resamples=(resample, Image.Resampling.NEAREST))
-    if how in RESIZE_METHODS:
-        return FixedResize(size, *RESIZE_METHODS[how], resample=resample)
+    if resize_method in RESIZE_METHODS:
+        return FixedResize(size, *RESIZE_METHODS[resize_method], resample=resample)
     try:
-        return FixedResize(size, 'pad', list(ImageColor.getrgb(how)[:3]), resample)
+        return FixedResize(size, 'pad', list(ImageColor.getrgb(resize_method)[:3]), resample)
     except ValueError:
-        raise TellapartError(f"{how!r} is no way to resize photos; set train.resize_method in the project file to "
+        raise TellapartError(f"{resize_method!r} isn't a resize method; set train.resize_method in the project file to "
                              f"{', '.join(RESIZE_METHODS)}, or a colour to pad with, such as white.") from None
 
 # %% ../../notebooks/library/train/01_resize.ipynb #00000009
@@ -57,9 +58,9 @@ def show_resize_methods(
     cell = size + 6
     sheet = Image.new('RGB', (len(choices)*cell + 6, len(photos)*cell + 24), '#d0d7dd')
     draw,font = ImageDraw.Draw(sheet),ImageFont.load_default(13)
-    for x,how in enumerate(choices):
-        draw.text((6 + x*cell, 3), how, 'black', font)
+    for x,resize_method in enumerate(choices):
+        draw.text((6 + x*cell, 3), resize_method, 'black', font)
         for y,photo in enumerate(photos):
-            resized = resize_transform(how, size)(PILImage(open_photo(photo, limits=None)))
+            resized = resize_transform(resize_method, size)(PILImage(open_photo(photo, limits=None)))
             sheet.paste(resized, (6 + x*cell, 22 + y*cell))
     return sheet

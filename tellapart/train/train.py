@@ -96,7 +96,7 @@ class AutoMixedPrecision(MixedPrecision):
 
     def before_batch(self): pass # `forward` turns autocast on and off, not these
     def after_loss(self): pass
-    def after_batch(self): self.cores.look()
+    def after_batch(self): self.cores.update()
 
     def after_fit(self):
         model = get_model(self.model)
@@ -190,7 +190,7 @@ def estimate_time(
     photos = len(learn.dls.train_ds)
     print(f'Training on {_describe_device(learn)}: {epochs} epochs of {photos} photos will take {_format_seconds(seconds)}.', flush=True)
     if learn.dls.device.type == 'cpu' and busy > .5:
-        print('Other programs keep this computer busy: training takes longer, and the same seed may give other last digits.', flush=True)
+        print('Other programs keep this computer busy: training takes longer; results with the same seed may differ slightly.', flush=True)
 
 # %% ../../notebooks/library/train/03_train.ipynb #00000025
 class BestEpoch(TrackerCallback):
@@ -265,7 +265,8 @@ _OLD_NAMES = { # Of classes and functions in a trained.pkl made before they were
     ('tellapart.project', '_Limits'): ('tellapart.project', '_StrictLimits'),
     ('tellapart.train.train', 'Fast'): ('tellapart.train.train', 'AutoMixedPrecision'),
     ('tellapart.train.train', 'KeepBest'): ('tellapart.train.train', 'BestEpoch'),
-    ('tellapart.train.train', '_loaded'): ('tellapart.train.train', '_load_network'),
+    ('tellapart.train.train', '_loaded'): ('tellapart.train.weights', '_load_network'),
+    ('tellapart.train.train', '_load_network'): ('tellapart.train.weights', '_load_network'),
     ('tellapart.train.resize', 'Square'): ('tellapart.train.resize', 'FixedResize'),
     ('tellapart.clean.label_errors', 'Notes'): ('tellapart.clean.label_errors', 'TrainingDynamics')}
 
@@ -291,7 +292,8 @@ def save_trained(
     trained,blockfile = p.folder/'trained.pkl',p.folder/'datablock.pkl'
     with writing(trained):
         learn.export(part := trained.with_suffix('.part').absolute()) # A relative one would be below `learn.path`
-        blockfile.write_bytes(cloudpickle.dumps(block))
+        (block_part := blockfile.with_suffix('.part')).write_bytes(cloudpickle.dumps(block))
+        os.replace(block_part, blockfile)
         os.replace(part, trained)
 
 def load_trained(

@@ -17,7 +17,7 @@ import timm, torch
 from PIL import Image
 from fastai.vision.all import Normalize, model_meta, params
 from huggingface_hub import hf_hub_url, try_to_load_from_cache
-from timm.models import load_state_dict
+from timm.models import load_state_dict, PretrainedCfg
 from torchvision.models import get_model_weights
 from ..errors import TellapartError
 from . import backbones as backbones # registers them with timm
@@ -78,7 +78,8 @@ def _cached_weights(name):
 def _reachable(url):
     "Whether there is something to download at `url`"
     try:
-        return urlopen(Request(url, method='HEAD'), timeout=5).status == 200
+        with urlopen(Request(url, method='HEAD'), timeout=5) as response:
+            return response.status == 200
     except (OSError, HTTPException):
         return False
 
@@ -107,12 +108,15 @@ def _timm_kwargs(name, weights, licence=''):
     "For `vision_learner`: start one of timm's networks from `weights`"
     return dict(arch=name, pretrained=True, pretrained_cfg_overlay=dict(state_dict=_StateDict(weights), license=licence))
 
+def _load_network(name, file):
+    "One of torchvision's networks with the weights in a file; older trained.pkl refer to it"
+    model = _TORCHVISION[name](weights=None)
+    model.load_state_dict(load_state_dict(file))
+    return model
+
 def _torchvision_kwargs(name, file):
     "The same for one of torchvision's, from a file"
-    def arch(weights=None): # which fastai keeps with the learner, so it has the file's name, not what is in it
-        model = _TORCHVISION[name](weights=None)
-        model.load_state_dict(load_state_dict(file))
-        return model
+    def arch(weights=None): return _load_network(name, file) # fastai keeps it with the learner, so it has the file's name, not its content
     arch.__name__,model_meta[arch] = name,model_meta[_TORCHVISION[name]]
     return dict(arch=arch, pretrained=True)
 
@@ -181,7 +185,7 @@ def _input_config(arch):
     if arch in _TORCHVISION:
         o = get_model_weights(arch).DEFAULT.transforms()
         return o.mean, o.std, o.interpolation.value
-    o = timm.get_pretrained_cfg(arch)
+    o = timm.get_pretrained_cfg(arch) or PretrainedCfg() # a network of one's own may have none
     return o.mean, o.std, o.interpolation
 
 def normalize(

@@ -1,1 +1,1 @@
-"From `export.pkl` to answers, with neither torch nor fastai."
+"Classify photos with an `export.pkl`, without torch or fastai: predictions, explanations, web app, sorting."

@@ -27,7 +27,8 @@ class App(Voila):
 
 
 def _check_free(port:int):
-    "Raise `TellapartError` where another program uses `port`"
+    "Raise `TellapartError` where another program uses `port`, or there is no such port"
+    if not 0 < port < 2**16: raise TellapartError(f"There is no port {port}: choose one from 1 to 65535.")
     with socket.socket() as s:
         s.settimeout(1)
         if s.connect_ex(('127.0.0.1', port)) == 0:

@@ -149,3 +149,14 @@ def test_marks_meet_files_that_were_moved(p):
     a.rename(p.photos/'tennis/a.png')
     assert cleaner.apply() == 'By hand: 1 moved to another label. 0 set aside, 1 moved to another label; undo takes it back.'
     assert in_step(p) and len(of(p, 'tennis')) == 22
+
+
+def test_a_photo_put_back_under_its_former_label_stays_where_it_is(p, capsys):
+    "It is neither taken in again nor removed"
+    photo = of(p, 'squash')[0]
+    with Catalog(p.folder) as catalog: catalog.apply(labels={photo.name: 'tennis'})
+    moved = next(o for o in of(p, 'tennis') if o.name.partition('-')[2] == photo.name.partition('-')[2])
+    shutil.copy(moved, mine := photo.with_name('again.png'))
+    check(p)
+    assert mine.exists() and '1 with the content of another left alone' in capsys.readouterr().out
+    assert len(frame(p, 'all')) == 40

@@ -194,7 +194,7 @@ def test_leaks_are_shown(tmp_path, drawn):
     p = project(tmp_path, 'split = "photo"')
     split = checked(p)
     found = find_leaks(p)
-    assert 2 <= len(found) <= 10 and found.bits.is_monotonic_increasing
+    assert 2 <= len(found) <= 10 and found.distance.is_monotonic_increasing
     assert (split[found.file] == 'train').all() and (split[found.other] == 'valid').all()
     assert (found.label != found.other_label).all() and all(o.exists() for pair in found.paths for o in pair)
     assert contact_sheet(found.paths.explode(), columns=2).size[0] == 258
@@ -296,14 +296,14 @@ def test_a_fixed_camera(tmp_path, dated):
     assert counts['total'].tolist() == [24, 24] and 'near duplicate' not in counts
     conflicts = check(p)
     assert len(conflicts) == 0
-    assert check_summary(p, conflicts) == ('Set aside: 0 of 48 photos; pairs that look alike under two labels: 0; '
-                                           '48 photos are of 1 series that look alike, and stay.')
+    assert check_summary(p, conflicts) == ('Set aside: 0 of 48 photos; duplicates under two labels: 0; '
+                                           'kept: 48 photos in 1 series of similar photos.')
     with Catalog(p.folder) as catalog: df = catalog.frame()
     df['moment'] = df.taken if dated else df.url.map(lambda o: int(Path(o).stem))
     for _,o in df.groupby('label'): assert list(o.sort_values('moment').split) == ['train']*18 + ['valid']*6
     assert training_photos(p).groupby('label').valid.sum().tolist() == [6, 6]
     found = find_leaks(p)
-    assert len(found) and found.series.all() and 'series that look alike and are in both sets' in leak_summary(found)
+    assert len(found) and found.series.all() and 'series that are split between both sets' in leak_summary(found)
 
     for label in LABELS: # the same again, smaller
         for photo in list((tmp_path/'own'/label).iterdir())[:6]:

@@ -1,12 +1,12 @@
 "The demo web over the wire: real clients, and every planted fault"
-import http.client, io, threading, time
+import io, threading
 from urllib.parse import urlsplit
 import httpx, pytest
 from ddgs import DDGS
 from ddgs.exceptions import DDGSException
 from PIL import Image
 from proxy import Proxy
-from tellapart.demo.web import BROKEN, CONTENT, FORM, HOST, NAME, DemoWeb, run_demo_web, load_ground_truth, ground_truth_of
+from tellapart.demo.web import BROKEN, FORM, DemoWeb, run_demo_web, load_ground_truth, ground_truth_of
 from tellapart.images import NotAPhoto, open_photo
 
 TERMS = {'squash': ['squash racket', 'squash racquet'], 'tennis': ['tennis racket'], 'badminton': ['badminton racket']}
@@ -83,10 +83,6 @@ def having(web, fault): return [o for o in web.truth.values() if fault in o.faul
 
 
 def fetch(web, o, **kw): return httpx.get(web.address(o), follow_redirects=True, timeout=10, **kw)
-
-
-@pytest.mark.parametrize('fault', [*BROKEN, *CONTENT, *FORM, *HOST, *NAME])
-def test_each_fault_is_planted(web, fault): assert having(web, fault)
 
 
 def test_missing(web): assert all(fetch(web, o).status_code == 404 for o in having(web, 'missing'))
@@ -176,17 +172,6 @@ def test_concurrent_requests(web):
     for o in threads: o.start()
     for o in threads: o.join()
     assert [got[i] for i in range(len(ask))] == [web.file(o.id) for o in ask]
-
-
-def test_stop_closes_waiting_connections():
-    web = DemoWeb(TERMS, per_label=20, seed=9).start()
-    url = urlsplit(web.address(having(web, 'hanging')[0]))
-    waiting = http.client.HTTPConnection(url.netloc)
-    waiting.request('GET', url.path)
-    while not web.open: time.sleep(.01)
-    web.stop()
-    with pytest.raises(ConnectionError): waiting.getresponse()
-    with pytest.raises(httpx.ConnectError): httpx.get(web.url)
 
 
 def test_each_photo_has_its_own_latency(monkeypatch):

@@ -62,14 +62,14 @@ def test_readme_tells_what_the_notebooks_show():
 def test_nearly_everything_planted_is_found(course):
     found = fault_recall(course)
     by_gather = ['missing', 'html', 'cut short', 'empty', 'tiny', 'redirect loop']
-    assert found.loc[by_gather, 'gather'].tolist() == found.loc[by_gather, 'met'].tolist()
+    assert found.loc[by_gather, 'gather'].tolist() == found.loc[by_gather, 'offered'].tolist()
     assert found.loc[['near duplicate', 'exact duplicate'], 'left'].sum() == 0
     wrong = found.loc[['wrong label', 'out of distribution']].sum()
-    assert wrong.clean > .7 * wrong.met, found
+    assert wrong.clean > .7 * wrong.offered, found
 
 
 def test_the_model_card_says_how_good_it_is(course, story):
-    meta = Classifier(course.export).meta
+    meta = Classifier(course.export).offereda
     assert meta['labels'] == sorted(course.labels) and meta['card']['project'] == course.name
     assert f"{meta['card']['error_rate']:.1%}" == f"{percent(story['after'])}%"
 

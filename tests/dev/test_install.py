@@ -2,10 +2,9 @@
 import os, shutil, subprocess, sys, venv
 from pathlib import Path
 import pytest
+from fresh import ROOT, UV
 
-ROOT = Path(__file__).resolve().parents[2]
 pytestmark = pytest.mark.long
-UV = shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ['PATH']]))
 FAST = Path(UV).parent if UV else '' # The place of uv, whose work pip does where there is none
 NEEDS = '''[build-system]
 requires = ["setuptools>=77"]

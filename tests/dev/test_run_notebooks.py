@@ -149,6 +149,8 @@ def test_output_widgets_do_not_hang_a_run(folder): # with nbclient alone one cel
 
 def test_what_is_no_notebook(folder):
     (folder/'a.ipynb').write_text('<html>')
-    for name,words in ('99_nothing', '01_gather'), ('a.ipynb', "can't be read as a notebook"):
+    (folder/'b.ipynb').write_text('[]')
+    (folder/'photo.jpg').write_bytes(b'\xff\xd8\xff')
+    for name,words in ('99_nothing', '01_gather'), *((o, "can't be read as a notebook") for o in ('a.ipynb', 'b.ipynb', 'photo.jpg')):
         code,out,err = run(folder, name)
         assert (code, out) == (1, '') and words in err and err.count('\n') == 1

@@ -226,7 +226,7 @@ def test_the_fallback_is_searched_with_a_message(engine, proxy, capsys):
 def test_malformed_responses_of_duckduckgo(engine, answer):
     engine('duckduckgo', duckduckgo(lambda request: answer))
     try: assert numbers(found('duckduckgo')) in ([], [1])
-    except SearchError as e: assert "DuckDuckGo can't be searched for 'tennis racket' (unreadable answer)" in str(e)
+    except SearchError as e: assert "DuckDuckGo can't be searched for 'tennis racket' (unreadable response)" in str(e)
 
 
 @pytest.mark.parametrize('source', ['duckduckgo', 'openverse', 'wikimedia'])
@@ -294,7 +294,7 @@ def test_throttled_for_long(engine, answer):
 def test_malformed_responses_of_openverse(engine, answer):
     engine('openverse', lambda request: answer)
     try: assert found('openverse') == []
-    except SearchError as e: assert "Openverse can't be searched for 'tennis racket' (unreadable answer)" in str(e)
+    except SearchError as e: assert "Openverse can't be searched for 'tennis racket' (unreadable response)" in str(e)
 
 
 def test_hostile_and_missing_fields(engine):
@@ -417,12 +417,6 @@ def test_rows_without_a_photo_are_counted(tmp_path):
     assert not found and notes[0].endswith("has no row for 'squash'; its labels are Tennis, golf")
 
 
-def test_the_old_name_of_a_column(tmp_path):
-    "Tables made when `object_id` was called `thing`"
-    p = table(tmp_path, 'URL,Label,Thing\nhttps://x/1.jpg,tennis,old racket\n')
-    assert [o.object_id for o in SOURCES['csv'](None, p, 'tennis')] == ['old racket']
-
-
 UNCLOSED = [('"https://x/2.jpg,tennis\n', 3, 4), ('https://x/2.jpg,tennis,"A racket\n', 3, 4),
             ('https://x/2.jpg,tennis,"A racket\nhttps://x/2b.jpg,tennis,"B"\n', 3, 2)]
 
@@ -490,7 +484,7 @@ def test_a_folder_with_loops_and_pipes(tmp_path):
     got = [(o.url.rpartition('/')[2], o.object_id, o.origin) for o in SOURCES['folder'](None, own(tmp_path), 'tennis')]
     assert got == [('a.jpg', '', 'own'), ('b.JPG', 'mine', 'own'), ('photo.jpg%3Fv%3D1', 'mine', 'own')]
     _,notes = exhaust(SOURCES['folder'](None, own(tmp_path), 'tennis'))
-    assert notes == [f'left alone in {label}: 2 linked folder(s) (loop, back), 1 link(s) to nothing (gone.jpg)']
+    assert notes == [f'skipped in {label}: 2 linked folder(s) (loop, back), 1 broken link(s) (gone.jpg)']
 
 
 def test_thumbnails_of_photo_servers_are_skipped(tmp_path):
@@ -504,7 +498,7 @@ def test_photos_with_another_suffix_are_reported(tmp_path):
     (tmp_path/'tennis').mkdir()
     files = {'photo.bin': b'\xff\xd8\xff\xe0', 'b.txt': b'\x89PNG\r\n', 'notes.txt': b'bought in May', 'film.mp4': b'\0\0\0 ftypisom'}
     for name,start in files.items(): (tmp_path/'tennis'/name).write_bytes(start)
-    notes = [f"left alone in {tmp_path/'tennis'}: 2 photo(s) called something else (b.txt, photo.bin)"]
+    notes = [f"skipped in {tmp_path/'tennis'}: 2 photo(s) with another suffix (b.txt, photo.bin)"]
     assert exhaust(SOURCES['folder'](None, own(tmp_path), 'tennis')) == ([], notes)
 
 
@@ -527,7 +521,7 @@ def test_a_label_is_found_in_any_case_and_unicode_form(tmp_path, label, there):
 def test_a_missing_folder_is_reported_with_those_that_are_there(tmp_path):
     for o in 'tennis rackets', 'squash', '.git': (tmp_path/o).mkdir()
     message = ("There is no folder .*tennis racket; make it and put photos of 'tennis racket' into it, "
-               "or give its name to one of those there: tennis rackets.")
+               "or rename one of these folders: tennis rackets.")
     with pytest.raises(TellapartError, match=message): list(SOURCES['folder'](None, own(tmp_path), 'tennis racket'))
 
 

@@ -199,14 +199,6 @@ def test_a_node_that_dies(export_pkl, folder, tmp_path, monkeypatch):
     assert predictions(fsspec.filesystem('file'), to) == expected(export_pkl, folder)
 
 
-def test_a_worker_for_each_gpu(monkeypatch):
-    "Where onnxruntime computes on GPUs, each has one worker, which decodes with all threads; else each core has one"
-    for gpu,has,workers in ((True, dict(CPU=16., GPU=2.), 2), (True, dict(CPU=16.), 16), (False, dict(CPU=16., GPU=2.), 16)):
-        monkeypatch.setattr(cluster, 'has_cuda', lambda gpu=gpu: gpu)
-        n,threads,takes = cluster._workers(has)
-        assert n == workers and takes.get('num_gpus') == (1 if workers == 2 else None) and threads == (None if workers == 2 else 1)
-
-
 def test_ray_moves_nothing(export_pkl, folder, tmp_path, capsys):
     assert main(['sort', str(folder), '--to', str(tmp_path/'sorted'), '--ray', '--move', '--export', str(export_pkl)]) == 1
     assert 'With --ray no photo is copied or moved' in capsys.readouterr().err

@@ -46,11 +46,6 @@ def test_cut_short(export_pkl, tmp_path, part):
     with pytest.raises(ExportError, match='cut.pkl was cut short'): Classifier(tmp_path/'cut.pkl')
 
 
-def test_without_our_records(export_pkl, tmp_path):
-    plain = rewrite(export_pkl, tmp_path/'plain.pkl', lambda name, content: None if '/extra/' in name else content)
-    with pytest.raises(ExportError, match='tellapart export --from plain.pkl'): Classifier(plain)
-
-
 def test_from_a_newer_tellapart(export_pkl, tmp_path):
     newer = rewrite(export_pkl, tmp_path/'newer.pkl', change_meta(format=FORMAT + 1))
     with pytest.raises(ExportError, match='newer than this one'): Classifier(newer)
@@ -135,17 +130,6 @@ def test_many_goes_on_where_a_photo_is_none(export_pkl, tmp_path, batch):
     assert [o.label is None for o in some] == [False, True, True, True, True, False]
     assert all(o.reason.count('\n') == 0 and o.reason.endswith('.') for o in some if o.label is None)
     assert some[0].label == some[5].label and len(list(predictions)) == 40
-
-
-def test_batches_give_the_same_predictions(export_pkl):
-    "Each photo gets the same prediction in a batch of any size as by itself"
-    classify,photos = Classifier(export_pkl),sorted(export_pkl.parent.glob('photos/*/*'))
-    alone = [classify(o) for o in photos]
-    assert len({o.label for o in alone}) > 1
-    for batch in None, 1, 5:
-        many = list(classify.many(photos, batch))
-        assert [(o.label, o.confident) for o in many] == [(o.label, o.confident) for o in alone]
-        assert np.allclose([o.probability for o in many], [o.probability for o in alone], atol=1e-5)
 
 
 def test_many_can_be_left_early(export_pkl):

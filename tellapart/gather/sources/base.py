@@ -4,13 +4,14 @@
 
 # %% auto #0
 __all__ = ['SOURCES', 'AGENT', 'RETRY_PAUSES', 'MAX_PAUSE', 'Candidate', 'source', 'SearchError', 'retry', 'excluded_words',
-           'query_for', 'distinct', 'dicts_in', 'text_of', 'plain_text', 'pixels', 'announced_size', 'api_client',
-           'api_json', 'shorten_name']
+           'query_for', 'distinct', 'dicts_in', 'text_of', 'plain_text', 'whole_number', 'announced_size',
+           'retry_after_seconds', 'api_client', 'api_json', 'shorten_name']
 
 # %% ../../../notebooks/library/gather/sources/00_base.ipynb #00000002
 import math, re, time
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
+from email.utils import parsedate_to_datetime
 from functools import partial, wraps
 from html import unescape
 import tellapart
@@ -151,10 +152,10 @@ def plain_text(
     return ' '.join(unescape(re.sub(r'<span style="display: ?none;?">.*?</span>|<[^>]*>', '', text_of(html), flags=re.S)).split())
 
 # %% ../../../notebooks/library/gather/sources/00_base.ipynb #0000002e
-def pixels(
+def whole_number(
     o, # Any JSON value
-)->int: # 0 if it is no number
-    "A number of pixels, given as a number or as text"
+)->int: # 0 for anything else
+    "A whole number from a number or text, at least 0"
     try:
         return max(0, int(float(o)))
     except (TypeError, ValueError, OverflowError):
@@ -165,7 +166,17 @@ def announced_size(
     prefix:str='', # Prefix of `width` and `height` in its keys
 )->dict: # `width` and `height` in pixels, 0 if not announced
     "The width and height that a result announces"
-    return {k: pixels(o.get(prefix + k)) for k in ('width', 'height')}
+    return {k: whole_number(o.get(prefix + k)) for k in ('width', 'height')}
+
+# %% ../../../notebooks/library/gather/sources/00_base.ipynb #0000001f
+def retry_after_seconds(
+    value:str, # The header `Retry-After`
+)->float: # 0 for an invalid value
+    "The pause that a response asks for, as seconds or as a date (RFC 9110, 10.2.3)"
+    try:
+        return float(value) if value.isdecimal() else parsedate_to_datetime(value).timestamp() - time.time()
+    except (ValueError, OverflowError):
+        return 0
 
 # %% ../../../notebooks/library/gather/sources/00_base.ipynb #0000001c
 def api_client(
@@ -188,15 +199,15 @@ def api_json(
     try: r = client.get(url, params=params)
     except httpx.TimeoutException: raise failed('timeout') from None
     except (httpx.InvalidURL, ValueError): # the parameters for the next page, which come from the engine, make no URL
-        raise failed('unreadable answer', math.inf) from None
+        raise failed('unreadable response', math.inf) from None
     except httpx.HTTPError: raise failed('no connection') from None
     if r.status_code != 200:
-        after,transient = r.headers.get('Retry-After', ''), r.status_code == 429 or r.status_code >= 500
-        raise failed(f'HTTP {r.status_code}', int(after[:9]) if after.isdecimal() else 0 if transient else math.inf)
+        after,transient = r.headers.get('Retry-After'), r.status_code == 429 or r.status_code >= 500
+        raise failed(f'HTTP {r.status_code}', retry_after_seconds(after) if after else 0 if transient else math.inf)
     try: data = r.json()
     except (ValueError, RecursionError): data = None
-    if not isinstance(data, dict): raise failed('unreadable answer')
-    if 'error' in data: raise failed(text_of(data['error'].get('code')) if isinstance(data['error'], dict) else 'an error')
+    if not isinstance(data, dict): raise failed('unreadable response')
+    if 'error' in data: raise failed(isinstance(data['error'], dict) and text_of(data['error'].get('code')) or 'an error')
     return data
 
 # %% ../../../notebooks/library/gather/sources/00_base.ipynb #00000061

@@ -29,7 +29,8 @@ def _is_complete(lines):
     "Whether every quote is closed in the lines of a row"
     try: deque(_csv.reader(lines, strict=True), 0)
     except _csv.Error as e:
-        return len(lines) == 1 and 'end of data' not in str(e) # a single line with a misplaced quote can be read all the same
+        # a single line with a misplaced quote can be read all the same
+        return sum(bool(o.strip()) for o in lines) == 1 and 'end of data' not in str(e)
     return True
 
 class _Table:

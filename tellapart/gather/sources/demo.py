@@ -20,7 +20,7 @@ def demo_web(
     p, # The project, for its labels and search terms
 ): # A running `DemoWeb`; for a project that names one that is running already, a `RemoteDemoWeb`
     "The demo web of a project, started by the first call"
-    # The web has as many photos for each of a label's terms, so the term with the largest target decides.
+    # The web has equally many photos for each term of a label, so the term with the largest target decides how many.
     per_label = max(len(o)*max(o.values()) if isinstance(o, dict) else p.per_label for o in p.labels.values())
     return _start(p.demo_web, tuple((k, tuple(v)) for k,v in p.labels.items()), per_label)
 

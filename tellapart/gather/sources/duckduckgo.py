@@ -23,7 +23,7 @@ def _reason(e):
         return 'no results'
     if 'timed out' in message:
         return 'timeout'
-    return 'no connection' if re.match(r'\w+Error: ', message) else 'unreadable answer'
+    return 'no connection' if re.match(r'\w+Error: ', message) else 'unreadable response'
 
 def _candidate(o): return Candidate(text_of(o.get('image')), text_of(o.get('url')), text_of(o.get('title')), **announced_size(o))
 

@@ -25,9 +25,9 @@ def _image_files(folder, skipped):
         skipped['linked folder(s)'] += [o for o in (Path(place, o) for o in folders) if o.is_symlink()]
         for file in (Path(place, o) for o in sorted(files) if not is_hidden(o)):
             if not os.path.isfile(file):
-                if file.is_symlink(): skipped['link(s) to nothing'].append(file)
+                if file.is_symlink(): skipped['broken link(s)'].append(file)
             elif has_image_name(file.name): yield file
-            elif has_image_signature(file): skipped['photo(s) called something else'].append(file)
+            elif has_image_signature(file): skipped['photo(s) with another suffix'].append(file)
 
 def _subfolders(folder, name):
     "The subfolders called `name`, in any case and Unicode form"
@@ -40,7 +40,7 @@ def _missing_folder(p, label, splits):
     similar = get_close_matches(label, there, 3) or there
     wanted = ' or '.join(str(p.own_photos/o/label) for o in splits)
     return TellapartError(f"There is no folder {wanted}; make it and put photos of {label!r} into it"
-                          + (f", or give its name to one of those there: {listed(similar)}." if similar else '.'))
+                          + (f", or rename one of these folders: {listed(similar)}." if similar else '.'))
 
 def _label_folders(p, label):
     "The folders with photos of a label"
@@ -64,5 +64,5 @@ def folder(
             inside = file.relative_to(place).parts[:-1]
             yield Candidate(file.absolute().as_uri(), object_id=escape_unencodable(inside[0]) if inside else '')
         kinds = [f"{len(files):,} {kind} ({listed((shorten_name(o.name) for o in files), 3)})" for kind,files in skipped.items() if files]
-        if kinds: notes.append(f"left alone in {place}: {listed(kinds)}")
+        if kinds: notes.append(f"skipped in {place}: {listed(kinds)}")
     return notes

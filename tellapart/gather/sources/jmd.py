@@ -40,6 +40,6 @@ def jmd(
     "Photos that jmd_imagescraper finds, or else those of `duckduckgo`"
     urls,error = _scrape(term, p, label)
     if error:
-        print(f"jmd_imagescraper found nothing for {term!r} ({error}); duckduckgo is searched instead.")
+        print(f"jmd_imagescraper can't be used for {term!r} ({error}); duckduckgo is searched instead.")
         yield from duckduckgo(term, p, label)
     else: yield from distinct(term, p, [[Candidate(text_of(o)) for o in urls]])

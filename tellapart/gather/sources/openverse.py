@@ -8,7 +8,7 @@ __all__ = ['openverse']
 # %% ../../../notebooks/library/gather/sources/03_openverse.ipynb #00000002
 from collections.abc import Iterator
 from itertools import count
-from .base import (announced_size, api_client, api_json, Candidate, dicts_in, distinct, pixels, plain_text,
+from .base import (announced_size, api_client, api_json, Candidate, dicts_in, distinct, whole_number, plain_text,
                                            query_for, retry, source, text_of)
 
 # %% ../../../notebooks/library/gather/sources/03_openverse.ipynb #0000001e
@@ -42,6 +42,6 @@ def openverse(
             for page in count(1):
                 data = retry(api_json, 'Openverse', term, client, 'https://api.openverse.org/v1/images/', params | dict(page=page))
                 yield [_candidate(o) for o in dicts_in(data.get('results'))]
-                if page >= pixels(data.get('page_count')):
+                if page >= whole_number(data.get('page_count')):
                     return
         yield from distinct(term, p, pages())

@@ -7,7 +7,7 @@ __all__ = ['wikimedia']
 
 # %% ../../../notebooks/library/gather/sources/04_wikimedia.ipynb #00000002
 from collections.abc import Iterator
-from .base import (announced_size, api_client, api_json, Candidate, dicts_in, distinct, pixels, plain_text,
+from .base import (announced_size, api_client, api_json, Candidate, dicts_in, distinct, whole_number, plain_text,
                                            query_for, retry, source, text_of)
 
 # %% ../../../notebooks/library/gather/sources/04_wikimedia.ipynb #00000021
@@ -44,11 +44,12 @@ def wikimedia(
                   prop='imageinfo', iiprop='url|size|extmetadata', iiurlwidth=1280,
                   iiextmetadatafilter='Artist|LicenseShortName|LicenseUrl')
     with api_client(p) as client:
-        def pages(more={}):
+        def pages():
+            more = {}
             while more is not None:
                 data = retry(api_json, 'Wikimedia Commons', term, client, 'https://commons.wikimedia.org/w/api.php', params | more)
                 found = data.get('query')
                 files = dicts_in(found.get('pages') if isinstance(found, dict) else None)
-                yield [_candidate(o) for o in sorted(files, key=lambda o: pixels(o.get('index')))] # they come unsorted
+                yield [_candidate(o) for o in sorted(files, key=lambda o: whole_number(o.get('index')))] # they come unsorted
                 more = data['continue'] if isinstance(data.get('continue'), dict) else None
         yield from distinct(term, p, pages())

@@ -288,7 +288,7 @@ def _undo_photo(journal, row, to):
     if row.how == 'move':
         try: _move_back(path, original)
         except FileExistsError:
-            return "whose old place another file has"
+            return "with another file at their original path"
     elif not is_unchanged(row):
         return "whose original has changed or is gone"
     elif file_hash(path) != row.sha256:

@@ -98,7 +98,7 @@ def separate_environment(name):
     "Python of an environment with the package `name` alone, and its version; `None` twice if it can't be installed"
     env = Path(__file__).resolve().parents[1]/'build'/name
     python = env/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    ask = [python, '-c', f'import {name}; from importlib.offeredadata import version; print(version({name!r}))']
+    ask = [python, '-c', f'import {name}; from importlib.metadata import version; print(version({name!r}))']
     if not python.exists(): subprocess.run([sys.executable, '-m', 'venv', env])
     try:
         if subprocess.run(ask, capture_output=True).returncode: subprocess.run([python, '-m', 'pip', 'install', '--quiet', name])

@@ -43,7 +43,7 @@ cleaner''', 'cleaner.delete(), cleaner.change()']
                '--ServerApp.password=']
     with served(command, f'http://localhost:{free_port}/api/status', cwd=tmp_path):
         page = browser.new_page(viewport=dict(width=1100, height=900))
-        page.set_default_timeout(120_000)
+        page.set_default_timeout(300_000) # beside other tests, JupyterLab can take minutes to start
         page.goto(f'http://localhost:{free_port}/lab/tree/clean.ipynb')
         restart(page)
         yield page

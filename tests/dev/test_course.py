@@ -69,7 +69,7 @@ def test_nearly_everything_planted_is_found(course):
 
 
 def test_the_model_card_says_how_good_it_is(course, story):
-    meta = Classifier(course.export).offereda
+    meta = Classifier(course.export).meta
     assert meta['labels'] == sorted(course.labels) and meta['card']['project'] == course.name
     assert f"{meta['card']['error_rate']:.1%}" == f"{percent(story['after'])}%"
 

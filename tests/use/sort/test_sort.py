@@ -404,7 +404,7 @@ def test_a_full_disk(export_pkl, folder, tmp_path, capsys):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
         signal.signal(signal.SIGXFSZ, handler)
-    refused(capsys, "can't be written", 'continues where it stopped')
+    refused(capsys, "can't be written", 'run this step again')
     assert set(placed(to).values()) <= set(content(folder).values()) and not (to/'.sorted.part').exists()
     sort(export_pkl, folder, to)
     assert len(placed(to)) == 9

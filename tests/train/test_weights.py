@@ -13,10 +13,10 @@ from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, RandomSplit
 from torchvision.models import ResNet18_Weights
 from tellapart.errors import TellapartError
 from tellapart.export.export import export
-from tellapart.train import weights
 from tellapart.train.resize import resize_transform
 from tellapart.train.train import AutoMixedPrecision
-from tellapart.train.weights import PACKAGES, model_kwargs, normalize, resample, weights_id
+from tellapart.pretrained import PACKAGES, package_file
+from tellapart.train.weights import model_kwargs, normalize, resample, weights_id
 from tellapart.use.classifier import Classifier
 from exports import draw_photos
 
@@ -55,7 +55,7 @@ def test_weights_from_a_package(photos, tmp_path, offline, capsys):
     learn = vision_learner(loaders(photos, LITE0), **model_kwargs(LITE0), metrics=error_rate, cbs=AutoMixedPrecision())
     assert f'{LITE0} starts from pretrained weights.' in capsys.readouterr().out
     stem = learn.model[0].model.conv_stem.weight.detach().cpu()
-    assert any(torch.equal(stem, o) for o in torch.load(weights._package_file(LITE0), weights_only=True).values() if o.shape == stem.shape)
+    assert any(torch.equal(stem, o) for o in torch.load(package_file(LITE0), weights_only=True).values() if o.shape == stem.shape)
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(1)
     classify = Classifier(export(learn, tmp_path/'export.pkl', int8=False))
     for file in get_image_files(photos)[:6]:

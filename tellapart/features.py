@@ -9,13 +9,12 @@ __all__ = ['ARCH', 'N_FEATURES', 'INPUT', 'features_id', 'features', 'unit']
 import os, sqlite3
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
-from pathlib import Path
 import numpy as np, pandas as pd
 import onnxruntime as ort
 from platformdirs import user_cache_path
 from tqdm.auto import tqdm
 from .catalog import Catalog
-from .errors import need, reading, TellapartError, writing
+from .errors import need, reading, writing
 from .images import NotAPhoto, open_photo
 from .machine import cpu_count
 from .pretrained import PACKAGES, package_file, package_weights

@@ -29,10 +29,10 @@ PACKAGES = {
 # %% ../notebooks/library/10_pretrained.ipynb #bb000007
 def package_file(
     arch:str, # Name of a network
-)->Path|None: # `None` if no package has weights of the network, or it isn't installed. Raises `TellapartError` for a file that isn't the one that was tested
+)->Path|None: # `None` if there is no such package, or it isn't installed. Raises `TellapartError` if it isn't the file that was tested
     "The file with a network's weights in the package that has them"
     package = PACKAGES.get(arch)
-    try: file = package and Path(distribution(package.name).locate_file(package.file))
+    try: file = package and Path(str(distribution(package.name).locate_file(package.file)))
     except PackageNotFoundError:
         return None
     if file and not (file.is_file() and sha256(file.read_bytes()).hexdigest() == package.sha256):

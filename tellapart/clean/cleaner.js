@@ -45,7 +45,7 @@ function render({ model, el }) {
   function mark(card, what) { send("mark", card.file, what === card.label ? null : what); }
 
   function card(photo, i) {
-    const { file, label, predicted, confidence, split, similar, picture } = photo;
+    const { file, label, predicted, confidence, split, why, similar, picture } = photo;
     const all = labels.includes(label) ? labels : [label, ...labels];
     const choice = element("select", { tabIndex: -1, ariaLabel: "Label it should have", onchange: () => choose(choice.value) },
       ...all.map(o => element("option", { value: o, textContent: o })), element("option", { value: DELETE, textContent: "set aside" }));
@@ -57,10 +57,11 @@ function render({ model, el }) {
     aside.title = aside.ariaLabel = "Set aside";
     guess.hidden = !predicted;
     const alike = similar.length ? [element("p", { className: "ta-similar", textContent: `looks like ${similar.join(", ")}` })] : [];
+    const reason = why ? [element("p", { className: "ta-why", textContent: why })] : [];
     const badge = element("b", {});
     const photograph = picture ? element("img", { src: picture, alt: "", draggable: false }) : element("div", { className: "ta-none", textContent: "no picture" });
     const node = element("div", { role: "group", tabIndex: -1, title: file, onfocus: () => { current = i; rove(); } }, element("figure", {}, photograph, badge),
-      element("p", {}, element("strong", { textContent: label }), ` ${split}`), ...alike, element("div", {}, guess, aside, choice));
+      element("p", {}, element("strong", { textContent: label }), ` ${split}`), ...alike, ...reason, element("div", {}, guess, aside, choice));
     node.classList.toggle("ta-mismatch", predicted && predicted !== label);
     node.onclick = event => { if (event.target !== choice) focus(i); };
 
@@ -72,7 +73,7 @@ function render({ model, el }) {
       node.classList.toggle("ta-aside", what === DELETE);
       guess.ariaPressed = what === predicted;
       aside.ariaPressed = what === DELETE;
-      node.ariaLabel = [`${file}, labelled ${label}`, predicted && `the model says ${predicted}, ${confidence}`, split,
+      node.ariaLabel = [`${file}, labelled ${label}`, predicted && `the model says ${predicted}, ${confidence}`, split, why,
         similar.length && alike[0].textContent, marked && `marked: ${what === DELETE ? "set aside" : what}`].filter(Boolean).join("; ");
     }
     return Object.assign(photo, { node, update });

@@ -7,6 +7,7 @@ __all__ = ['DELETE', 'KEEP', 'ALL', 'PhotoCleaner']
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #00000002
 import base64, io
+from functools import cached_property
 from importlib.resources import files
 from math import ceil
 import anywidget, pandas as pd
@@ -17,7 +18,7 @@ from fastcore.foundation import L
 from IPython.display import display
 from traitlets import Bool, Dict, Int, List, Unicode
 from ..errors import listed, TellapartError
-from .label_errors import find_label_errors
+from .label_errors import LabelErrorFinder
 from ..check.quarantine import thumbnail_url
 from ..check.check import contact_sheet
 from ..credits import write_credits
@@ -58,6 +59,7 @@ class _Cards(anywidget.AnyWidget):
 DELETE,KEEP = '<Delete>','<Keep>' # fastai's words, which no label can be
 ALL = 'all photos'
 _SPLITS = dict(train='training', valid='validation')
+_SHOWN = ['predicted', 'probability', 'label_error_score', 'why'] # of what `find_label_errors` gives
 
 class _MarkedPhotos(ImagesCleaner):
     "An `ImagesCleaner` for the photos of a view, on any number of pages"
@@ -80,18 +82,25 @@ class PhotoCleaner(ImageClassifierCleaner):
     def __init__(self,
         learn, # The trained `Learner`, for `find_label_errors`
         p:Project|None=None, # The project at hand; the nearest one if `None`
-        label_errors:pd.DataFrame|None=None, # From `find_label_errors`, which is called if `None`
+        label_errors:pd.DataFrame|None=None, # An order of your own, as `find_label_errors` gives it; if `None`, ranked anew as you mark
         per_page:int=24, # Photos on a page, of at most 20 KB each
     ): # Raises `TellapartError` if there is no photo
-        self.p = p or read_project()
-        self.label_errors = find_label_errors(learn, self.p) if label_errors is None else label_errors
+        self.p,self.learn = p or read_project(),learn
+        self.live = label_errors is None
+        self.label_errors,self.ranked_with = label_errors,{}
+        self.order,self.seen = [],set() # Ids of all photos; of those on pages that have been shown
         self.per_page,self.applied = per_page,0
         self.default = self.iw = _MarkedPhotos(list(self.p.labels), per_page) # where fastcore's `GetAttr` looks up missing attributes
         self.widget = self.iw.widget
         self.widget.on_msg(self._on_message)
         with Catalog(self.p.folder) as catalog: self.groups = _similarity_groups(catalog.frame())
-        self._read()
+        self._rank()
         self.show()
+
+    @cached_property
+    def finder(self):
+        "What ranks the photos anew as labels are corrected"
+        return LabelErrorFinder(self.p, self.learn)
 
     def _ipython_display_(self):
         "Display the widget, and for viewers without widgets a contact sheet"
@@ -103,15 +112,19 @@ class PhotoCleaner(ImageClassifierCleaner):
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #0000000b
 @patch
-def _read(self:PhotoCleaner):
-    "Read the photos in use and their marks from the catalog"
+def _rank(self:PhotoCleaner):
+    "Read the photos and their marks, and rank those that haven't been shown yet; the others keep their places"
     with Catalog(self.p.folder) as catalog: df,self.widget.marks = catalog.frame(),catalog.marks()
     if df.empty: raise TellapartError('There is no photo to look at; run 01_gather and 02_check first.')
+    self.ranked_with = dict(self.widget.marks)
+    if self.live: self.label_errors = self.finder.rank({o: None if mark == DELETE else mark for o,mark in self.ranked_with.items()})
     group = df.id.map(self.groups)
-    df = df.assign(group=group.where(group.duplicated(keep=False)))
-    df = df.join(self.label_errors[['predicted', 'probability', 'label_error_score']], on='file')
-    df['predicted'] = df.predicted.astype(object).where(df.predicted.notna(), '') # A column without predictions holds floats
-    self.photos = df.sort_values('label_error_score', ascending=False, kind='stable')
+    df = df.assign(group=group.where(group.duplicated(keep=False))).join(self.label_errors.reindex(columns=_SHOWN), on='file')
+    for o in 'predicted','why': df[o] = df[o].astype(object).where(df[o].notna(), '') # A column without predictions holds floats
+    df = df.sort_values('label_error_score', ascending=False, kind='stable').set_index('id', drop=False)
+    unseen = iter([o for o in df.index if o not in self.seen])
+    self.order = [o if o in self.seen or o not in df.index else next(unseen) for o in self.order] + list(unseen)
+    self.photos = df.loc[[o for o in self.order if o in df.index]]
 
 @patch
 def _views(self:PhotoCleaner):
@@ -127,7 +140,7 @@ def _card(self:PhotoCleaner, row):
     "What the browser shows of a photo"
     similar = self.photos.file[(self.photos.group == row.group) & (self.photos.file != row.file)]
     return dict(file=row.file, label=row.label, predicted=row.predicted, confidence=f'{row.probability:.0%}' if row.predicted else '',
-                split=_SPLITS.get(row.split, ''), similar=list(similar), picture=thumbnail_url(row))
+                split=_SPLITS.get(row.split, ''), why=row.why, similar=list(similar), picture=thumbnail_url(row))
 
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #0000000d
 @patch
@@ -136,13 +149,16 @@ def show(self:PhotoCleaner,
     page:int=0, # The first is 0; one beyond the last shows the last
 )->None:
     "Show a page of a view"
+    if self.live and self.widget.marks != self.ranked_with: self._rank()
     views = self._views()
     view = view if view in views else ALL
     self.shown = views[view]
     self.iw.show(self.shown)
     pages = max(1, ceil(len(self.shown) / self.per_page))
     page = min(max(page, 0), pages-1)
-    cards = [self._card(o) for o in self.shown[page*self.per_page : (page+1)*self.per_page].itertuples()]
+    rows = self.shown[page*self.per_page : (page+1)*self.per_page]
+    self.seen |= set(rows.id)
+    cards = [self._card(o) for o in rows.itertuples()]
     with self.widget.hold_sync(): # The browser gets everything in one message
         for name,value in dict(views=list(views), view=view, page=page, pages=pages, n=len(self.shown), cards=cards).items():
             setattr(self.widget, name, value)
@@ -189,7 +205,8 @@ def undo(self:PhotoCleaner)->str: # What was undone, in a sentence
 def _refresh(self:PhotoCleaner, applied):
     "Show the photos as they are now"
     self.applied = max(0, self.applied + applied)
-    self._read()
+    if self.live: self.__dict__.pop('finder', None) # labels and names have changed
+    self._rank()
     self.show(self.widget.view, self.widget.page)
     self.widget.undoable = self.applied > 0 # The button doesn't undo decisions of other steps
 

@@ -6,6 +6,7 @@ from notebooks import write_notebook
 from tellapart.check.check import check
 from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
+from tellapart.clean.cleaner import PhotoCleaner
 from tellapart.project import new_project, read_project
 from webapp import served
 
@@ -24,7 +25,8 @@ def p(tmp_path):
             catalog.add(CAT if i < 15 else DOG, f.getvalue(), origin='feedback' if i == 30 else 'web', **inspect_image(f.getvalue())[0])
     check(p)
     with Catalog(p.folder) as catalog: df = catalog.frame().set_index('file')
-    label_errors = df[['label']].assign(predicted=DOG, probability=.93, given_probability=.07, label_error_score=range(len(df), 0, -1))
+    label_errors = df[['label']].assign(predicted=DOG, probability=.93, given_probability=.07, label_error_score=range(len(df), 0, -1),
+                                          why='14 of its 15 nearest neighbours are dog')
     label_errors.to_pickle(tmp_path/'label_errors.pkl')
     return p
 
@@ -81,7 +83,8 @@ def test_photos_are_cleaned(page, p):
     with Catalog(p.folder) as catalog: before = catalog.frame()
     file,cards = list(before.file),page.locator('.ta-cards > div')
     page.get_by_text('page 1 of 4, 31 photos').wait_for()
-    assert cards.nth(1).inner_text().startswith(CAT) and 'dog? 93%' in cards.nth(1).inner_text()
+    shown = cards.nth(1).inner_text()
+    assert shown.startswith(CAT) and 'dog? 93%' in shown and '14 of its 15 nearest neighbours are dog' in shown
 
     cards.nth(0).get_by_text('dog? 93%').click()
     cards.nth(1).get_by_title('Set aside').click()
@@ -126,3 +129,30 @@ def test_photos_are_cleaned(page, p):
     with Catalog(p.folder) as catalog: assert list(catalog.frame().file) == [*file[:1], *file[2:]] and catalog.marks() == marks
     assert [o.exists() for o in before.path] == [i != 1 for i in range(31)]
     assert page.get_by_role('button', name='Undo').is_disabled()
+
+
+def test_what_is_marked_is_learned_from(tmp_path):
+    "Pages that have been seen stay as they were, and the rest is ranked anew, also after the marks are applied and undone"
+    p,rng,wrong = read_project(new_project('pets', ['cat', 'dog'], tmp_path/'projects')),np.random.default_rng(0),set()
+    with Catalog(p.folder) as catalog:
+        for i in range(60): # cats are red and dogs are blue, but for twelve
+            pixels = rng.integers(0, 100, (64, 64, 3), dtype='uint8')
+            pixels[..., 2*(i%2)] += 150
+            Image.fromarray(pixels).save(f := io.BytesIO(), 'PNG')
+            file = catalog.add(['cat', 'dog'][(i + (i < 12)) % 2], f.getvalue(), **inspect_image(f.getvalue())[0])
+            if i < 12: wrong.add(file)
+    check(p)
+    cleaner = PhotoCleaner(None, p, per_page=6)
+    def page(n):
+        cleaner.show(page=n)
+        return [o['file'] for o in cleaner.widget.cards]
+    first,scores = page(0),cleaner.label_errors.label_error_score
+    assert set(first) <= wrong
+    for o in first: cleaner.mark(o, 'dog' if o.startswith('cat') else '<Delete>')
+    second = page(1)
+    assert set(second) <= wrong and not set(second) & set(first) and page(0) == first
+    assert (cleaner.label_errors.label_error_score[scores.index] != scores).any()
+    cleaner.apply()
+    assert page(1)[-1] not in first and len(cleaner.shown) == 60 - sum(o.startswith('dog') for o in first)
+    cleaner.undo()
+    assert [page(0), page(1)] == [first, second]

@@ -13,6 +13,8 @@ from tellapart.errors import MissingExtra, TellapartError
 from tellapart.features import ARCH, N_FEATURES, features, unit
 from tellapart.project import read_project
 
+pytestmark = pytest.mark.long # where the network hasn't been converted yet, that takes some seconds
+
 PROJECT = 'name = "rackets"\n[labels]\nsquash = "squash"\ntennis = "tennis"\n'
 
 
@@ -92,7 +94,6 @@ features(read_project(sys.argv[1]))"""
 def start(p): return subprocess.Popen([sys.executable, '-c', CODE, p.file], stderr=subprocess.DEVNULL)
 
 
-@pytest.mark.long
 @pytest.mark.skipif(os.name == 'nt', reason="Windows has no SIGKILL")
 def test_a_kill_loses_little(p):
     add(p, 'squash', *range(10, 310))
@@ -105,7 +106,6 @@ def test_a_kill_loses_little(p):
     assert stored(p) == 312 and not np.isnan(found).any() and n > 0
 
 
-@pytest.mark.long
 def test_two_programs_at_once(p):
     running = [start(p), start(p)]
     assert [o.wait(120) for o in running] == [0, 0] and stored(p) == 12
@@ -146,7 +146,6 @@ def test_a_damaged_package(p, monkeypatch, no_network):
     with pytest.raises(TellapartError, match='are damaged, or of another version'): features(p)
 
 
-@pytest.mark.long
 def test_a_damaged_conversion_is_made_anew(p, no_network, tmp_path):
     (tmp_path/'cache').mkdir()
     (tmp_path/'cache'/f'{ARCH}-{pretrained.PACKAGES[ARCH].sha256[:8]}.onnx').write_bytes(b'no network')

@@ -131,6 +131,7 @@ def test_photos_are_cleaned(page, p):
     assert page.get_by_role('button', name='Undo').is_disabled()
 
 
+@pytest.mark.long
 def test_what_is_marked_is_learned_from(tmp_path):
     "Pages that have been seen stay as they were, and the rest is ranked anew, also after the marks are applied and undone"
     p,rng,wrong = read_project(new_project('pets', ['cat', 'dog'], tmp_path/'projects')),np.random.default_rng(0),set()

@@ -126,12 +126,14 @@ def test_reasons_in_words(pets, learn):
     assert sum(o == '' for o in why) > len(why)/2
 
 
+@pytest.mark.long
 def test_without_a_learner(pets):
     p,wrong = pets
     found = find_label_errors(None, p)
     assert wrong <= set(found.index[:8])
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('photos', [{'cat': 1, 'dog': 12}, {'cat': 3, 'dog': 3}, {'cat': 8, 'dog': 8}])
 def test_few_photos_and_photos_all_alike(tmp_path, photos):
     "A label with a single photo, three a label, and copies that differ by nothing but noise"

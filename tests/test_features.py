@@ -26,7 +26,8 @@ def add(p, label, *seeds):
 
 
 def frame(p):
-    with Catalog(p.folder) as catalog: return catalog.frame()
+    with Catalog(p.folder) as catalog:
+        return catalog.frame()
 
 
 def stored(p):

@@ -6,7 +6,7 @@
 __all__ = ['SCALE', 'MAX_IMBALANCE', 'FOLDS', 'C_VALUES', 'is_unbalanced', 'Head', 'fit_head', 'make_folds', 'OutOfFold',
            'out_of_fold', 'choose_C']
 
-# %% ../../notebooks/library/train/05_head.ipynb #hd000002
+# %% ../../notebooks/library/train/05_head.ipynb #ad000002
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 from ..features import unit
 from ..machine import cpu_count
 
-# %% ../../notebooks/library/train/05_head.ipynb #hd000005
+# %% ../../notebooks/library/train/05_head.ipynb #ad000005
 SCALE = 10 # Length that features are scaled to
 MAX_IMBALANCE = 2 # Labels are balanced if one has more than so many times the photos of another
 
@@ -58,7 +58,7 @@ def fit_head(
     if len(weight) == 1: weight,bias = np.concatenate([-weight, weight])/2,np.concatenate([-bias, bias])/2 # two labels have one row
     return Head(list(model.classes_), weight.astype('float32'), bias.astype('float32'), C)
 
-# %% ../../notebooks/library/train/05_head.ipynb #hd000008
+# %% ../../notebooks/library/train/05_head.ipynb #ad000008
 FOLDS = 5
 
 def make_folds(
@@ -106,7 +106,7 @@ def out_of_fold(
         else: probs[out] = 1/len(names) # the other folds have one label, or none
     return OutOfFold(names, probs, heads)
 
-# %% ../../notebooks/library/train/05_head.ipynb #hd00000d
+# %% ../../notebooks/library/train/05_head.ipynb #ad00000d
 C_VALUES = .01, .03, .1, .3, 1 # Inverse strengths of regularization that are tried
 
 def choose_C(

@@ -12,12 +12,9 @@ from pathlib import Path
 import numpy as np, pandas as pd
 import tellapart.train # noqa: F401, as it has to import fastai first, without its warning
 from fastai.vision.all import Callback, Learner, LRFinder
-from ..catalog import Catalog
-from ..check.splits import training_photos
-from ..features import features, unit
+from ..features import unit
 from ..project import Project
-from ..split_methods import SPLIT_METHODS
-from ..train.head import choose_C, make_folds, out_of_fold
+from ..train.head import choose_C, labelled_features, make_folds, out_of_fold
 from ..train.train import batch_items, find_callback
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #1e000005
@@ -88,13 +85,8 @@ class LabelErrorFinder:
         p:Project, # The project at hand, checked
         learn:Learner|None=None, # A trained one, for its training dynamics if `TrainingDynamics` was among its callbacks
     ): # Raises `TellapartError` if photos haven't been checked
-        table = training_photos(p)
-        with Catalog(p.folder) as catalog: photos = catalog.frame().set_index('file').loc[table.file].reset_index()
-        x = features(p, photos)
-        known = ~np.isnan(x[:, 0])
-        table,self.x = table[known],x[known]
-        groups = list(table.group_id.fillna(table.file) if SPLIT_METHODS[p.train.split].unit == 'group' else table.file)
-        self.files,self.labels = list(table.file),table.label.to_numpy(str)
+        photos,self.x,self.labels,groups = labelled_features(p)
+        self.files = list(photos.file)
         self.fold = make_folds(self.labels, groups, p.train.seed)
         self.nearest,cosine = nearest_neighbours(self.x, groups)
         self.isolation = _isolation(cosine)

@@ -32,6 +32,7 @@ from .quantize import extract_head, quantize
 from ..catalog import Catalog
 from ..project import Project
 from ..check.reconcile import reconcile
+from ..train.metrics import fit_temperature
 from ..train.resize import FixedResize
 from .thresholds import ModelOutputs, fit_thresholds
 from ..train.train import dataloaders, load_trained, no_pickle_warning
@@ -304,14 +305,40 @@ def _run_graphs(graphs:dict[str, onnx.ModelProto], photos:Iterator)->dict[str, M
     def joined(batches, name): return np.concatenate([o[name] for o in batches]) if name in batches[0] else None
     return {k: ModelOutputs(joined(o, 'logits'), joined(o, 'features'), np.array(targets)) for k,o in outputs.items()}
 
+# %% ../../notebooks/library/export/02_export.ipynb #ca11b002
+def _logits_layer(model:nn.Module, x:torch.Tensor)->nn.Linear|None:
+    "The linear layer that gives the logits of the batch `x`; `None` if there is none"
+    seen = {}
+    hooks = [o.register_forward_hook(lambda o, _, y: seen.update({o: y})) for o in model.modules() if isinstance(o, nn.Linear)]
+    with torch.no_grad(): logits = model(x)
+    for o in hooks: o.remove()
+    return next((o for o,y in seen.items() if y is logits), None)
+
+def _divide_weights(layer:nn.Linear, graph:onnx.ModelProto, by:float)->bool:
+    "Divide a layer's weights, in the model and in `graph`; returns whether they have been found in both"
+    places = [[o for o in graph.graph.initializer if o.raw_data == w.detach().numpy().tobytes()] for w in layer.parameters()]
+    if any(len(o) != 1 for o in places):
+        return False
+    for w,(place,) in zip(layer.parameters(), places):
+        w.data = w.data/by
+        place.raw_data = w.detach().numpy().tobytes()
+    return True
+
+def _calibrate(model:nn.Module, graph:onnx.ModelProto, valid:ModelOutputs|None, meta:dict)->tuple[float, ModelOutputs|None]:
+    "Divide the logits of a model and its graph by a temperature; returns it, and the outputs for validation photos with it"
+    temperature = fit_temperature(valid.logits, valid.targets) if valid and len(meta['labels']) > 1 else 1.
+    layer = _logits_layer(model, torch.rand(1, len(meta['mean']), *reversed(meta['size'])))
+    if temperature == 1 or not layer or not _divide_weights(layer, graph, temperature):
+        return 1.,valid
+    return temperature,valid._replace(logits=valid.logits/np.float32(temperature))
+
 # %% ../../notebooks/library/export/02_export.ipynb #00000030
 AGREEMENT = .995 # share of validation photos with the same label in 8 and 32 bits from which 8 bits are the default
 CALIBRATION = 60 # photos to calibrate the scales of 8 bits on
 
-def _add_int8(graph:onnx.ModelProto, valid, meta:dict, int8:bool|None)->tuple[dict, dict, dict]:
+def _add_int8(graph:onnx.ModelProto, outputs:ModelOutputs|None, valid, meta:dict, int8:bool|None)->tuple[dict, dict, dict]:
     "The graphs to export, in 32 bits and perhaps in 8; the outputs of each for the validation photos; and the card's figures on 8 bits"
-    graphs = dict(graph=graph)
-    outputs = _run_graphs(graphs, _dataset_photos(valid, meta, 'validation'))
+    graphs,outputs = dict(graph=graph),dict(graph=outputs)
     if int8 is False or int8 is None and len(valid) < CALIBRATION:
         return graphs,outputs,{}
     if not outputs['graph']:
@@ -340,15 +367,16 @@ def _run_ood(graphs:dict, folder:str|Path|None, valid:dict, meta:dict)->dict[str
         raise ExportError(f"There are no photos in {folder}: name a folder with photos of anything but {listed(meta['labels'])}.")
     return outputs
 
-def _fit(graph:onnx.ModelProto, dls, meta:dict, ood_photos:str|Path|None, int8:bool|None)->tuple[dict, dict, dict]:
+def _fit(graph:onnx.ModelProto, outputs:ModelOutputs|None, dls, meta:dict, ood_photos:str|Path|None,
+         int8:bool|None)->tuple[dict, dict, dict]:
     "The graphs to export, the reference features for each that needs them, and `meta` with `thresholds` and the figures of the `card`"
-    graphs,valid,card = _add_int8(graph, dls.valid_ds, meta, int8)
+    graphs,valid,card = _add_int8(graph, outputs, dls.valid_ds, meta, int8)
     ood = _run_ood(graphs, ood_photos, valid, meta)
     train = _run_graphs(graphs, _dataset_photos(dls.train_ds, meta, 'training', MAX_REFERENCES))
     fitted = {k: fit_thresholds(valid[k], _detector(train[k], meta['n_shallow']), ood[k]) for k in graphs}
     references = {k: train[k].features for k,o in fitted.items() if o['ood'] and o['ood']['score'] == 'knn'}
     *_,default = fitted.values() # of 8 bits where there are any
-    thresholds = {k: dict(probability=o['probability'], ood=o['ood']) for k,o in fitted.items()}
+    thresholds = {k: {name: v for name,v in o.items() if name != 'card'} for k,o in fitted.items()}
     if len(graph.graph.output) > 1: graphs = graphs | dict(head=_head_graph(graph))
     return graphs,references,meta | dict(thresholds=thresholds, card=card | default['card'] | meta['card'])
 
@@ -445,7 +473,9 @@ def export(
     path = Path(path)
     meta,model = _learner_meta(learn, limits, card),_inference_copy(learn.model)
     graph,meta['n_shallow'] = _trace(model, meta['size'], len(meta['mean']))
-    graphs,references,meta = _fit(graph, learn.dls, meta, ood_photos, int8)
+    valid = _run_graphs(dict(graph=graph), _dataset_photos(learn.dls.valid_ds, meta, 'validation'))['graph']
+    meta['card']['temperature'],valid = _calibrate(model, graph, valid, meta)
+    graphs,references,meta = _fit(graph, valid, learn.dls, meta, ood_photos, int8)
     with ExitStack() as stack:
         with _write_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)

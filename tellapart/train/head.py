@@ -4,18 +4,22 @@
 
 # %% auto #0
 __all__ = ['SCALE', 'MAX_IMBALANCE', 'FOLDS', 'C_VALUES', 'is_unbalanced', 'Head', 'fit_head', 'make_folds', 'OutOfFold',
-           'out_of_fold', 'choose_C']
+           'out_of_fold', 'choose_C', 'LabelledFeatures', 'labelled_features']
 
 # %% ../../notebooks/library/train/05_head.ipynb #ad000002
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
-import numpy as np
+import numpy as np, pandas as pd
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedGroupKFold
 from threadpoolctl import threadpool_limits
-from ..features import unit
+from ..catalog import Catalog
+from ..check.splits import training_photos
+from ..features import features, unit
 from ..machine import cpu_count
+from ..project import Project
+from ..split_methods import SPLIT_METHODS
 
 # %% ../../notebooks/library/train/05_head.ipynb #ad000005
 SCALE = 10 # Length that features are scaled to
@@ -121,3 +125,29 @@ def choose_C(
         start = tried[C].heads
     C = max(C_VALUES, key=lambda o: np.log(np.maximum(tried[o].probs[own], 1e-6)).mean())
     return C,tried[C]
+
+# %% ../../notebooks/library/train/05_head.ipynb #ad000010
+class LabelledFeatures(NamedTuple):
+    "The photos to train on and to validate with"
+    photos:pd.DataFrame # From `training_photos`
+    x:np.ndarray # (photos, features)
+    labels:np.ndarray # (photos,) of str
+    groups:np.ndarray # (photos,): the group of each photo
+
+    def select(self,
+        use:np.ndarray, # (photos,) of bool
+    )->'LabelledFeatures':
+        "Some of the photos"
+        return LabelledFeatures(self.photos[use], self.x[use], self.labels[use], self.groups[use])
+
+def labelled_features(
+    p:Project, # The project at hand, checked
+)->LabelledFeatures: # Raises `TellapartError` if photos haven't been checked
+    "The photos that have labels, and their features"
+    table = training_photos(p)
+    with Catalog(p.folder) as catalog: rows = catalog.frame().set_index('file').loc[table.file].reset_index()
+    x = features(p, rows)
+    known = ~np.isnan(x[:, 0])
+    table,x = table[known].reset_index(drop=True),x[known]
+    groups = table.group_id.fillna(table.file) if SPLIT_METHODS[p.train.split].unit == 'group' else table.file
+    return LabelledFeatures(table, x, table.label.to_numpy(str), groups.to_numpy())

@@ -283,13 +283,18 @@ def no_pickle_warning():
         warnings.filterwarnings('ignore', message='load_learner', category=UserWarning)
         yield
 
+def _trained_files(p, name):
+    "The files of a learner and its block"
+    return p.folder/f'{name}.pkl',p.folder/('datablock.pkl' if name == 'trained' else f'{name}-datablock.pkl')
+
 def save_trained(
     learn:Learner, # Trained
     block:DataBlock, # What its DataLoaders were made with
     p:Project, # The project at hand
+    name:str='trained', # Of the file: 'trained' for the model to export, 'resnet' for the fine-tuned one, which cleaning needs as well
 )->None: # Raises `TellapartError` if the files can't be written
-    "Save a learner and its `DataBlock` as trained.pkl and datablock.pkl, for `load_trained`"
-    trained,blockfile = p.folder/'trained.pkl',p.folder/'datablock.pkl'
+    "Save a learner and its `DataBlock` for `load_trained`"
+    trained,blockfile = _trained_files(p, name)
     with writing(trained):
         learn.export(part := trained.with_suffix('.part').absolute()) # A relative one would be below `learn.path`
         (block_part := blockfile.with_suffix('.part')).write_bytes(cloudpickle.dumps(block))
@@ -298,9 +303,11 @@ def save_trained(
 
 def load_trained(
     p:Project, # The project at hand
+    name:str='trained', # As for `save_trained`; projects of older versions have 'trained' alone, which then is the fine-tuned one
 )->tuple[Learner, DataBlock]: # The learner has no photos until learn.dls = …. Raises `TellapartError` if a file is missing
     "Load what `save_trained` has saved"
-    trained,blockfile = p.folder/'trained.pkl',p.folder/'datablock.pkl'
+    trained,blockfile = _trained_files(p, name)
+    if not trained.exists(): trained,blockfile = _trained_files(p, 'trained')
     with no_pickle_warning(): learn = load_learner(require_file(trained, by='03_train'), pickle_module=_pickle)
     if (block := vars(learn).pop('photos', None)) is None: # where older versions had it
         with open(require_file(blockfile, by='03_train'), 'rb') as f: block = _Unpickler(f).load()

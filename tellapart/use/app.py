@@ -27,7 +27,7 @@ def card(
     photo:Image.Image|None=None, # To show; a placeholder if `None`
 )->str: # HTML
     "The card for one photo"
-    status,heading,percent = 'ta-unsure',"Not sure",''
+    status,heading,percent = 'ta-unsure',prediction.either or "Not sure",''
     if prediction.label is None: status,heading = 'ta-bad',"Not classified"
     elif prediction.confident: status,heading,percent = 'ta-confident',prediction.label,f'{prediction.probability:.0%}'
     sentences = [printable(o) for o in (prediction.reason, *(NOTES[o] for o in prediction.notes)) if o]

@@ -125,7 +125,7 @@ def decode_size(
     return 2*max(first['size']) if first['step'] == 'resize' else None # twice, so that the label doesn't depend on how a file was decoded
 
 # %% ../../notebooks/library/use/02_classifier.ipynb #00000011
-FORMAT = 5 # of the records that tellapart adds to an export
+FORMAT = 6 # of the records that tellapart adds to an export
 
 class ExportError(TellapartError):
     "An export.pkl that can't be used"
@@ -204,13 +204,15 @@ def _upgrade_thresholds(thresholds:dict)->dict:
     return new
 
 def _upgrade_meta(meta:dict)->dict:
-    "`meta.json` of format 3 or 4 in today's"
+    "`meta.json` of format 3 to 5 in today's"
     if meta['format'] == 3: # one set of thresholds for all graphs
         one = {k: meta[k] for k in _FORMER_THRESHOLDS}
         meta = {k: v for k,v in meta.items() if k not in one} | dict(thresholds=dict.fromkeys(meta['graphs'], one))
-    return _rename(meta, _FORMER_KEYS) | dict(
-        format=FORMAT, preprocess=[_upgrade_step(o) for o in meta['prepare']], card=_rename(meta['card'], _FORMER_CARD),
-        thresholds={k: _upgrade_thresholds(o) for k,o in meta['thresholds'].items()})
+    if meta['format'] < 5:
+        meta = _rename(meta, _FORMER_KEYS) | dict(
+            preprocess=[_upgrade_step(o) for o in meta['prepare']], card=_rename(meta['card'], _FORMER_CARD),
+            thresholds={k: _upgrade_thresholds(o) for k,o in meta['thresholds'].items()})
+    return meta | dict(format=FORMAT, thresholds={k: o | dict(set_probability=None) for k,o in meta['thresholds'].items()})
 
 # %% ../../notebooks/library/use/02_classifier.ipynb #3a000002
 _MAX_SIDE,_MAX_ASPECT = 4096,16 # of a preprocessing step's result, in pixels; long side to short side
@@ -249,12 +251,18 @@ def _is_record(o)->bool:
 def _are_thresholds(o)->bool:
     "Whether it has the thresholds of one graph, and the reference features that its score needs"
     match o:
-        case {'probability': p, 'ood': None, 'reference': None}:
-            return _is_number(p)
-        case {'probability': p, 'ood': {'score': 'energy', 'threshold': threshold}, 'reference': None}:
-            return _is_number(p) and _is_number(threshold)
-        case {'probability': p, 'ood': {'score': 'knn', 'threshold': threshold}, 'reference': reference}:
-            return _is_number(p) and _is_number(threshold) and _is_record(reference)
+        case {'probability': p, 'set_probability': minimum, 'ood': ood, 'reference': reference}:
+            if not _is_number(p) or not (minimum is None or _is_number(minimum)):
+                return False
+        case _:
+            return False
+    match ood:
+        case None:
+            return reference is None
+        case {'score': 'energy', 'threshold': threshold}:
+            return reference is None and _is_number(threshold)
+        case {'score': 'knn', 'threshold': threshold}:
+            return _is_number(threshold) and _is_record(reference)
     return False
 
 def _is_preprocessing(steps:list, meta:dict)->bool:
@@ -356,6 +364,15 @@ class Prediction:
     confident:bool # Whether the probability and the OOD score reach their thresholds
     reason:str = '' # One sentence, where it isn't confident or there is no label
     notes:tuple[str, ...] = () # What is odd about the file, by the names in `NOTES`
+    # The prediction set, likeliest first: it holds the right label for 95 % of photos like the validation photos.
+    # Empty for a photo that may show none of them
+    labels:tuple[str, ...] = ()
+
+    @property
+    def either(self)->str:
+        "Two or three of more labels that it hesitates between, such as 'badminton or squash'; '' if there are no such"
+        few = not self.confident and 1 < len(self.labels) <= 3 and len(self.labels) < len(self.ranked)
+        return f"{', '.join(self.labels[:-1])} or {self.labels[-1]}" if few else ''
 
 # %% ../../notebooks/library/use/02_classifier.ipynb #00000018
 def _distinct_percents(a:float, b:float)->tuple[str, str]:
@@ -364,6 +381,10 @@ def _distinct_percents(a:float, b:float)->tuple[str, str]:
         texts = f'{a:.{digits}%}',f'{b:.{digits}%}'
         if texts[0] != texts[1]: break
     return texts
+
+def _prediction_set(ranked:list[tuple[str, float]], minimum:float|None)->list[tuple[str, float]]:
+    "The labels that reach the probability `minimum`, and the likeliest in any case; that one alone if `minimum` is `None`"
+    return [o for i,o in enumerate(ranked) if i == 0 or minimum is not None and o[1] >= minimum]
 
 def _prediction(
     probabilities:np.ndarray, # (labels,)
@@ -375,12 +396,14 @@ def _prediction(
     "The `Prediction` for one photo"
     ranked = [(labels[i], float(probabilities[i])) for i in np.argsort(-probabilities, kind='stable')]
     label,p = ranked[0]
+    in_set = _prediction_set(ranked, thresholds['set_probability'])
     reason = ''
     if thresholds['ood'] and ood_score < thresholds['ood']['threshold']:
+        in_set = []
         reason = f"It may be none of these: it is most like {label} ({p:.0%}), but unlike the training photos."
     elif p < thresholds['probability']:
         reason = "It is most like {} ({}); the model is confident from {}.".format(label, *_distinct_percents(p, thresholds['probability']))
-    return Prediction(label, p, ranked, not reason, reason, tuple(notes))
+    return Prediction(label, p, ranked, not reason, reason, tuple(notes), tuple(o for o,_ in in_set))
 
 # %% ../../notebooks/library/use/02_classifier.ipynb #0000002d
 def _prefetch(

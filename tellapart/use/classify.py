@@ -29,7 +29,8 @@ def _table_row(
     if prediction.label is None:
         return f"{name:{name_width}}  {'-':{label_width}}    -   {'':{label_width+5}}{printable(prediction.reason)}"
     second = '{} {:.0%}'.format(*prediction.ranked[1]) if len(prediction.ranked) > 1 else ''
-    confident = 'yes' if prediction.confident else f'no. {printable(prediction.reason)}'
+    no = f'no, but {printable(prediction.either)}' if prediction.either else 'no'
+    confident = 'yes' if prediction.confident else f'{no}. {printable(prediction.reason)}'
     if prediction.confident and prediction.notes: confident += '.' # sentences follow
     return (f"{name:{name_width}}  {printable(prediction.label):{label_width}}  {prediction.probability:4.0%}  "
             f"{printable(second):{label_width+5}}{' '.join([confident, *(NOTES[o] for o in prediction.notes)])}")
@@ -41,7 +42,8 @@ def to_dict(
 )->dict: # Ready for JSON
     "A prediction as the command line and other programs get it"
     return dict(photo=str(photo), label=prediction.label, probability=round(prediction.probability, 4), confident=prediction.confident,
-                ranked=[[label, round(p, 4)] for label,p in prediction.ranked], reason=prediction.reason, notes=list(prediction.notes))
+                labels=list(prediction.labels), ranked=[[label, round(p, 4)] for label,p in prediction.ranked], reason=prediction.reason,
+                notes=list(prediction.notes))
 
 # %% ../../notebooks/library/use/03_classify.ipynb #00000011
 def raise_if_all_failed(

@@ -373,8 +373,8 @@ def _fit(graph:onnx.ModelProto, outputs:ModelOutputs|None, dls, meta:dict, ood_p
     graphs,valid,card = _add_int8(graph, outputs, dls.valid_ds, meta, int8)
     ood = _run_ood(graphs, ood_photos, valid, meta)
     train = _run_graphs(graphs, _dataset_photos(dls.train_ds, meta, 'training', MAX_REFERENCES))
-    fitted = {k: fit_thresholds(valid[k], _detector(train[k], meta['n_shallow']), ood[k]) for k in graphs}
-    references = {k: train[k].features for k,o in fitted.items() if o['ood'] and o['ood']['score'] == 'knn'}
+    fitted = {k: fit_thresholds(valid[k], _detector(train[k], meta['n_shallow']), ood[k], meta['pretrained']) for k in graphs}
+    references = {k: train[k].features for k,o in fitted.items() if o['ood'] and o['ood']['score'] != 'energy'}
     *_,default = fitted.values() # of 8 bits where there are any
     thresholds = {k: {name: v for name,v in o.items() if name != 'card'} for k,o in fitted.items()}
     if len(graph.graph.output) > 1: graphs = graphs | dict(head=_head_graph(graph))
@@ -421,7 +421,8 @@ def _learner_meta(learn:Learner, limits:Limits, card:dict)->dict:
     arch = getattr(learn, 'arch', None)
     return dict(format=FORMAT, labels=_labels(learn)) | _preprocessing(learn.dls.valid) | dict(
         arch=arch if isinstance(arch, str) else getattr(arch, '__name__', type(learn.model).__name__), # timm's are names already
-        data=_data_summary(learn.dls), limits=asdict(limits), made=datetime.now(UTC).isoformat(timespec='seconds'),
+        pretrained=bool(getattr(learn, 'pretrained', False)), data=_data_summary(learn.dls), limits=asdict(limits),
+        made=datetime.now(UTC).isoformat(timespec='seconds'),
         versions=dict(tellapart=tellapart.__version__, fastai=fastai.__version__, torch=torch.__version__),
         card=_weights_licence(learn) | card)
 

@@ -20,10 +20,13 @@ class ModelOutputs(NamedTuple):
     features:np.ndarray|None # (photos, features); `None` for a network without a feature map
     targets:np.ndarray # (photos,): the index of each photo's label; an array of `None` for OOD photos
 
-def _scores(outputs:ModelOutputs, detector:KNNDetector|None)->dict[str, np.ndarray]:
-    "Each score by name, knn only where there is a detector"
-    knn = {} if detector is None else dict(knn=detector.ood_score(outputs.features))
-    return knn | dict(energy=energy(outputs.logits), softmax=softmax(outputs.logits).max(1))
+def _scores(outputs:ModelOutputs, detector:KNNDetector|None, energy_std:float)->dict[str, np.ndarray]:
+    "Each score by name, those with neighbours only where there is a detector"
+    scores = dict(energy=energy(outputs.logits), softmax=softmax(outputs.logits).max(1))
+    if detector is None:
+        return scores
+    return scores | {'knn': detector.ood_score(outputs.features),
+                     'knn+energy': detector.nearest_score(outputs.features) + scores['energy']/energy_std}
 
 # %% ../../notebooks/library/export/00_thresholds.ipynb #00000007
 MAX_FALSE_REJECTION = .04 # share of in-distribution photos that the OOD score may reject
@@ -71,16 +74,18 @@ def fit_thresholds(
     valid:ModelOutputs|None, # Validation photos; `None` where there are none
     detector:KNNDetector|None, # Over training photos; `None` where they have no features
     ood:ModelOutputs|None=None, # OOD photos
+    pretrained:bool=False, # Whether the network started from pretrained weights
 )->dict: # `probability`, `ood` and `set_probability`, the thresholds for `meta.json`, and figures for its `card`
     "Choose an OOD score, and thresholds for it, for the probability and for prediction sets"
     correct = np.zeros(0, bool) if valid is None else valid.logits.argmax(1) == valid.targets
     if valid is None or not correct.any():
         return dict(probability=.5, ood=None, set_probability=None, card={})
-    valid_scores = _scores(valid, detector)
+    energy_std = max(float(energy(valid.logits[correct]).std()), 1e-3)
+    valid_scores = _scores(valid, detector, energy_std)
     correct_scores = {k: o[correct] for k,o in valid_scores.items()}
-    name,ood_scores = next(iter(correct_scores)),None
+    name = 'energy' if detector is None else 'knn+energy' if pretrained else 'knn'
     if ood:
-        ood_scores = _scores(ood, detector)
+        ood_scores = _scores(ood, detector, energy_std)
         aurocs = {o: _auroc(correct_scores, ood_scores, o) for o in correct_scores}
         name = max(aurocs, key=lambda o: aurocs[o])
     train_scores = detector.ood_score() if detector and name == 'knn' else np.array([])
@@ -91,4 +96,5 @@ def fit_thresholds(
     if ood: card |= dict(ood=len(ood.logits), ood_auroc=aurocs[name], ood_rejected=float(1 - confident(ood_scores).mean()))
     if name == 'softmax':
         return dict(probability=max(p, threshold), ood=None, set_probability=_set_probability(valid), card=card) # the probability alone
-    return dict(probability=p, ood=dict(score=name, threshold=threshold), set_probability=_set_probability(valid), card=card)
+    detected = dict(score=name, threshold=threshold) | (dict(energy_std=energy_std) if name == 'knn+energy' else {})
+    return dict(probability=p, ood=detected, set_probability=_set_probability(valid), card=card)

@@ -263,6 +263,8 @@ def _are_thresholds(o)->bool:
             return reference is None and _is_number(threshold)
         case {'score': 'knn', 'threshold': threshold}:
             return _is_number(threshold) and _is_record(reference)
+        case {'score': 'knn+energy', 'threshold': threshold, 'energy_std': std}:
+            return _is_number(threshold) and _is_number(std) and std > 0 and _is_record(reference)
     return False
 
 def _is_preprocessing(steps:list, meta:dict)->bool:
@@ -511,9 +513,17 @@ class Classifier:
         with _export_errors(self.path.name):
             logits,*features = _run(session, ['logits', 'features'] if self.detector else ['logits'], images=np.stack(pixels))
             if not np.isfinite(logits).all(): raise ValueError('logits that are not finite')
-            scores = self.detector.ood_score(*features) if self.detector else energy(logits)
+            scores = self._ood_scores(logits, *features)
             return [_prediction(p, score, self.labels, self.thresholds, o)
                     for p,score,o in zip(softmax(logits), scores, notes, strict=True)]
+
+    def _ood_scores(self, logits:np.ndarray, features:np.ndarray|None=None)->np.ndarray:
+        "The score that the export was fitted with"
+        if not self.detector:
+            return energy(logits)
+        if self.thresholds['ood']['score'] == 'knn':
+            return self.detector.ood_score(features)
+        return self.detector.nearest_score(features) + energy(logits)/self.thresholds['ood']['energy_std']
 
     def _reopen_session(self, graph:str, threads:int=0)->ort.InferenceSession:
         "Another session from the same export"

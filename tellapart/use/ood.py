@@ -41,7 +41,7 @@ class KNNDetector:
         return (shallow - self.mean)/self.scale, deep/np.maximum(np.linalg.norm(deep, axis=1, keepdims=True), 1e-9)
 
     def _similarities(self, features:np.ndarray, leave_one_out:bool=False)->np.ndarray:
-        "(photos, 2): shallow and deep similarity to the reference photos; with `leave_one_out`, of each reference photo to the others"
+        "(photos, 3): shallow, deep and highest deep similarity to the reference photos; with `leave_one_out`, of each to the others"
         shallow,deep = self._normalize(features)
         squared_distances = (shallow**2).sum(1)[:, None] + self.shallow_norms - 2*shallow@self.shallow.T
         cosines = deep@self.deep.T
@@ -49,14 +49,23 @@ class KNNDetector:
             np.fill_diagonal(squared_distances, np.inf)
             np.fill_diagonal(cosines, -1)
         nearest = -np.sqrt(np.maximum(squared_distances.min(1), 0))
-        return np.stack([nearest, np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(1)], 1)
+        return np.stack([nearest, np.partition(cosines, -NEIGHBOURS, axis=1)[:, -NEIGHBOURS:].mean(1), cosines.max(1)], 1)
+
+    def _standardized(self, features:np.ndarray|None)->np.ndarray:
+        "Similarities standardized over the reference photos, which `None` stands for"
+        return ((self.loo_similarities if features is None else self._similarities(features)) - self.loo_mean)/self.loo_std
 
     def ood_score(self,
         features:np.ndarray|None=None, # (photos, features), from the graph; `None`: the reference photos, leave-one-out
     )->np.ndarray: # (photos,): around 0 in distribution; lower means more likely out of distribution
         "The knn score of photos"
-        similarities = self.loo_similarities if features is None else self._similarities(features)
-        return ((similarities - self.loo_mean)/self.loo_std).sum(1)
+        return self._standardized(features)[:, :2].sum(1)
+
+    def nearest_score(self,
+        features:np.ndarray, # (photos, features), from the graph
+    )->np.ndarray: # (photos,): around 0 in distribution; lower means more likely out of distribution
+        "The similarity of deep features to the nearest reference photo"
+        return self._standardized(features)[:, 2]
 
 def energy(
     logits:np.ndarray, # (photos, labels)

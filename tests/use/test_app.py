@@ -58,7 +58,7 @@ def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
 def test_not_sure_is_said_plainly(browser, export_pkl, photos, tmp_path, free_port):
     "Below the export's threshold the app says so"
     from exports import change_meta, rewrite
-    never = dict(probability=1.01, ood=None, reference=None)
+    never = dict(probability=1.01, ood=None, reference=None, set_probability=None)
     strict = rewrite(export_pkl, tmp_path/'strict.pkl', change_meta(thresholds=dict(graph=never)))
     with served(command(strict, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
         page = browser.new_page()
@@ -67,6 +67,21 @@ def test_not_sure_is_said_plainly(browser, export_pkl, photos, tmp_path, free_po
         card, = ask(page, photos[:1])
         page.close()
     assert card[1] == 'Not sure' and re.match(r'It is most like \w+ \(\d+%\); the model is confident from 101%\.', card[2])
+
+
+def test_two_labels_that_share_a_photo_are_both_named(browser, export_pkl, photos, tmp_path, free_port):
+    "Where it isn't confident, but all other labels are unlikely"
+    from exports import change_meta, rewrite
+    second = Classifier(export_pkl)(photos[0]).ranked[1]
+    either = dict(probability=1.01, ood=None, reference=None, set_probability=second[1] - 1e-4)
+    file = rewrite(export_pkl, tmp_path/'either.pkl', change_meta(thresholds=dict(graph=either)))
+    with served(command(file, free_port), f'http://localhost:{free_port}/voila/static/favicon.ico', cwd=tmp_path):
+        page = browser.new_page()
+        page.goto(f'http://localhost:{free_port}/')
+        page.wait_for_selector('.ta-upload')
+        card, = ask(page, photos[:1])
+        page.close()
+    assert card[1] == f'{Classifier(export_pkl)(photos[0]).label} or {second[0]}'
 
 
 def test_hostile_names_are_only_text(page, photos):

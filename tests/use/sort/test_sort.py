@@ -115,7 +115,8 @@ def test_the_tree_is_kept(export_pkl, folder, tmp_path, layout):
 
 
 def test_predictions_that_are_not_confident(export_pkl, folder, tmp_path, capsys):
-    wary = rewrite(export_pkl, tmp_path/'wary.pkl', change_meta(thresholds=dict(graph=dict(probability=1.1, ood=None, reference=None))))
+    never = dict(probability=1.1, ood=None, reference=None, set_probability=None)
+    wary = rewrite(export_pkl, tmp_path/'wary.pkl', change_meta(thresholds=dict(graph=never)))
     sort(wary, folder, tmp_path/'sorted')
     assert {o.split('/')[0] for o in placed(tmp_path/'sorted')} == {'unsure'}
     assert all(o['confident'] == 'no' and 'It is most like' in o['reason'] for o in table(tmp_path/'sorted') if o['to'])

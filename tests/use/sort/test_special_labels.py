@@ -125,7 +125,8 @@ def test_report_and_cleaner(p, learn):
 def swapped_export(export_pkl, p, tmp_path):
     "An export with a label `unsure`, unconfident predictions, and a label `can't be opened`; photos, two of which can't be opened"
     files = sorted(p.photos.glob('*/*'))
-    def with_threshold(p, **meta): return change_meta(thresholds=dict(graph=dict(probability=p, ood=None, reference=None)), **meta)
+    def with_threshold(p, **meta):
+        return change_meta(thresholds=dict(graph=dict(probability=p, ood=None, reference=None, set_probability=None)), **meta)
     predictions = [*Classifier(rewrite(export_pkl, tmp_path/'all.pkl', with_threshold(0))).many(files)]
     first = [o for o,_ in Counter(o.label for o in predictions).most_common()]
     swapped = dict(zip(first, ['unsure', "can't be opened", 'sheets']))

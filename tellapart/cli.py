@@ -109,9 +109,17 @@ def _export(args):
         from .project import read_project
         p = read_project(args.project)
     from .export.export import export_project, export_summary, upgrade
+    if args.old and args.rename: raise TellapartError("--rename needs the project that the model was trained in: leave out --from.")
     if args.old: path = upgrade(args.old, args.new or Path('export.pkl'), args.ood, args.int8)
-    else: path = export_project(p, args.new, args.ood or _drawn_ood_photos(p), args.int8)
+    else: path = export_project(p, args.new, args.ood or _drawn_ood_photos(p), args.int8, dict(args.rename))
     print(f"Wrote {path}. {export_summary(path)}".rstrip())
+
+
+def _renaming(text):
+    "An argument of `--rename`: old and new label"
+    old,sep,new = text.partition('=')
+    if not (sep and old.strip() and new.strip()): raise argparse.ArgumentTypeError(f"{text!r} isn't OLD=NEW")
+    return old.strip(),new.strip()
 
 
 def _drawn_ood_photos(p):
@@ -120,6 +128,24 @@ def _drawn_ood_photos(p):
         return
     from .demo.fault_recall import draw_ood_photos
     return draw_ood_photos(p)
+
+
+def _evaluate(args):
+    "evaluate an export on labelled photos that it has never seen"
+    need('fastai', 'torch', extra='learn')
+    from .errors import writing
+    from .export.evaluate import evaluate
+    found = evaluate(_export_to_use(args), args.folder)
+    print(found)
+    with writing(args.page): args.page.write_text(found.html(), 'utf-8')
+    print(f"Wrote {args.page}.")
+
+
+def _compare(args):
+    "compare two exports on labelled photos: what got better, what got worse"
+    need('fastai', 'torch', extra='learn')
+    from .export.evaluate import compare
+    print(compare(args.before, args.after, args.folder))
 
 
 def _lab(args):
@@ -247,8 +273,19 @@ def _parser():
     arg('--ood', metavar='DIR', type=Path,
         help="out-of-distribution photos, which show none of the labels, to measure how well they are rejected")
     arg('--strangers', dest='ood', action=_RenamedOption, type=Path, help=argparse.SUPPRESS)
+    arg('--rename', metavar='OLD=NEW', type=_renaming, action='append', default=[],
+        help="rename a label, without training; labels with the same new name become one; may be given several times")
     arg('--int8', action=argparse.BooleanOptionalAction,
         help="an 8-bit or a 32-bit model; default: as the project says, else 8-bit if hardly any label changes")
+    arg = command(_evaluate)
+    arg('folder', metavar='FOLDER', type=Path,
+        help="photos in a subfolder for each label; those in other subfolders show none of the labels")
+    arg('--page', metavar='FILE', type=Path, default=Path('evaluation.html'), help="the page to write; default: evaluation.html")
+    export_option(arg)
+    arg = command(_compare)
+    arg('before', metavar='A.pkl', type=Path, help="an export")
+    arg('after', metavar='B.pkl', type=Path, help="another, with the same labels")
+    arg('folder', metavar='FOLDER', type=Path, help="photos in a subfolder for each label")
     arg = command(_lab)
     project_option(arg)
     command(_docs)

@@ -366,14 +366,13 @@ class Prediction:
     confident:bool # Whether the probability and the OOD score reach their thresholds
     reason:str = '' # One sentence, where it isn't confident or there is no label
     notes:tuple[str, ...] = () # What is odd about the file, by the names in `NOTES`
-    # The prediction set, likeliest first: it holds the right label for 95 % of photos like the validation photos.
-    # Empty for a photo that may show none of them
-    labels:tuple[str, ...] = ()
+    labels:tuple[str, ...] = () # The prediction set, likeliest first: it holds the right label for 95 % of photos like the validated ones
+    ood:bool = False # Whether it may show none of the labels
 
     @property
     def either(self)->str:
         "Two or three of more labels that it hesitates between, such as 'badminton or squash'; '' if there are no such"
-        few = not self.confident and 1 < len(self.labels) <= 3 and len(self.labels) < len(self.ranked)
+        few = not (self.confident or self.ood) and 1 < len(self.labels) <= 3 and len(self.labels) < len(self.ranked)
         return f"{', '.join(self.labels[:-1])} or {self.labels[-1]}" if few else ''
 
 # %% ../../notebooks/library/use/02_classifier.ipynb #00000018
@@ -399,13 +398,12 @@ def _prediction(
     ranked = [(labels[i], float(probabilities[i])) for i in np.argsort(-probabilities, kind='stable')]
     label,p = ranked[0]
     in_set = _prediction_set(ranked, thresholds['set_probability'])
-    reason = ''
-    if thresholds['ood'] and ood_score < thresholds['ood']['threshold']:
-        in_set = []
+    ood,reason = bool(thresholds['ood'] and ood_score < thresholds['ood']['threshold']),''
+    if ood:
         reason = f"It may be none of these: it is most like {label} ({p:.0%}), but unlike the training photos."
     elif p < thresholds['probability']:
         reason = "It is most like {} ({}); the model is confident from {}.".format(label, *_distinct_percents(p, thresholds['probability']))
-    return Prediction(label, p, ranked, not reason, reason, tuple(notes), tuple(o for o,_ in in_set))
+    return Prediction(label, p, ranked, not reason, reason, tuple(notes), tuple(o for o,_ in in_set), ood)
 
 # %% ../../notebooks/library/use/02_classifier.ipynb #0000002d
 def _prefetch(

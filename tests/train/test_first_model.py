@@ -9,6 +9,7 @@ from PIL import Image
 from tellapart.catalog import Catalog
 from tellapart.check.check import check
 from tellapart.check.inspection import inspect_image
+from tellapart.cli import main
 from tellapart.demo.draw import draw
 from tellapart.errors import TellapartError
 from tellapart.export.export import export
@@ -83,6 +84,24 @@ def test_goes_on_as_any_learner(p, first):
         assert all(o.equal(a) for o,a in convolutions)
         learn.fine_tune(1, 1e-3, freeze_epochs=0)
         assert not all(o.equal(a) for o,a in convolutions)
+
+
+def test_labels_are_renamed_and_merged_without_training(p, first, tmp_path, capsys):
+    save_trained(first.learn, first.block, p)
+    file = tmp_path/'export.pkl'
+    project = ['--project', str(p.file), '--to', str(file)]
+    assert main(['export', *project, '--no-int8']) == 0
+    before,photos = Classifier(file),list(first.learn.dls.valid_ds.items)[:4]
+    was = [dict(before(o).ranked) for o in photos]
+    assert main(['export', *project, '--no-int8', '--rename', 'squash=indoor', '--rename', 'badminton=indoor']) == 0
+    with no_pickle_warning(): learn = load_learner(file)
+    for photo,old in zip(photos, was):
+        new = dict(Classifier(file)(photo).ranked)
+        assert new.keys() == {'indoor', 'tennis'}
+        if before.meta['card']['temperature'] == 1: assert new['indoor'] == pytest.approx(old['squash'] + old['badminton'], abs=1e-3)
+        with learn.no_bar(): assert learn.predict(photo)[0] == max(new, key=new.get)
+    assert main(['export', *project, '--rename', 'bear=indoor']) == 1
+    assert "There is no label 'bear' to rename; the model knows badminton, squash, tennis." in capsys.readouterr().err
 
 
 def test_unequal_labels_are_balanced(tmp_path, capsys):

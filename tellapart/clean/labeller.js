@@ -1,0 +1,114 @@
+// Shows rows of photos, and sends what was decided of a row to the kernel. A row goes when the kernel has stored it.
+const TIMEOUT = 10_000; // Milliseconds until the page says that the kernel doesn't answer
+
+function element(name, parts, ...children) {
+  const made = Object.assign(document.createElement(name), parts);
+  made.dataset.lmSuppressShortcuts = true; // Else JupyterLab takes keys for its own
+  made.append(...children);
+  return made;
+}
+
+function render({ model, el }) {
+  const labels = model.get("labels");
+  let rows = [], current = 0, timer;
+
+  function send(command, ...args) {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      status.textContent = "The kernel doesn't answer. It is busy, or was restarted: then run this cell again; all rows that are gone are stored.";
+    }, TIMEOUT);
+    model.send({ do: command, args });
+  }
+
+  const progress = element("progress", {}), count = element("span", {});
+  const undo = element("button", { type: "button", textContent: "Undo", onclick: () => send("undo") });
+  const status = element("p", { role: "status" });
+  const keys = labels.slice(0, 9).map((label, i) => `${i + 1} ${label}`).join(", ");
+  const help = element("p", { className: "ta-help", textContent:
+    `Click the photos that don't belong to a row, then label the others: Enter for the proposed label; ${keys}; 0 for none of these. Arrows: another row.` });
+  const list = element("div", { className: "ta-rows", onkeydown: pressed });
+  el.append(element("div", { className: "ta-label" }, element("div", { className: "ta-bar" }, progress, count, undo), status, help, list));
+
+  function decide(row, label) {
+    if (row.sent) return;
+    row.sent = true;
+    row.node.classList.add("ta-sent");
+    send("decide", row.id, label, [...row.wrong]);
+    focus(current + (current + 1 < rows.length ? 1 : 0));
+  }
+
+  function row({ id, label, photos }, i) {
+    const made = { id, label, wrong: new Set() };
+    const pictures = photos.map(({ id, file, picture }) => {
+      const photo = element("button", { type: "button", title: file, ariaPressed: false, tabIndex: -1 },
+        picture ? element("img", { src: picture, alt: file, draggable: false }) : file);
+      photo.onclick = () => {
+        made.wrong.has(id) ? made.wrong.delete(id) : made.wrong.add(id);
+        photo.ariaPressed = made.wrong.has(id);
+        focus(i);
+      };
+      return photo;
+    });
+    const choices = labels.map((o, n) => element("button", { type: "button", tabIndex: -1, textContent: n < 9 ? `${n + 1} ${o}` : o,
+      className: o === label ? "ta-proposed" : "", onclick: () => { current = i; decide(made, o); } }));
+    const none = element("button", { type: "button", tabIndex: -1, textContent: "0 none", onclick: () => { current = i; decide(made, ""); } });
+    made.node = element("section", { tabIndex: -1, ariaLabel: label ? `Row ${i + 1}: ${label}?` : `Row ${i + 1}`,
+      onfocus: () => { current = i; rove(); } },
+      element("header", {}, element("strong", { textContent: label ? `${label}?` : "Which label?" }), ...choices, none),
+      element("div", {}, ...pictures));
+    return made;
+  }
+
+  const rove = () => rows.forEach((o, i) => { o.node.tabIndex = i === current ? 0 : -1; });
+  const focus = i => rows[Math.max(0, Math.min(i, rows.length - 1))]?.node.focus();
+
+  function pressed(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    const here = rows[current], { key } = event;
+    if (key === "ArrowUp") focus(current - 1);
+    else if (key === "ArrowDown") focus(current + 1);
+    else if (key === "Enter" && here?.label) decide(here, here.label);
+    else if (key === "0") decide(here, "");
+    else if (labels[key - 1]) decide(here, labels[key - 1]);
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  function showRows() {
+    const focused = list.matches(":focus-within"), before = new Map(rows.map(o => [o.id, o]));
+    const fresh = model.get("rows");
+    const same = fresh.length < rows.length && fresh.every(o => before.has(o.id) && before.get(o.id).photos === o.photos.map(p => p.id).join());
+    if (same) { // Rows have gone: the others keep what was clicked in them
+      const ids = new Set(fresh.map(o => o.id));
+      rows.filter(o => !ids.has(o.id)).forEach(o => o.node.remove());
+      rows = rows.filter(o => ids.has(o.id));
+      rows.forEach((o, i) => { o.node.onfocus = () => { current = i; rove(); }; });
+    } else {
+      rows = fresh.map((o, i) => Object.assign(row(o, i), { photos: o.photos.map(p => p.id).join() }));
+      list.replaceChildren(...rows.map(o => o.node));
+    }
+    current = Math.min(current, Math.max(0, rows.length - 1));
+    if (!same) current = 0;
+    rove();
+    if (focused || document.activeElement === document.body) focus(current);
+  }
+
+  function showCounts() {
+    const [done, total] = [model.get("done"), model.get("total")];
+    Object.assign(progress, { max: total, value: done });
+    count.textContent = `${done.toLocaleString()} of ${total.toLocaleString()} photos labelled`;
+    undo.disabled = !model.get("undoable");
+  }
+
+  const showMessage = () => { status.textContent = model.get("message"); };
+  const answered = () => { clearTimeout(timer); showMessage(); };
+  const listeners = { "change:rows": showRows, "change:done change:undoable": showCounts, "change:message": showMessage, "msg:custom": answered };
+  for (const [events, listener] of Object.entries(listeners)) model.on(events, listener);
+  showRows();
+  showCounts();
+  showMessage();
+  return () => { for (const [events, listener] of Object.entries(listeners)) model.off(events, listener); };
+}
+
+export default { render };

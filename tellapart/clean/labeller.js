@@ -10,7 +10,7 @@ function element(name, parts, ...children) {
 
 function render({ model, el }) {
   const labels = model.get("labels");
-  let rows = [], current = 0, timer;
+  let rows = [], current, timer; // The current row has the keys
 
   function send(command, ...args) {
     clearTimeout(timer);
@@ -34,7 +34,8 @@ function render({ model, el }) {
     row.sent = true;
     row.node.classList.add("ta-sent");
     send("decide", row.id, label, [...row.wrong]);
-    focus(current + (current + 1 < rows.length ? 1 : 0));
+    const at = rows.indexOf(row);
+    focus(rows[at + 1] ?? rows[at - 1]);
   }
 
   function row({ id, label, photos }, i) {
@@ -45,31 +46,31 @@ function render({ model, el }) {
       photo.onclick = () => {
         made.wrong.has(id) ? made.wrong.delete(id) : made.wrong.add(id);
         photo.ariaPressed = made.wrong.has(id);
-        focus(i);
+        focus(made);
       };
       return photo;
     });
     const choices = labels.map((o, n) => element("button", { type: "button", tabIndex: -1, textContent: n < 9 ? `${n + 1} ${o}` : o,
-      className: o === label ? "ta-proposed" : "", onclick: () => { current = i; decide(made, o); } }));
-    const none = element("button", { type: "button", tabIndex: -1, textContent: "0 none", onclick: () => { current = i; decide(made, ""); } });
+      className: o === label ? "ta-proposed" : "", onclick: () => decide(made, o) }));
+    const none = element("button", { type: "button", tabIndex: -1, textContent: "0 none", onclick: () => decide(made, "") });
     made.node = element("section", { tabIndex: -1, ariaLabel: label ? `Row ${i + 1}: ${label}?` : `Row ${i + 1}`,
-      onfocus: () => { current = i; rove(); } },
+      onfocus: () => { current = made; rove(); } },
       element("header", {}, element("strong", { textContent: label ? `${label}?` : "Which label?" }), ...choices, none),
       element("div", {}, ...pictures));
     return made;
   }
 
-  const rove = () => rows.forEach((o, i) => { o.node.tabIndex = i === current ? 0 : -1; });
-  const focus = i => rows[Math.max(0, Math.min(i, rows.length - 1))]?.node.focus();
+  const rove = () => rows.forEach(o => { o.node.tabIndex = o === current ? 0 : -1; });
+  const focus = row => row?.node.focus();
 
   function pressed(event) {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
-    const here = rows[current], { key } = event;
-    if (key === "ArrowUp") focus(current - 1);
-    else if (key === "ArrowDown") focus(current + 1);
-    else if (key === "Enter" && here?.label) decide(here, here.label);
-    else if (key === "0") decide(here, "");
-    else if (labels[key - 1]) decide(here, labels[key - 1]);
+    const { key } = event, at = rows.indexOf(current);
+    if (key === "ArrowUp") focus(rows[at - 1]);
+    else if (key === "ArrowDown") focus(rows[at + 1]);
+    else if (key === "Enter" && current.label) decide(current, current.label);
+    else if (key === "0") decide(current, "");
+    else if (labels[key - 1]) decide(current, labels[key - 1]);
     else return;
     event.preventDefault();
     event.stopPropagation();
@@ -83,13 +84,11 @@ function render({ model, el }) {
       const ids = new Set(fresh.map(o => o.id));
       rows.filter(o => !ids.has(o.id)).forEach(o => o.node.remove());
       rows = rows.filter(o => ids.has(o.id));
-      rows.forEach((o, i) => { o.node.onfocus = () => { current = i; rove(); }; });
     } else {
       rows = fresh.map((o, i) => Object.assign(row(o, i), { photos: o.photos.map(p => p.id).join() }));
       list.replaceChildren(...rows.map(o => o.node));
     }
-    current = Math.min(current, Math.max(0, rows.length - 1));
-    if (!same) current = 0;
+    if (!rows.includes(current)) current = rows[0];
     rove();
     if (focused || document.activeElement === document.body) focus(current);
   }

@@ -25,7 +25,8 @@ from ..train.head import choose_C, fit_head, make_folds
 
 # %% ../../notebooks/library/clean/03_labeller.ipynb #1abe0005
 PER_ROW = 15 # Photos
-_MAX_ROWS = 8 # On a page
+_FIRST_ROW = 8 # Photos in a row of the first page, where nothing has been learned yet
+_MAX_ROWS = 40 # On a page
 _ENOUGH = 300 # Labelled photos from which regularization isn't chosen anew
 
 def _cluster_rows(x, n):
@@ -33,7 +34,7 @@ def _cluster_rows(x, n):
     clusters = KMeans(min(n, len(x)), n_init=3, random_state=0).fit(unit(x))
     distance = clusters.transform(unit(x))
     groups = [np.flatnonzero(clusters.labels_ == i) for i in range(clusters.n_clusters)]
-    return [o[np.argsort(distance[o, i])][:PER_ROW] for i,o in enumerate(groups) if len(o)]
+    return [o[np.argsort(distance[o, i])][:_FIRST_ROW] for i,o in enumerate(groups) if len(o)]
 
 class _Queue:
     "Which photos come next: features and labels, without files or a browser"
@@ -50,7 +51,7 @@ class _Queue:
         if not len(left):
             return []
         if len(set(self.given[known])) < 2:
-            return [('', left[o]) for o in _cluster_rows(self.x[left], 2*len(self.labels))[:_MAX_ROWS]]
+            return [('', left[o]) for o in _cluster_rows(self.x[left], min(3*len(self.labels), _MAX_ROWS))]
         probs = self._probabilities(left, known)
         best,top = probs.argmax(1),probs.max(1)
         order = [np.flatnonzero(best == i) for i in range(len(self.labels))]

@@ -1,14 +1,13 @@
 "The cleaner as somebody uses it: in JupyterLab, with mouse and keyboard, over a restart of the kernel"
-import io, sys
+import io
 import numpy as np, pytest
 from PIL import Image
-from notebooks import write_notebook
+from lab import open_lab, restart
 from tellapart.check.check import check
 from tellapart.check.inspection import inspect_image
 from tellapart.catalog import Catalog
 from tellapart.clean.cleaner import PhotoCleaner
 from tellapart.project import new_project, read_project
-from webapp import served
 
 CAT,DOG = 'cat &lt;b&gt;','dog' # What would become a tag if names were taken for HTML
 
@@ -34,36 +33,12 @@ def p(tmp_path):
 @pytest.fixture
 def page(browser, p, tmp_path, free_port, monkeypatch):
     "A notebook with the cleaner, open in JupyterLab"
-    for o in 'LAB_WORKSPACES', 'LAB_SETTINGS', '_CONFIG', '_RUNTIME': monkeypatch.setenv(f'JUPYTER{o}_DIR', str(tmp_path/o))
     cells = [f'''import pandas as pd
 from tellapart.clean.cleaner import PhotoCleaner
 from tellapart.project import read_project
 cleaner = PhotoCleaner(None, read_project({str(p.file)!r}), pd.read_pickle('label_errors.pkl'), per_page=8)
 cleaner''', 'cleaner.delete(), cleaner.change()']
-    write_notebook(tmp_path/'clean.ipynb', *cells)
-    command = [sys.executable, '-m', 'jupyterlab', f'--port={free_port}', '--no-browser', '--allow-root', '--IdentityProvider.token=',
-               '--ServerApp.password=']
-    with served(command, f'http://localhost:{free_port}/api/status', cwd=tmp_path):
-        page = browser.new_page(viewport=dict(width=1100, height=900))
-        page.set_default_timeout(120_000)
-        page.goto(f'http://localhost:{free_port}/lab/tree/clean.ipynb')
-        restart(page)
-        yield page
-        page.close()
-
-
-def restart(page):
-    "Restart the kernel and run all cells; on a busy machine, JupyterLab may lose what it asks of a kernel that is starting, so ask again"
-    from playwright.sync_api import TimeoutError # as conftest does, since only browser tests need it
-    page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]')
-    page.evaluate("document.querySelector('.ta-clean')?.setAttribute('class', 'gone')")
-    for last in False, False, True:
-        page.get_by_title('Restart the kernel and run all cells').click()
-        page.locator('.jp-Dialog .jp-mod-accept').click()
-        try:
-            return page.wait_for_selector('.ta-clean img', timeout=90_000)
-        except TimeoutError:
-            if last: raise
+    with open_lab(browser, tmp_path, free_port, monkeypatch, '.ta-clean img', *cells) as page: yield page
 
 
 def show(page, view, position):
@@ -113,7 +88,7 @@ def test_photos_are_cleaned(page, p):
     one,other = (o.get_attribute('title') for o in cards.all())
     assert one.startswith(CAT) and f'looks like {other}' in cards.first.inner_text() and f'looks like {one}' in cards.last.inner_text()
     show(page, 'feedback', 'page 1 of 1, 1 photo')
-    restart(page)
+    restart(page, '.ta-clean img')
     await_marks(page, '→ dog', 'set aside', '→ dog', 'set aside', '→ dog')
     page.get_by_text("([1, 3, 8], [(0, 'dog'), (2, 'dog'), (4, 'dog')])").wait_for()
     show(page, 'marked', 'page 1 of 1, 6 photos')

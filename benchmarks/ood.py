@@ -43,7 +43,8 @@ def scores(x, known, labels, head, energy_std):
     logits,u,k = head.logits(x),unit(x),unit(known)
     detector,cosines = KNNDetector(known, 0),np.sort(u@k.T, axis=1)
     centre,names = k.mean(0),np.array(head.labels)
-    return {'softmax': softmax(logits).max(1), 'energy': energy(logits), 'kNN': cosines[:, -5:].mean(1), 'RMDS': rmds(u, k, labels, names),
+    return {'softmax': softmax(logits).max(1), 'energy': energy(logits), 'kNN': cosines[:, -5:].mean(1),
+            'RMDS': rmds(u, k, labels, names),
             'fDBD': fdbd(u, logits, head.weight, centre), 'NCI': nci(u, logits, head.weight, centre),
             'knn+energy': detector.nearest_score(x) + energy(logits)/energy_std}
 
@@ -84,7 +85,8 @@ def main():
     rows = [(f'{kind}, {name}', mean(o[kind, name] for o in runs), '%' if 'rejected' in kind else '') for kind,name in runs[0]]
     ahead = [o['near, AUROC', 'knn+energy'] - o['near, AUROC', 'RMDS'] for o in runs]
     rows += [('photos', len(x), ''), ('strangers', len(far), ''), ('left out, times seeds', len(runs), ''),
-             ('knn+energy before RMDS, near AUROC', mean(ahead), ''), ('its 95 % interval, plus or minus', 1.96*stdev(ahead)/len(ahead)**.5, '')]
+             ('knn+energy before RMDS, near AUROC', mean(ahead), ''),
+             ('its 95 % interval, plus or minus', 1.96*stdev(ahead)/len(ahead)**.5, '')]
     report('ood', rows, {}, ['tellapart', 'scikit-learn'], columns=[names])
 
 

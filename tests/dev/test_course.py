@@ -46,8 +46,8 @@ def test_cleaning_puts_the_figures_right(course, story):
     """Less than half of the photos that a model was wrong on is left, and that isn't bought with a worse model: both are measured by the
     labels of today, on the same photos"""
     assert percent(story['after']) < percent(story['before'])/2, story
-    first,latest = (o for o in runs(course).itertuples())
-    assert first.shared == latest.shared > 80 and not (first.beyond_chance and latest.error_shared > first.error_shared)
+    before,after = (o for o in runs(course).itertuples() if o.arch == 'tf_efficientnet_lite0') # the ones that were kept
+    assert before.shared == after.shared > 80 and after.error_shared <= min(before.error_shared, .03)
 
 
 def test_readme_tells_what_the_notebooks_show():
@@ -65,7 +65,7 @@ def test_nearly_everything_planted_is_found(course):
     assert found.loc[by_gather, 'gather'].tolist() == found.loc[by_gather, 'offered'].tolist()
     assert found.loc[['near duplicate', 'exact duplicate'], 'left'].sum() == 0
     wrong = found.loc[['wrong label', 'out of distribution']].sum()
-    assert wrong.clean > .7 * wrong.offered, found
+    assert wrong.clean > .9 * wrong.offered, found
 
 
 def test_the_model_card_says_how_good_it_is(course, story):

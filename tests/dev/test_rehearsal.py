@@ -30,4 +30,4 @@ def test_rehearsal_of_bears(tmp_path):
     assert [o['photo'] for o in answers] == [str(o) for o in photos]
     assert {o['label'] for o in answers} <= {'black', 'grizzly', 'teddy'}
     right = [o['label'] == Path(o['photo']).parent.name for o in answers]
-    assert sum(right) > .4*len(right) # three labels: guessing is right in a third
+    assert sum(right) > .8*len(right)

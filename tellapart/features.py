@@ -167,7 +167,8 @@ def file_features(
 def _file_hash(file):
     "The sha256 of a file's content; of its name if it can't be read"
     try:
-        with open(file, 'rb') as f: return file_digest(f, 'sha256').hexdigest()
+        with open(file, 'rb') as f: digest = file_digest(f, 'sha256')
+        return digest.hexdigest()
     except OSError:
         return sha256(str(file).encode()).hexdigest()
 

@@ -46,7 +46,7 @@ _OUTLIER = .6 # Score of a photo that is as unlike all others as can be
 
 def nearest_neighbours(
     x:np.ndarray, # (photos, features)
-    groups:Sequence, # The group of each photo
+    groups:Sequence|np.ndarray, # The group of each photo
 )->tuple[np.ndarray, np.ndarray]: # Positions (photos, `NEIGHBOURS`), the nearest first, and cosines; fewer neighbours with fewer photos
     "The nearest neighbours of each photo in other groups"
     x,group = unit(x),pd.factorize(np.asarray(groups))[0]

@@ -19,7 +19,7 @@ from ..images import has_image_name
 from ..paths import canonical_name
 from ..train.metrics import calibration, calibration_error, chance_calibration_error, Rate, rate
 from ..train.report import NOTEBOOK, PAGE, report_html, Run
-from ..use.classifier import Classifier, Prediction
+from ..use.classifier import Classifier
 
 # %% ../../notebooks/library/export/03_evaluate.ipynb #e7a00005
 def labelled_files(
@@ -58,7 +58,7 @@ def _row(path, label, o):
 
 def _classify(classify, files):
     "A row for each photo that can be opened, and how many can't"
-    predictions:list[Prediction] = list(tqdm(classify.many(files), total=len(files), desc='classified', unit='photo', leave=False))
+    predictions = list(tqdm(classify.many(files), total=len(files), desc='classified', unit='photo', leave=False))
     opened = [_row(path, label, o) for (path, label),o in zip(files.items(), predictions) if o.label is not None]
     return pd.DataFrame(opened, columns=_Photo._fields),len(files) - len(opened)
 
@@ -93,15 +93,18 @@ class Evaluation:
         matrix = pd.crosstab(self.photos.label, self.photos.predicted).reindex(columns=self.run.labels, fill_value=0)
         return '\n'.join([table.to_string(), '', matrix.to_string(), '', *self.notes()])
 
-    def _repr_html_(self): return self.html('report_notebook.html', **NOTEBOOK)
+    def _repr_html_(self): return self.html('report_notebook.html', NOTEBOOK)
 
-    def html(self, template:str='report.html', **counts:int)->str:
-        "The report's page; `counts` are of thumbnails, as `report_html` takes them"
+    def html(self,
+        template:str='report.html', # As for `report_html`
+        counts:dict[str, int]=PAGE, # As for `report_html`
+    )->str:
+        "The report's page"
         losses = self.photos.sort_values('given_probability')
         text = 'The photos with the lowest probability of their own label. Either they are hard, or the label is wrong.'
         lists = [('Top losses', text, losses)]
         facts = [('time', f'{self.run.time:%Y-%m-%d %H:%M}'), ('network', self.run.arch)]
-        return str(report_html(template, self.run, 'evaluation', self.photos, lists, facts, self.notes(), **(counts or PAGE)))
+        return str(report_html(template, self.run, 'evaluation', self.photos, lists, facts, self.notes(), counts))
 
 def evaluate(
     export:str|Path, # An export.pkl. Raises `ExportError` if it can't be used

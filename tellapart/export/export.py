@@ -336,16 +336,16 @@ def _calibrate(model:nn.Module, graph:onnx.ModelProto, valid:ModelOutputs|None, 
 AGREEMENT = .995 # share of validation photos with the same label in 8 and 32 bits from which 8 bits are the default
 CALIBRATION = 60 # photos to calibrate the scales of 8 bits on
 
-def _add_int8(graph:onnx.ModelProto, outputs:ModelOutputs|None, valid, meta:dict, int8:bool|None)->tuple[dict, dict, dict]:
+def _add_int8(graph:onnx.ModelProto, full:ModelOutputs|None, valid, meta:dict, int8:bool|None)->tuple[dict, dict, dict]:
     "The graphs to export, in 32 bits and perhaps in 8; the outputs of each for the validation photos; and the card's figures on 8 bits"
-    graphs,outputs = dict(graph=graph),dict(graph=outputs)
+    graphs,outputs = dict(graph=graph),dict(graph=full)
     if int8 is False or int8 is None and len(valid) < CALIBRATION:
         return graphs,outputs,{}
-    if not outputs['graph']:
+    if not full:
         raise ExportError("8 bits need validation photos, which a learner from an export doesn't have: export the one that was trained.")
     small = dict(int8=quantize(graph, (o for o,_ in _dataset_photos(valid, meta, 'calibration', CALIBRATION))))
     small_outputs = _run_graphs(small, _dataset_photos(valid, meta, 'validation in 8 bits'))
-    agreement = float((outputs['graph'].logits.argmax(1) == small_outputs['int8'].logits.argmax(1)).mean())
+    agreement = float((full.logits.argmax(1) == small_outputs['int8'].logits.argmax(1)).mean())
     if int8 or agreement >= AGREEMENT: graphs,outputs = graphs | small,outputs | small_outputs
     return graphs,outputs,dict(int8_agreement=agreement)
 

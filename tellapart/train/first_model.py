@@ -34,7 +34,7 @@ def feature_block(
     p:Project, # The project at hand
 )->DataBlock: # Without augmentation, as the features are of the photos themselves
     "The photos as the network of the features takes them"
-    step = INPUT['preprocess'][0]
+    step:dict = INPUT['preprocess'][0] # type: ignore[assignment, index]
     return DataBlock(blocks=(ImageBlock, CategoryBlock), get_items=get_image_files, get_y=parent_label, splitter=CatalogSplitter(p),
                      item_tfms=FixedResize(step['size'][0], step['method'], resample=step['resample']), batch_tfms=normalize(ARCH))
 
@@ -112,8 +112,8 @@ def learning_curve(
     seed:int=0, # Of the folds
 )->LearningCurve:
     "The error rate of heads that are trained on fewer photos, and with more"
-    points = np.array(list(_curve_points(data, make_folds(data.labels, data.groups, seed), C)))
-    return LearningCurve(*points.T, len(data.labels)/len(set(data.labels)))
+    photos,error = np.array(list(_curve_points(data, make_folds(data.labels, data.groups, seed), C))).T
+    return LearningCurve(photos, error, len(data.labels)/len(set(data.labels)))
 
 # %% ../../notebooks/library/train/06_first_model.ipynb #f100000b
 @dataclass(frozen=True)
@@ -134,7 +134,8 @@ def _calibrated_head(data, seed):
 
 def _describe_balance(labels):
     "Print that labels of unequal size are balanced, if they are"
-    if not is_unbalanced(labels): return
+    if not is_unbalanced(labels):
+        return
     (fewest,few),*_,(most,many) = sorted(zip(*np.unique(labels, return_counts=True)), key=lambda o: o[1])
     print(f'Each label has the same weight in training, as {most} has {many} photos and {fewest} {few}.')
 

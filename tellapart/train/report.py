@@ -214,13 +214,10 @@ def report_html(
     lists:list[tuple[str, str, pd.DataFrame]], # Title, explanation and photos of each list
     facts:Iterable[tuple[str, str]], # Names and values of details
     notes:Sequence[str]=(), # Sentences below the headline
-    *,
-    side:int, # Pixels of a thumbnail
-    n_wrong:int, # How many to show in a cell off the diagonal
-    n_right:int, # and on it
-    n_list:int, # and in a list
+    counts:dict[str, int]=PAGE, # Of thumbnails and their pixels: `PAGE` or `NOTEBOOK`
 )->Markup:
     "A report as HTML"
+    side,n_wrong,n_right,n_list = counts.values()
     return render(template, run=run, side=side, headline=headline(run), notes=notes,
                   matrix=_matrix(df, run.labels, f'{name}-{side}', n_wrong, n_right),
                   lists=[(title, text, list(o[:n_list].itertuples())) for title,text,o in lists], charts=list(_charts(run)),
@@ -262,9 +259,9 @@ def report(
     with writing(p.runs):
         folder = _new_folder(p, run.time)
         facts = list(_facts(run, folder.name))
-        (folder/'report.html').write_text(report_html('report.html', run, folder.name, df, lists, facts, **PAGE), 'utf-8')
+        (folder/'report.html').write_text(report_html('report.html', run, folder.name, df, lists, facts), 'utf-8')
         (folder/'run.json').write_text(run.model_dump_json(), 'utf-8') # Last, as it makes the folder a run
-    return Report(folder/'report.html', run, str(report_html('report_notebook.html', run, folder.name, df, lists, facts, **NOTEBOOK)))
+    return Report(folder/'report.html', run, str(report_html('report_notebook.html', run, folder.name, df, lists, facts, counts=NOTEBOOK)))
 
 # %% ../../notebooks/library/train/04_report.ipynb #00000025
 def _saved_runs(p):
@@ -307,13 +304,13 @@ def choose_model(
     finetuned:Run, # Of the fine-tuned one, on the same validation photos
 )->Literal['first', 'resnet']: # As `p.train.model` says
     "Choose the model to export; prints which, and why"
-    o = _compare(first, finetuned)
-    kept,rates = p.train.model,f"the first model is wrong on {first.error.rate:.1%}, {finetuned.arch} on {finetuned.error.rate:.1%}"
-    if kept != 'best': why = 'as train.model says'
+    o,setting = _compare(first, finetuned),p.train.model
+    kept:Literal['first', 'resnet'] = 'resnet' if (finetuned.parameters or math.inf) < (first.parameters or 0) else 'first'
+    why = f"the smaller one, as the difference may be chance (McNemar's p = {o['p']:.2g})"
+    if setting != 'best': kept,why = setting,'as train.model says'
     elif o['p'] < .05:
-        kept,why = 'first' if o['difference'] < 0 else 'resnet',f"as the difference is beyond chance (McNemar's p = {o['p']:.2g})"
-    else:
-        smaller = 'resnet' if (finetuned.parameters or math.inf) < (first.parameters or 0) else 'first'
-        kept,why = smaller,f"the smaller one, as the difference may be chance (McNemar's p = {o['p']:.2g})"
-    print(f"Of {finetuned.error.n} validation photos {rates}. Kept {'the first model' if kept == 'first' else finetuned.arch}, {why}.")
+        kept = 'first' if o['difference'] < 0 else 'resnet'
+        why = f"as the difference is beyond chance (McNemar's p = {o['p']:.2g})"
+    print(f"Of {finetuned.error.n} validation photos the first model is wrong on {first.error.rate:.1%}, {finetuned.arch} on "
+          f"{finetuned.error.rate:.1%}. Kept {'the first model' if kept == 'first' else finetuned.arch}, {why}.")
     return kept

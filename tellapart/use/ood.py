@@ -62,7 +62,7 @@ class KNNDetector:
         return self._standardized(features)[:, :2].sum(1)
 
     def nearest_score(self,
-        features:np.ndarray, # (photos, features), from the graph
+        features:np.ndarray|None=None, # As for `ood_score`
     )->np.ndarray: # (photos,): around 0 in distribution; lower means more likely out of distribution
         "The similarity of deep features to the nearest reference photo"
         return self._standardized(features)[:, 2]

@@ -226,8 +226,8 @@ class Project(_Strict):
         return self.folder/'working'
     @property
     def working_side(self)->int:
-        "Short side of a working copy in pixels: twice the model's input, so that crops stay sharp, and enough for features"
-        return min(640, max(256, 2*self.train.size))
+        "Short side of a working copy in pixels: twice the model's input, so that crops stay sharp"
+        return min(640, 2*self.train.size)
     @property
     def runs(self)->Path:
         "The folder with a report of each training run"
@@ -363,7 +363,7 @@ def _rehearsal(settings):
     "`settings` for the demo web, with few photos and a short training"
     labels = {label: list(terms) if isinstance(terms, dict) else terms for label,terms in settings['labels'].items()}
     per_label = min(settings.get('per_label', 40), 40)
-    train = settings.get('train', {}) | dict(arch='resnet18', weights='pretrained', size=96, epochs=1, lr=3e-3, batch_size=8)
+    train = settings.get('train', {}) | dict(arch='resnet18', weights='pretrained', size=128, epochs=1, lr=3e-3, batch_size=8)
     return settings | dict(labels=labels, source='demo', per_label=per_label, limits={}, timeout=5, train=train)
 
 def _read_settings(file):

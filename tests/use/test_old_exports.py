@@ -58,3 +58,18 @@ def test_format_3(tmp_path):
     full = [Classifier(old, int8=False)(o) for o in PHOTOS]
     assert np.allclose([o.probability for o in full], [o['probability'] for o in BEFORE['float32']], atol=1e-3)
     assert any(o.confident for o in full)
+
+
+def test_format_5(export_pkl, tmp_path):
+    "It has no prediction sets: each holds the likeliest label alone"
+    def older(name, content):
+        if not name.endswith('meta.json'):
+            return content
+        meta = json.loads(content)
+        for o in meta['thresholds'].values(): del o['set_probability']
+        del meta['pretrained']
+        return json.dumps(meta | dict(format=5)).encode()
+    photos = sorted((export_pkl.parent/'photos').rglob('*.*'))[:6]
+    now,then = (list(map(Classifier(o), photos)) for o in (export_pkl, rewrite(export_pkl, tmp_path/'old.pkl', older)))
+    assert [(o.label, o.confident, o.reason) for o in then] == [(o.label, o.confident, o.reason) for o in now]
+    assert all(o.labels == (o.label,) and not o.either for o in then)

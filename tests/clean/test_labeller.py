@@ -12,6 +12,8 @@ from tellapart.errors import TellapartError
 from tellapart.gather.gather import gather
 from tellapart.project import read_project
 
+pytestmark = pytest.mark.long # features of drawn photos
+
 LABELS = 'squash','tennis'
 
 

@@ -532,7 +532,7 @@ def rename_labels(
     if len(new) < 2: raise ExportError(f"All labels would be {new[0]!r}: keep at least two.")
     members = [[i for i,o in enumerate(old) if names.get(o, o) == name] for name in new]
     parts = list(learn.model) if isinstance(learn.model, nn.Sequential) else [learn.model]
-    learn.model,block = nn.Sequential(*parts, MergeLabels(members)),deepcopy(block) # whose `dataloaders` is bound to the block
+    learn.model,block = nn.Sequential(*parts, MergeLabels(members)),deepcopy(block) # deep, since `dataloaders` is bound to it
     block.getters = [*block.getters[:-1], partial(_renamed, block.getters[-1], names)]
     *inputs,label_tfms = block.type_tfms
     block.type_tfms = [*inputs, [Categorize(vocab=new) if isinstance(o, Categorize) else o for o in label_tfms]] # it keeps its labels

@@ -16,7 +16,7 @@ from IPython.display import display
 from sklearn.cluster import KMeans
 from traitlets import Bool, Int, List, Unicode
 from ..check.quarantine import file_thumbnail_url
-from ..errors import TellapartError, writing
+from ..errors import listed, reading, TellapartError, writing
 from ..features import file_features, unit
 from ..images import has_image_name
 from ..project import check_label
@@ -90,17 +90,23 @@ class _Rows(anywidget.AnyWidget):
     done,total = Int().tag(sync=True),Int().tag(sync=True) # Photos with a label, and all
     undoable = Bool().tag(sync=True)
 
+_COLUMNS = ['URL', 'Label'] # of the table, as the source 'csv' has them
+
+def _is_ours(name):
+    "Whether a file in the folder is the labeller's own"
+    return name.startswith('features.db') or name == 'labels.part'
+
 class PhotoLabeller:
     "A widget to label the photos of a folder in"
     def __init__(self,
         folder:str|Path, # Photos, also in subfolders; they stay where they are
         labels:Iterable[str], # Two or more
-    ): # Raises `TellapartError` if there are no photos, or a label can't be a folder's name
+    ): # Raises `TellapartError` if there are no photos, a label can't be a folder's name, or labels.csv has others or is another table
         self.folder,labels = Path(folder),sorted(set(labels))
         try: labels = [check_label(o) for o in labels]
         except ValueError as e: raise TellapartError(f'{e}.') from None
         if len(labels) < 2: raise TellapartError("At least two labels are needed.")
-        found = sorted(o for o in self.folder.rglob('*') if o.is_file() and has_image_name(o.name) and o.stem not in ('features', 'labels'))
+        found = sorted(o for o in self.folder.rglob('*') if o.is_file() and has_image_name(o.name) and not _is_ours(o.name))
         if not found: raise TellapartError(f"There are no photos in {self.folder}: name another folder.")
         x = file_features(found, self.folder)
         opened = ~np.isnan(x[:, 0])
@@ -120,21 +126,30 @@ class PhotoLabeller:
     def _ipython_display_(self): display(self.widget)
 
     def _read(self):
-        "Take the labels that are there already"
+        "Take the labels that are there already; rows of photos that aren't there now are kept for when they come back"
+        self.absent = []
         if not self.table.exists():
             return
         at = {o.relative_to(self.folder).as_posix(): i for i,o in enumerate(self.files)}
-        with open(self.table, newline='', encoding='utf-8-sig') as f:
-            for row in csv.DictReader(f):
-                i,label = at.get(unescape_formula(row['URL'])),unescape_formula(row['Label'] or '')
-                if i is not None and label in ('', *self.queue.labels): self.queue.given[i] = label
+        try:
+            with reading(self.table), open(self.table, newline='', encoding='utf-8-sig') as f: header,*rows = [*csv.reader(f)] or [[]]
+        except (UnicodeDecodeError, csv.Error): header,rows = [],[]
+        if header != _COLUMNS or any(len(o) != len(_COLUMNS) for o in rows):
+            raise TellapartError(f"{self.table} is another table than PhotoLabeller's, and stays as it is: rename it first.")
+        found = [tuple(map(unescape_formula, o)) for o in rows]
+        if unknown := {label for _,label in found} - {'', *self.queue.labels}:
+            raise TellapartError(f"{self.table} has photos labelled {listed(sorted(unknown))}: give all labels, those as well.")
+        for url,label in found:
+            if url in at: self.queue.given[at[url]] = label
+            else: self.absent.append((url, label))
 
     def _write(self):
         "Write the table, in one piece"
         rows = [(o.relative_to(self.folder).as_posix(), label) for o,label in zip(self.files, self.queue.given) if label is not None]
+        rows += self.absent
         with writing(self.table):
             with open(part := self.table.with_suffix('.part'), 'w', newline='', encoding='utf-8') as f:
-                csv.writer(f).writerows([('URL', 'Label'), *((escape_formula(a), escape_formula(b)) for a,b in rows)])
+                csv.writer(f).writerows([_COLUMNS, *((escape_formula(a), escape_formula(b)) for a,b in rows)])
                 f.flush()
                 os.fsync(f.fileno())
             os.replace(part, self.table)

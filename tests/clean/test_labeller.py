@@ -100,3 +100,26 @@ def test_bad_input(heap, tmp_path):
     with pytest.raises(TellapartError, match='There are no photos in'): PhotoLabeller(tmp_path/'empty', LABELS)
     with pytest.raises(TellapartError, match='At least two labels'): PhotoLabeller(heap, ['squash', 'squash'])
     with pytest.raises(TellapartError, match="can't be a folder's name"): PhotoLabeller(heap, ['a/b', 'c'])
+
+
+def test_no_label_in_the_table_is_lost(heap):
+    "Neither of a photo that is elsewhere for a while, nor of a label that isn't given this time, nor a table of somebody else's"
+    (heap/'labels.jpg').write_bytes((heap/'squash-0.jpg').read_bytes()) # a photo like any other
+    o = PhotoLabeller(heap, LABELS)
+    assert len(o.files) == 41
+    o.decide(next(iter(o.page)), 'tennis')
+    before = table(heap)
+    away = heap/next(iter(before))
+    away.rename(elsewhere := heap.parent/away.name)
+    o = PhotoLabeller(heap, LABELS)
+    o.decide(next(iter(o.page)), 'squash')
+    assert table(heap).items() > before.items()
+    elsewhere.rename(away)
+    assert PhotoLabeller(heap, LABELS).widget.done == len(table(heap))
+    kept = (heap/'labels.csv').read_bytes()
+    with pytest.raises(TellapartError, match='has photos labelled tennis: give all labels'): PhotoLabeller(heap, ['squash', 'badminton'])
+    assert (heap/'labels.csv').read_bytes() == kept
+    for foreign in b'photo;kind\n1.jpg;squash\n', b'\xff\xfeU\0R\0L\0', b'':
+        (heap/'labels.csv').write_bytes(foreign)
+        with pytest.raises(TellapartError, match='is another table'): PhotoLabeller(heap, LABELS)
+        assert (heap/'labels.csv').read_bytes() == foreign

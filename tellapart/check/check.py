@@ -18,7 +18,9 @@ from ..machine import cpu_count
 from ..credits import write_credits
 from .inspection import working_copy
 from ..catalog import Catalog, Reason, reason_text
-from .duplicates import verify_pairs, group_pairs, candidate_pairs, same_photo
+from .duplicates import group_pairs, same_photo
+from .parts import similar_pairs
+from ..features import features
 from ..project import DUPLICATE_LEVELS, Project
 from .reconcile import sync_labels, reconcile
 from .splits import serialize_positions, assign_splits
@@ -66,12 +68,14 @@ def working_copies(
 # %% ../../notebooks/library/check/06_check.ipynb #0000000c
 def filter_pairs(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them
-    pairs:np.ndarray, # Similar ones, as `verify_pairs` gives them
+    pairs:np.ndarray, # Similar ones, as `similar_pairs` gives them
     p:Project, # The project at hand
 )->np.ndarray: # The pairs that are duplicates
     "Leave out the pairs that are only similar"
     origin,sha,file,taken = (df[o].astype(object).where(df[o].notna(), None).tolist() for o in ('origin', 'sha256', 'working', 'taken'))
-    def same(i, j, distance):
+    def same(i, j, distance, share=100):
+        if share <= 50: # such as a collage, whose parts are pictures of their own
+            return False
         level = p.duplicate_level(origin[i], origin[j])
         return level == 'near' or sha[i] == sha[j] or same_photo(level, distance, file[i], file[j], (taken[i], taken[j]))
     pairs = pairs[np.array([same(*o) for o in pairs.tolist()], bool)]
@@ -108,7 +112,7 @@ def find_duplicates(
     original = _originals(pairs[same, :2], rank, level == DUPLICATE_LEVELS.index('near'))
     quarantine = {file[j]: Reason('exact duplicate' if sha[i] == sha[j] else 'near duplicate', duplicate_of=int(id[i]))
                   for j,i in original.items() if df.reason_kind.iloc[j] != 'restored'}
-    i,j,distance = pairs[~same].T
+    i,j,distance,*_ = pairs[~same].T
     conflicts = pd.DataFrame(dict(file=file[i], other=file[j], label=label[i], other_label=label[j], distance=distance))
     return quarantine, conflicts[~conflicts.file.isin(quarantine) & ~conflicts.other.isin(quarantine)].reset_index(drop=True)
 
@@ -135,7 +139,7 @@ def group_ids(
 
 def series_ids(
     df:pd.DataFrame, # Photos, as `Catalog.frame` gives them, each with its group
-    pairs:np.ndarray, # Similar ones, as `verify_pairs` gives them
+    pairs:np.ndarray, # Similar ones, as `similar_pairs` gives them
 )->pd.Series: # The name of each photo's series: that of its first group; nothing for photos of none
     "Find the series: groups that are similar"
     number = group_pairs(len(df), np.concatenate([pairs[:, :2], _adjacent_pairs(df, 'group_id')]))
@@ -174,7 +178,7 @@ def _check(p, catalog):
         if not (df.label == label).any(): raise TellapartError(f"There is no photo of {label!r}; run 01_gather.")
     unreadable = working_copies(p, df)
     readable = df[~df.file.isin(unreadable)]
-    pairs = verify_pairs(candidate_pairs(readable.phash), readable.working)
+    pairs = similar_pairs(readable.phash, readable.working, features(p, readable))
     same = filter_pairs(readable, pairs, p)
     duplicates,conflicts = find_duplicates(readable, same, p)
     _stop_if_too_many(df, quarantine := duplicates | unreadable)

@@ -10,6 +10,7 @@ __all__ = ['MAX_HASH_DISTANCE', 'THUMBNAIL_PX', 'CERTAIN_HASH_DISTANCE', 'MAX_RE
 
 # %% ../../notebooks/library/check/00_duplicates.ipynb #00000002
 import io, os, re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from pathlib import Path
@@ -43,7 +44,7 @@ def _close_pairs(words, i, max_distance, rows=64, columns=8192):
     return np.concatenate(found)
 
 def candidate_pairs(
-    hashes:list[str], # Perceptual hashes as `phash` gives them
+    hashes:Sequence[str], # Perceptual hashes as `phash` gives them
     max_distance:int=MAX_HASH_DISTANCE, # Hamming distance that two may have
 )->np.ndarray: # (pairs, 3): two positions, the smaller first, and the Hamming distance of their hashes
     "Find the pairs of photos that may be the same picture"

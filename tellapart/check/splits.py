@@ -16,7 +16,8 @@ from urllib.parse import unquote
 import numpy as np, pandas as pd
 from ..errors import listed, TellapartError
 from ..catalog import Catalog
-from .duplicates import verify_pairs, candidate_pairs
+from .parts import similar_pairs
+from ..features import features
 from ..project import Project, Train
 from ..split_methods import SPLIT_METHODS
 
@@ -196,9 +197,9 @@ def find_leaks(
 )->pd.DataFrame: # A row per pair: file (training), other (validation), label, other_label, distance (of hashes), series (a bool), paths
     "The pairs of similar photos of which one is in the training set and one in the validation set"
     with Catalog(p.folder) as catalog: df = catalog.frame().dropna(subset='split')
-    pairs,valid = candidate_pairs(df.phash),(df.split == 'valid').to_numpy()
-    pairs = verify_pairs(pairs[valid[pairs[:, 0]] != valid[pairs[:, 1]]], df.working)
-    pairs = np.where(valid[pairs[:, :1]], pairs[:, [1, 0, 2]], pairs)
+    valid = (df.split == 'valid').to_numpy()
+    pairs = similar_pairs(df.phash, df.working, features(p, df), lambda o: valid[o[:, 0]] != valid[o[:, 1]])
+    pairs = np.where(valid[pairs[:, :1]], pairs[:, [1, 0, 2, 3]], pairs)
     one,other = (df.iloc[o].reset_index(drop=True) for o in pairs.T[:2])
     series = (one.series == other.series) & (one.group_id != other.group_id)
     found = dict(file=one.file, other=other.file, label=one.label, other_label=other.label, distance=pairs[:, 2], series=series)

@@ -1,5 +1,5 @@
 // Shows a page of photos as cards, and sends marks to the kernel. A mark is shown when the kernel has stored it.
-const DELETE = "<Delete>"; // fastai's word, which no label can be
+const DELETE = "<Delete>", KEEP = "<Keep>"; // fastai's words, which no label can be
 const TIMEOUT = 10_000; // Milliseconds until the page says that the kernel doesn't answer
 
 function element(name, parts, ...children) {
@@ -29,6 +29,11 @@ function render({ model, el }) {
   back.ariaLabel = "Previous page";
   on.ariaLabel = "Next page";
   const position = element("span", {});
+  const options = all => [...all, DELETE].map(o => element("option", { value: o, textContent: o === DELETE ? "set aside" : o }));
+  const whole = element("select", { ariaLabel: "Mark the whole page", onchange: () => {
+    send("mark_page", whole.value === KEEP ? null : whole.value);
+    whole.value = "";
+  } }, element("option", { value: "", textContent: "Whole page: …" }), ...options(labels), element("option", { value: KEEP, textContent: "keep as it is" }));
   const finish = command => { send(command); focus(current); }; // The button will be disabled, and the focus would go to JupyterLab
   const [apply, undo] = [button("", () => finish("apply")), button("Undo", () => finish("undo"))];
   const status = element("p", { role: "status" });
@@ -38,30 +43,31 @@ function render({ model, el }) {
   const keys = labels.slice(0, 9).map((label, i) => `${i + 1} ${label}`).join(", ");
   const help = element("p", { className: "ta-help", textContent:
     "Below each photo: its label, the model's prediction with its probability, and the label it should have. " +
-    `Keys: arrows, Page Up and Page Down; ${keys}, or a label's first letter; Delete to set aside, Space to keep.` });
+    `Keys: arrows, Page Up and Page Down; ${keys}, or a label's first letter; Delete to set aside, Space to keep; = for the photos most like it.` });
   el.append(element("div", { className: "ta-clean" },
-    element("div", { className: "ta-bar" }, element("label", {}, "Show ", view), back, position, on, apply, undo), status, help, below));
+    element("div", { className: "ta-bar" }, element("label", {}, "Show ", view), back, position, on, whole, apply, undo), status, help, below));
 
   function mark(card, what) { send("mark", card.file, what === card.label ? null : what); }
 
   function card(photo, i) {
     const { file, label, predicted, confidence, split, why, similar, picture } = photo;
     const all = labels.includes(label) ? labels : [label, ...labels];
-    const choice = element("select", { tabIndex: -1, ariaLabel: "Label it should have", onchange: () => choose(choice.value) },
-      ...all.map(o => element("option", { value: o, textContent: o })), element("option", { value: DELETE, textContent: "set aside" }));
+    const choice = element("select", { tabIndex: -1, ariaLabel: "Label it should have", onchange: () => choose(choice.value) }, ...options(all));
     const choose = what => { mark(photo, what); focus(i); };
     const guess = button(`${predicted}${predicted === label ? "" : "?"} ${confidence}`, () => choose(predicted));
     const aside = button("✕", () => choose(model.get("marks")[file] === DELETE ? label : DELETE));
-    for (const o of [guess, aside]) o.tabIndex = -1; // Both have keys, and two dozen cards would take many tabs
+    const neighbours = button("≈", () => send("show_neighbours", file));
+    for (const o of [guess, aside, neighbours]) o.tabIndex = -1; // They have keys, and two dozen cards would take many tabs
     guess.title = "The model's prediction, with its probability";
     aside.title = aside.ariaLabel = "Set aside";
+    neighbours.title = neighbours.ariaLabel = "Show the photos most like it";
     guess.hidden = !predicted;
     const alike = similar.length ? [element("p", { className: "ta-similar", textContent: `looks like ${similar.join(", ")}` })] : [];
     const reason = why ? [element("p", { className: "ta-why", textContent: why })] : [];
     const badge = element("b", {});
     const photograph = picture ? element("img", { src: picture, alt: "", draggable: false }) : element("div", { className: "ta-none", textContent: "no picture" });
     const node = element("div", { role: "group", tabIndex: -1, title: file, onfocus: () => { current = i; rove(); } }, element("figure", {}, photograph, badge),
-      element("p", {}, element("strong", { textContent: label }), ` ${split}`), ...alike, ...reason, element("div", {}, guess, aside, choice));
+      element("p", {}, element("strong", { textContent: label }), ` ${split}`), ...alike, ...reason, element("div", {}, guess, aside, neighbours, choice));
     node.classList.toggle("ta-mismatch", predicted && predicted !== label);
     node.onclick = event => { if (event.target !== choice) focus(i); };
 
@@ -95,6 +101,7 @@ function render({ model, el }) {
     else if (pages) turn(pages);
     else if (key === "Delete" || key === "Backspace") mark(card, DELETE);
     else if (key === "Enter" || key === "Escape" || key === " ") mark(card, null);
+    else if (key === "=") send("show_neighbours", card.file);
     else if (label) mark(card, label);
     else return;
     event.preventDefault();

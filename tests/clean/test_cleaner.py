@@ -43,7 +43,7 @@ cleaner''', 'cleaner.delete(), cleaner.change()']
 
 def show(page, view, position):
     "Choose a view; `position` is the text beside it then"
-    page.locator('.ta-bar select').select_option(view)
+    page.locator('.ta-bar label select').select_option(view)
     page.get_by_text(position).wait_for()
 
 

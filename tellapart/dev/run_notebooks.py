@@ -49,9 +49,16 @@ def _counts(msg):
     return ', '.join(re.findall(r'\d+/\d+', html))
 
 
+_RESET = """%reset -f
+import gc, os
+gc.collect()
+os.chdir({cwd!r})
+%reset -f
+"""
+
 class _Client(NotebookClient):
     "A notebook being run, with its progress in the terminal"
-    def __init__(self, nb, name, noise):
+    def __init__(self, nb, name, noise, former, keep):
         specs = KernelSpecManager(kernel_dirs=[]) # so that it is this Python, whatever kernels are installed elsewhere
         super().__init__(nb, km=AsyncKernelManager(kernel_name='python3', kernel_spec_manager=specs), timeout=None,
                          record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
@@ -61,18 +68,25 @@ class _Client(NotebookClient):
         self.at = None # index of the cell that runs
         self.unread = None # the error if nobody reads our output any more
         self.noise = noise # a file for stderr of its Python: why it doesn't start, and what libraries say at its end, such as ZeroMQ
+        self.former,self.keep = former,keep # the client whose kernel it goes on with, if so; whether another goes on with its own
         self.bar = tqdm(total=sum(o.cell_type == 'code' for o in nb.cells), desc=name, disable=None, dynamic_ncols=True,
                         bar_format='{n_fmt:>3}/{total_fmt} |{bar:16}| {elapsed} {desc}')
 
     @asynccontextmanager
     async def async_setup_kernel(self, **kwargs):
         "As nbclient's, without its handler for Ctrl-C, which stops the kernel but leaves the run waiting for it"
+        done = False
         try:
-            await self.async_start_new_kernel(stderr=self.noise, **kwargs)
-            await self.async_start_new_kernel_client()
+            if self.former:
+                self.km,self.kc = self.former.km,self.former.kc
+                await self.kc.execute_interactive(_RESET.format(cwd=str(kwargs['cwd'])), silent=True, store_history=False)
+            else:
+                await self.async_start_new_kernel(stderr=self.noise, **kwargs)
+                await self.async_start_new_kernel_client()
             yield
+            done = True
         finally:
-            if self.km: await self._async_cleanup_kernel() # nbclient has done so already where it didn't start
+            if self.km and not (done and self.keep): await self._async_cleanup_kernel() # None where it didn't start
 
     async def async_execute_cell(self, cell, cell_index, **kwargs):
         if cell.cell_type != 'code':
@@ -160,20 +174,19 @@ def _set_parameters(nb, values):
 def _unset(cell): cell.source = cell.source.partition(_SET)[0]
 
 
-def _run_one(file, copy, parameters):
-    "Run one notebook in a fresh kernel, leaving a copy with its outputs at `copy`"
+async def _run_one(file, copy, parameters, *kernel):
+    "Run one notebook, leaving a copy with its outputs at `copy`; `kernel` is as `_Client` takes it"
     try: nb = nbformat.read(file, 4)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as e: # whatever JSON or bytes it holds
         raise TellapartError(f"{file} can't be read as a notebook: {e}") from None
     _set_parameters(nb, parameters)
-    with TemporaryFile() as noise:
-        client = _Client(nb, file.stem, noise)
-        try: asyncio.run(_execute(client, file.parent))
-        except (CellExecutionError, RuntimeError): raise TellapartError(f"{_failure(client)}\nAll that it printed is in {copy}") from None
-        finally:
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            nbformat.write(nb, copy)
-    return nb
+    client = _Client(nb, file.stem, *kernel)
+    try: await _execute(client, file.parent)
+    except (CellExecutionError, RuntimeError): raise TellapartError(f"{_failure(client)}\nAll that it printed is in {copy}") from None
+    finally:
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nb, copy)
+    return client
 
 
 def _lighter(data):
@@ -217,12 +230,22 @@ def _find(name, folder):
     raise TellapartError(f"There is no notebook {name}; the course has {', '.join(o.stem for o in sorted(folder.glob('0*.ipynb')))}")
 
 
+async def _run_all(files, p, parameters, done):
+    "Run notebooks, each in a fresh kernel, or for a rehearsal, which is to be quick, all in one; `done` takes each with its file"
+    client = None
+    with TemporaryFile() as noise:
+        for file in files:
+            former,keep = client if p.rehearse else None, p.rehearse and file != files[-1]
+            client = await _run_one(file, p.runs/'notebooks'/file.name, parameters, noise, former, keep)
+            done(client.nb, file)
+
+
 def run(
     notebooks:Sequence[str], # Files, or names such as 03_train; the course from gather to export if there are none
     p:Project, # The project that they are about
     save:bool=False, # Whether to write the outputs into the notebooks
 )->None: # Raises `TellapartError` at the first cell that fails
-    "Run notebooks top to bottom, a fresh kernel each, and tell what was found"
+    "Run notebooks top to bottom, and tell what was found"
     root = course(p.file.parent, Path.cwd())
     files = [_find(o, root/'notebooks') for o in notebooks] or sorted((root/'notebooks').glob('0[1-5]_*.ipynb'))
     if save and any(o.is_relative_to(PACKED) for o in files):
@@ -233,7 +256,7 @@ def run(
     os.environ['TELLAPART_PROJECT'] = str(p.file) # for notebooks without parameters, and commands in them
     parameters = dict(project=str(p.file), rehearse=p.rehearse, unattended=True)
     clear_summary(p)
-    for file in files:
-        nb = _run_one(file, p.runs/'notebooks'/file.name, parameters)
+    def done(nb, file):
         if save: _save(nb, file, root)
+    asyncio.run(_run_all(files, p, parameters, done))
     if told := summary(p): print('', *told.values(), sep='\n')

@@ -60,6 +60,17 @@ def test_parameters(folder):
     assert [o['source'] for o in old] == [''.join(o['source']) for o in new] and new[1]['outputs']
 
 
+@pytest.mark.parametrize('args, alike', [(['--rehearse'], 1), ([], 2)])
+def test_notebooks_know_nothing_of_each_other(folder, args, alike):
+    "In a rehearsal they share a Python, which saves imports, but no names; otherwise each has its own"
+    for name in 'a', 'sub/b': write_notebook(folder/f'{name}.ipynb', 'import os\nprint("In", os.getpid(), os.path.basename(os.getcwd()))',
+                                             'print("Was left:", "left" in globals())\nleft = 1')
+    code,out,err = run(folder, 'a.ipynb', 'sub/b.ipynb', *args)
+    assert (code, err) == (0, '') and out.count('Was left: False') == 2
+    places = [o.split()[1:] for o in out.splitlines() if o.startswith('  In ')]
+    assert len({pid for pid,_ in places}) == alike and [o for _,o in places] == [folder.name, 'sub']
+
+
 def test_rehearsal_and_summary(folder):
     parameters = 'project = None\nrehearse = False'
     read = 'from tellapart.project import add_summary, read_project\np = read_project(project, rehearse)'

@@ -17,7 +17,7 @@ from torch import nn
 from ..check.splits import CatalogSplitter
 from ..features import ARCH, features, INPUT, N_FEATURES
 from ..project import Project
-from .head import (choose_C, fit_head, Head, is_unbalanced, labelled_features, LabelledFeatures, make_folds, out_of_fold,
+from .head import (choose_C, fit_head, Head, labelled_features, LabelledFeatures, make_folds, out_of_fold,
                                   SCALE)
 from .metrics import fit_temperature
 from .report import BLUE, draw_svg, Report, report, validation_rows
@@ -132,13 +132,6 @@ def _calibrated_head(data, seed):
     head = fit_head(data.x, data.labels, C)
     return head._replace(weight=head.weight/temperature, bias=head.bias/temperature)
 
-def _describe_balance(labels):
-    "Print that labels of unequal size are balanced, if they are"
-    if not is_unbalanced(labels):
-        return
-    (fewest,few),*_,(most,many) = sorted(zip(*np.unique(labels, return_counts=True)), key=lambda o: o[1])
-    print(f'Each label has the same weight in training, as {most} has {many} photos and {fewest} {few}.')
-
 def first_model(
     p:Project, # The project at hand, checked
 )->FirstModel: # Raises `TellapartError` if photos haven't been checked, or if the network's package isn't installed
@@ -146,7 +139,6 @@ def first_model(
     start = time.perf_counter()
     data,block = labelled_features(p),feature_block(p)
     train = data.select(~data.photos.valid.to_numpy())
-    _describe_balance(train.labels)
     head = _calibrated_head(train, p.train.seed)
     seconds = time.perf_counter() - start
     learn = head_learner(dataloaders(block, p.working, p), head)

@@ -7,7 +7,7 @@ __all__ = ['MAX_PHOTOS', 'MAX_REFERENCES', 'AGREEMENT', 'CALIBRATION', 'TOLERANC
            'rename_labels', 'export_project', 'upgrade']
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000002
-import hashlib, io, json, os, pathlib, pickle, sys, types, zipfile
+import hashlib, io, json, os, pathlib, pickle, shutil, sys, types, zipfile
 from collections.abc import Callable, Iterator
 from typing import Any
 from contextlib import ExitStack, contextmanager, suppress
@@ -461,6 +461,18 @@ def _write_errors(path:Path)->Iterator[None]:
     try: yield
     except (OSError, RuntimeError) as e: raise ExportError(f"{path} couldn't be written ({e}); what was there before is unchanged.") from e
 
+def _keep_with_run(path:Path, learn:Learner):
+    "Keep a copy of an export with the run that `report` made of its learner, to compare later ones with"
+    run = path.parent/'runs'/getattr(learn, 'run_name', '')
+    if 'run_name' not in vars(learn) or not run.is_dir():
+        return
+    kept,part = run/'export.pkl',run/'.export.part'
+    with _write_errors(kept):
+        part.unlink(missing_ok=True)
+        try: os.link(path, part) # takes no room
+        except OSError: shutil.copyfile(path, part)
+        os.replace(part, kept)
+
 def export(
     learn:Learner, # An image classifier, trained
     path:str|Path='export.pkl', # The file to write
@@ -485,6 +497,7 @@ def export(
             _add_records(new, graphs, references, meta)
         _compare_readers(new, learn, model)
         with _write_errors(path): os.replace(new, path)
+    _keep_with_run(path, learn)
     return path
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000032
@@ -530,6 +543,7 @@ def rename_labels(
         raise ExportError(f"There is no label {listed(sorted(map(repr, unknown)))} to rename; the model knows {listed(old)}.")
     new = sorted({names.get(o, o) for o in old})
     if len(new) < 2: raise ExportError(f"All labels would be {new[0]!r}: keep at least two.")
+    vars(learn).pop('run_name', None) # it is another model now
     members = [[i for i,o in enumerate(old) if names.get(o, o) == name] for name in new]
     parts = list(learn.model) if isinstance(learn.model, nn.Sequential) else [learn.model]
     learn.model,block = nn.Sequential(*parts, MergeLabels(members)),deepcopy(block) # deep, since `dataloaders` is bound to it

@@ -261,6 +261,7 @@ def report(
         facts = list(_facts(run, folder.name))
         (folder/'report.html').write_text(report_html('report.html', run, folder.name, df, lists, facts), 'utf-8')
         (folder/'run.json').write_text(run.model_dump_json(), 'utf-8') # Last, as it makes the folder a run
+    learn.run_name = folder.name # for `export`, which keeps a copy there
     return Report(folder/'report.html', run, str(report_html('report_notebook.html', run, folder.name, df, lists, facts, counts=NOTEBOOK)))
 
 # %% ../../notebooks/library/train/04_report.ipynb #00000025

@@ -16,7 +16,7 @@ from tellapart.export.export import export
 from tellapart.project import read_project
 from tellapart.train.first_model import first_model, learning_curve
 from tellapart.train.head import choose_C, fit_head, LabelledFeatures, make_folds
-from tellapart.train.report import runs
+from tellapart.train.report import report, runs
 from tellapart.train.train import load_trained, no_pickle_warning, save_trained
 from tellapart.use.classifier import Classifier, read_meta
 
@@ -84,6 +84,22 @@ def test_goes_on_as_any_learner(p, first):
         assert all(o.equal(a) for o,a in convolutions)
         learn.fine_tune(1, 1e-3, freeze_epochs=0)
         assert not all(o.equal(a) for o,a in convolutions)
+
+
+def test_each_run_keeps_its_export(p, first):
+    save_trained(first.learn, first.block, p)
+    assert main(['export', '--project', str(p.file), '--no-int8']) == 0
+    kept = first.report.file.parent/'export.pkl'
+    before = kept.read_bytes()
+    assert before == p.export.read_bytes()
+    learn,block = load_trained(p)
+    learn.dls = block.dataloaders(p.working, bs=16, num_workers=0)
+    with learn.no_bar(), learn.no_logging():
+        learn.fit(1, 1e-3)
+        later = report(learn, p)
+    save_trained(learn, block, p)
+    assert main(['export', '--project', str(p.file), '--no-int8']) == 0
+    assert (later.file.parent/'export.pkl').read_bytes() == p.export.read_bytes() != before == kept.read_bytes()
 
 
 def test_labels_are_renamed_and_merged_without_training(p, first, tmp_path, capsys):

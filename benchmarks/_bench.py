@@ -1,5 +1,5 @@
 "Shared by the benchmarks: photos, measurements in processes of their own, and reports"
-import argparse, json, os, platform, re, statistics, subprocess, sys, tempfile, time
+import argparse, json, os, platform, re, shutil, statistics, subprocess, sys, tempfile, time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from datetime import date
@@ -9,9 +9,11 @@ from pathlib import Path
 import numpy as np
 import psutil
 from PIL import Image
+from scipy.stats import t
 from tellapart.machine import cpu_count
 
 HERE = Path(__file__).resolve().parent
+SEEDS = range(5)
 
 
 def arguments(about):
@@ -80,6 +82,27 @@ def median(runs):
     return {k: statistics.median(o[k] for o in runs) for k in runs[0]}
 
 
+def interval(values):
+    "Half the width of the 95 % interval of a mean, by Student's t"
+    return float(t.ppf(.975, len(values) - 1)*np.std(values, ddof=1)/len(values)**.5)
+
+
+def by_seed(name, photos, measure):
+    "The numbers that `measure` finds with each seed; what an interrupted run on the same photos has found is kept until `report`"
+    folder,found = HERE/'results'/f'{name}-seeds',[]
+    folder.mkdir(parents=True, exist_ok=True)
+    for seed in SEEDS:
+        file = folder/f'{seed}.json'
+        numbers = json.loads(file.read_text()) if file.exists() else {}
+        if numbers.get('photos') != str(photos):
+            numbers = measure(seed) | dict(photos=str(photos))
+            (part := file.with_suffix('.part')).write_text(json.dumps(numbers, indent=1))
+            os.replace(part, file)
+        found.append({k: v for k,v in numbers.items() if k != 'photos'})
+        print(f'seed {seed}: {found[-1]}', flush=True)
+    return found
+
+
 def memory():
     "MB of memory that this process uses now"
     return psutil.Process().memory_info().rss/1e6
@@ -94,7 +117,7 @@ def _machine():
 
 def report(
     name, # Of the benchmark: its script's
-    rows, # List of (name, value, unit)
+    rows, # List of (name, value, unit), or (name, value, unit, interval), half of whose width is shown
     ratios, # Dict of name to number; one with a row's name becomes a column of its table
     packages, # Installed packages whose versions are reported
     columns=(), # Lists of column names, one for each table; a row called "NAME, COLUMN" is put there
@@ -102,7 +125,7 @@ def report(
 ):
     "Print the figures, write results/NAME.json and update the tables in README.md"
     result = dict(name=name, date=str(date.today()), machine=_machine(), versions={o: version(o) for o in packages} | versions,
-                  columns=[list(o) for o in columns], rows=[dict(name=n, value=float(f'{v:.4g}'), unit=u) for n,v,u in rows],
+                  columns=[list(o) for o in columns], rows=[_row(*o) for o in rows],
                   ratios={k: float(f'{v:.3g}') for k,v in ratios.items()})
     (HERE/'results').mkdir(exist_ok=True)
     (HERE/'results'/f'{name}.json').write_text(json.dumps(result, indent=1) + '\n')
@@ -111,10 +134,21 @@ def report(
     text,found = re.subn(f'(<!-- {name} -->\n).*?(<!-- /{name} -->)', lambda m: m[1] + table + m[2], readme.read_text(), flags=re.S)
     if not found: raise SystemExit(f"{readme} has no section for these figures: add the lines <!-- {name} --> and <!-- /{name} -->.")
     readme.write_text(text)
+    shutil.rmtree(HERE/'results'/f'{name}-seeds', ignore_errors=True)
     print(table)
 
 
-def _cell(row): return ' '.join(filter(None, [format(row['value'], 'g'), row['unit']])) if row else ''
+def _row(name, value, unit, interval=None):
+    return dict(name=name, value=float(f'{value:.4g}'), unit=unit) | ({} if interval is None else dict(interval=float(f'{interval:.2g}')))
+
+
+def _cell(row):
+    if not row:
+        return ''
+    value = f"{row['value']:g}" + (f" ± {row['interval']:g}" if 'interval' in row else '')
+    return ' '.join(filter(None, [value, row['unit']]))
+
+
 def _line(*cells): return f"| {' | '.join(cells)} |\n"
 
 

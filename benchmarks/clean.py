@@ -1,4 +1,4 @@
-"Label errors: recall among the first photos reviewed, in tellapart's order, fastai's and a random one; and the error after correcting them"
+"Label errors: recall among the first photos reviewed, in the orders of tellapart, fastai and cleanlab; and the error after correcting them"
 import json, sys, time
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -6,12 +6,11 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 LABELS = 'badminton', 'squash', 'tennis'
-SEEDS = 0, 1, 2
 WRONG = .15 # share of wrong labels
 REVIEWED = .1, .15, .2, .3 # shares of the photos
-CORRECTED = .2 # share of the photos that is reviewed before the second training
-LONGER = 4 # times as many epochs
-ORDERS = 'tellapart', 'fastai', 'random'
+CORRECTED = .15 # share of the photos that is reviewed before the second training
+PRETRAINED = dict(arch='tf_efficientnet_lite0', epochs=4, lr=2e-3, size=128) # fastai's way, with its default learning rate
+ORDERS = 'tellapart', 'fastai', 'cleanlab'
 
 
 def draw_photos(folder, seed, n=100, test=100):
@@ -62,23 +61,23 @@ def project(photos, folder, seed):
     return p,{k: v for k,v in true_labels.items() if k in used}
 
 
-def train(p, epochs):
-    "A model trained as in the notebook, but without keeping the best epoch, which may be an early one of a longer training"
-    from fastai.vision.all import (CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, Normalize, aug_transforms, error_rate,
-                                   imagenet_stats, set_seed, vision_learner)
+def train(p):
+    "A ResNet trained as in the notebook, or the pretrained network; without keeping the best epoch"
+    from fastai.vision.all import (CategoryBlock, ColReader, ColSplitter, DataBlock, ImageBlock, aug_transforms, error_rate, set_seed,
+                                   vision_learner)
     from tellapart.clean.label_errors import TrainingDynamics
     from tellapart.check.splits import training_photos
     from tellapart.train.resize import resize_transform
     from tellapart.train.train import AutoMixedPrecision, dataloaders
-    from tellapart.train.weights import model_kwargs
+    from tellapart.train.weights import model_kwargs, normalize, resample
     set_seed(p.train.seed, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_x=ColReader('working'), get_y=ColReader('label'), splitter=ColSplitter('valid'),
-                      item_tfms=resize_transform(p.train.resize_method, p.train.size),
-                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
+                      item_tfms=resize_transform(p.train.resize_method, p.train.size, resample(p.train.arch)),
+                      batch_tfms=[*aug_transforms(), normalize(p.train.arch)])
     learn = vision_learner(dataloaders(block, training_photos(p), p), **model_kwargs(p.train.arch, p.train.weights), metrics=error_rate,
                            cbs=[AutoMixedPrecision(), TrainingDynamics()])
     learn.remove_cb(learn.progress)
-    with learn.no_logging(): learn.fine_tune(epochs, p.train.lr)
+    with learn.no_logging(): learn.fine_tune(p.train.epochs, p.train.lr)
     return learn
 
 
@@ -91,23 +90,39 @@ def by_loss(learn):
     return sorted(losses, key=losses.get, reverse=True)
 
 
+def by_cleanlab(finder):
+    "The photos in cleanlab's order, by the probabilities of tellapart's heads out of fold: first what it calls issues, then the others"
+    from cleanlab.filter import find_label_issues
+    from cleanlab.rank import get_label_quality_scores
+    from tellapart.train.head import out_of_fold
+    found = out_of_fold(finder.x, finder.labels, finder.fold, finder.C)
+    given = np.searchsorted(found.labels, finder.labels)
+    issues = list(find_label_issues(given, found.probs, return_indices_ranked_by='self_confidence'))
+    rest = [i for i in np.argsort(get_label_quality_scores(given, found.probs), kind='stable') if i not in set(issues)]
+    return [finder.files[i] for i in (*issues, *rest)]
+
+
 def first(order, share): return order[:round(share*len(order))]
 
 
-def error(learn, test):
-    "A model's error on the photos in `test`, in per cent"
-    import pandas as pd
+def error(p, test):
+    "The error of a first model on the photos in `test`, in per cent: of a head trained on all photos that are there"
     from fastai.vision.utils import get_image_files
+    from tellapart.features import file_features
+    from tellapart.train.head import choose_C, fit_head, labelled_features, make_folds
+    data = labelled_features(p)
+    C,_ = choose_C(data.x, data.labels, make_folds(data.labels, data.groups))
     files = sorted(get_image_files(test))
-    probs,_ = learn.get_preds(dl=learn.dls.test_dl(pd.DataFrame(dict(working=files))))
-    return 100*float(np.mean([learn.dls.vocab[i] != o.parent.name for i,o in zip(probs.argmax(1), files)]))
+    head = fit_head(data.x, data.labels, C)
+    predicted = np.array(head.labels)[head.logits(file_features(files, p.folder.parent)).argmax(1)]
+    return 100*float(np.mean(predicted != np.array([o.parent.name for o in files])))
 
 
 def error_after_review(p, true_labels, order, test):
-    "The error of a model trained again after the wrong labels among the first photos of `order` have been corrected"
+    "The error of a first model after the wrong labels among the first photos of `order` have been corrected"
     from tellapart.catalog import Catalog
     with Catalog(p.folder) as catalog: catalog.apply(labels={o: true_labels[o] for o in first(order, CORRECTED) if o in true_labels})
-    found = error(train(p, p.train.epochs), test)
+    found = error(p, test)
     with Catalog(p.folder) as catalog: catalog.undo()
     return found
 
@@ -118,48 +133,60 @@ def timed(f, *args):
     return f(*args), time.perf_counter() - start
 
 
-def orders_of(learn, p, seed):
-    "The photos in each order, and the seconds that `find_label_errors` took"
-    from tellapart.clean.label_errors import find_label_errors
-    found,seconds = timed(find_label_errors, learn, p)
-    shuffled = np.random.default_rng(seed).permutation(found.index.sort_values())
-    return dict(zip(ORDERS, [list(found.index), by_loss(learn), list(shuffled)])), seconds
-
-
 def measure(seed, folder, photos=None):
     "Print the numbers of one seed"
+    from tellapart.catalog import Catalog
+    from tellapart.clean.label_errors import LabelErrorFinder
     seed,folder,numbers = int(seed),Path(folder),{}
     with redirect_stdout(sys.stderr):
         photos,test = split_photos(Path(photos), folder, seed) if photos else draw_photos(folder, seed)
         p,true_labels = project(photos, folder, seed)
-        for name,epochs in dict(notebook=p.train.epochs, longer=LONGER*p.train.epochs).items():
-            learn,numbers[f'training {name}'] = timed(train, p, epochs)
-            orders,numbers[f'finding {name}'] = orders_of(learn, p, seed)
-            for who,order in orders.items():
+        n = len(LabelErrorFinder(p).files) # features are computed once for all
+        numbers['most'] = {share: 100*min(1, share*n/len(true_labels)) for share in REVIEWED}
+        pretrained = p.model_copy(update=dict(train=p.train.model_copy(update=PRETRAINED)))
+        for name,o in dict(pretrained=pretrained, random=p).items():
+            learn,numbers[f'training {name}'] = timed(train, o)
+            watched = learn if name == 'random' else None
+            ranked,numbers[f'finding {name}'] = timed(lambda watched=watched: LabelErrorFinder(p, watched).rank())
+            for who,order in zip(ORDERS, [list(ranked.index), by_loss(learn), by_cleanlab(LabelErrorFinder(p))]):
                 for share in REVIEWED: numbers[f'{name} {who} {share}'] = 100*len(true_labels.keys() & first(order, share))/len(true_labels)
-            numbers[f'error {name}'] = error(learn, test)
-            for who,order in orders.items() if name == 'notebook' else ():
-                numbers[f'error {who}'] = error_after_review(p, true_labels, order, test)
+                numbers[f'{name} {who} error'] = error_after_review(p, true_labels, order, test)
+        numbers['before'] = error(p, test)
+        with Catalog(p.folder) as catalog: catalog.apply(labels=true_labels)
+        numbers['all corrected'] = error(p, test)
     print(json.dumps(numbers))
 
 
+def measure_seed(seed, photos):
+    from _bench import in_process
+    with TemporaryDirectory() as folder:
+        return in_process(__file__, seed, folder, *([photos.absolute()] if photos else []))
+
+
 def main(photos):
-    "Measure with each seed, and report the means"
-    from _bench import in_process, report
-    runs = []
-    for seed in SEEDS:
-        with TemporaryDirectory() as folder: runs.append(in_process(__file__, seed, folder, *([photos.absolute()] if photos else [])))
-    mean = {k: np.mean([o[k] for o in runs]) for k in runs[0]}
+    "Measure with each seed, and report the means with intervals"
+    from _bench import by_seed, interval, report
+    runs = by_seed('clean', photos, lambda seed: measure_seed(seed, photos))
     rows,ratios = [],{}
-    for model,epochs in dict(notebook='', longer=f', {LONGER} times the epochs').items():
+    def add(what, key, unit='%', last=''):
+        values = [o[key] for o in runs]
+        rows.append((what + last, np.mean(values), unit, interval(values)))
+        return np.mean(values)
+    for model,of in dict(pretrained='', random=', fastai from random weights').items():
         for share in REVIEWED:
-            what = f'recall, {share:.0%} reviewed{epochs}'
-            rows += [(f'{what}, {who}', mean[f'{model} {who} {share}'], '%') for who in ORDERS]
-            ratios[what] = mean[f'{model} tellapart {share}']/mean[f'{model} fastai {share}']
-    rows += [(f'error after correcting the first {CORRECTED:.0%}, {who}', mean[f'error {who}'], '%') for who in ORDERS]
-    rows += [('error before cleaning', mean['error notebook'], '%')]
-    rows += [('training as in the notebook', mean['training notebook'], 's'), ('`find_label_errors`', mean['finding notebook'], 's')]
-    report('clean', rows, ratios, ['tellapart', 'fastai', 'torch', 'scikit-learn'], columns=[ORDERS])
+            what = f'recall, {share:.0%} reviewed{of}'
+            found = {who: add(what, f'{model} {who} {share}', last=f', {who}') for who in ORDERS}
+            rows.append((f'{what}, the most that can be', np.mean([o['most'][str(share)] for o in runs]), '%'))
+            ratios[what] = found['tellapart']/found['fastai']
+        for who in ORDERS: add(f'error after correcting the first {CORRECTED:.0%}{of}', f'{model} {who} error', last=f', {who}')
+        gain = [o[f'{model} fastai error'] - o[f'{model} tellapart error'] for o in runs]
+        rows.append((f'error less than after fastai\'s order{of}', np.mean(gain), '%', interval(gain)))
+    add('error before cleaning', 'before')
+    add('error with all labels right', 'all corrected')
+    add('`LabelErrorFinder`, features cached', 'finding pretrained', 's')
+    add('`fine_tune` of the pretrained network, for fastai\'s order', 'training pretrained', 's')
+    report('clean', rows, ratios, ['tellapart', 'fastai', 'cleanlab', 'timm', 'torch', 'scikit-learn'],
+           columns=[(*ORDERS, 'the most that can be')])
 
 
 if __name__ == '__main__':

@@ -1,11 +1,13 @@
-"Near duplicates: recall of tellapart and of common perceptual hashes, their cost, and copies among photos of one viewpoint"
+"Near duplicates: recall of tellapart, of its hashes alone and of common ones, their cost, and copies among photos of one viewpoint"
 import json, sys, time
 from itertools import count
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import imagehash, numpy as np
-from PIL import Image, ImageDraw, ImageEnhance, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFont, ImageOps
 from tellapart.check.duplicates import is_duplicate, verify_pairs, candidate_pairs, phash, same_photo
+from tellapart.check.parts import part_candidates, shared_part, similar_pairs
+from tellapart.features import file_features
 from tellapart.images import open_photo
 
 EIGHT,SIXTEEN = (imagehash.phash, imagehash.dhash, imagehash.whash, imagehash.average_hash), (imagehash.phash, imagehash.dhash)
@@ -32,6 +34,34 @@ def with_label(photo, rng):
     return photo
 
 
+def watermarked(photo, rng):
+    "Write a name across, half transparent, as agencies do"
+    layer,font = Image.new('RGBA', photo.size),ImageFont.load_default(photo.height//7)
+    draw = ImageDraw.Draw(layer)
+    for i in range(3): draw.text((.05*photo.width, (.1 + .3*i)*photo.height), 'agency agency agency', (255, 255, 255, 120), font)
+    return Image.alpha_composite(photo.convert('RGBA'), layer).convert('RGB')
+
+
+def under_banner(photo, rng):
+    "Put a white band above, as memes have it"
+    return ImageOps.pad(photo, (photo.width, round(1.25*photo.height)), color='white', centering=(0, 1))
+
+
+def in_collage(photo, rng, others):
+    "Put others beside and below, of the same size"
+    (w,h),n = photo.size,len(others) + 1
+    sheet = Image.new('RGB', (2*w, h*n//2))
+    for i,o in enumerate([photo, *others]): sheet.paste(ImageOps.fit(o, (w, h)), (i%2*w, i//2*h))
+    return sheet
+
+
+def two_thirds(photo, rng):
+    "A window of two thirds of the width and height, anywhere"
+    w,h = (round(2/3*o) for o in photo.size)
+    x,y = (int(rng.integers(0, o//3 + 1)) for o in photo.size)
+    return photo.crop((x, y, x + w, y + h))
+
+
 EDITS = {
     'cropped up to 3 % per edge and scaled down': web_copy,
     'half the size': lambda photo, rng: scaled(photo, .5),
@@ -45,7 +75,16 @@ EDITS = {
     'border of 3 % added': lambda photo, rng: ImageOps.expand(photo, round(.03*min(photo.size)), 'white'),
     'rotated by 1 degree': lambda photo, rng: photo.rotate(rng.choice([-1, 1]), Image.Resampling.BICUBIC),
     'stretched by 10 %': lambda photo, rng: photo.resize((photo.width, round(1.1*photo.height))),
+    'cropped up to 20 % per edge': lambda photo, rng: cut(photo, rng, .2),
+    'two thirds of it': two_thirds,
+    'square cut out': lambda photo, rng: ImageOps.fit(photo, (min(photo.size),)*2),
+    'mirrored': lambda photo, rng: ImageOps.mirror(photo),
+    'mirrored and cropped up to 10 % per edge': lambda photo, rng: ImageOps.mirror(cut(photo, rng, .1)),
+    'watermark across': watermarked,
+    'banner above': under_banner,
+    'frame of 15 % added': lambda photo, rng: ImageOps.expand(photo, round(.15*min(photo.size)), 'black'),
 }
+COLLAGES = {'collage of two': 1, 'collage of four': 3} # how many others
 
 
 RESAVED = { # factor of the size, format and quality
@@ -117,10 +156,12 @@ def draw_photos(folder, n):
         photo.save(folder/f'{i:05}.jpg', quality=90)
 
 
-def edited_copies(photos, folder):
-    "Name of an edit → files of the photos with that edit, saved again as JPEG"
+def edited_copies(photos, others, folder):
+    "Name of an edit → files of the photos with that edit, saved again as JPEG; `others` are for collages"
     rng,name,copies = np.random.default_rng(0),count(),{}
-    for edit,f in EDITS.items():
+    def collage(n): return lambda photo, rng: in_collage(photo, rng, [open_photo(o) for o in rng.choice(others, n)])
+    edits = EDITS | {edit: collage(n) for edit,n in COLLAGES.items()}
+    for edit,f in edits.items():
         copies[edit] = [folder/f'{next(name)}.jpg' for _ in photos]
         for photo,file in zip(photos, copies[edit]): f(open_photo(photo), rng).save(file, quality=int(rng.integers(60, 95)))
     return copies
@@ -142,13 +183,22 @@ def recall_of_hash(hash, n, distinct, copies, share):
     return {edit: 100*float(np.mean(found(files))) for edit,files in copies.items()}, ms
 
 
-def recall_of_tellapart(distinct, copies):
-    "Recall by edit, in per cent; candidate pairs of distinct photos; and how many of them are confirmed"
+def recall_of_tellapart(distinct, copies, folder):
+    "Recall by edit, in per cent, by hashes alone and with features; and the pairs of distinct photos that are candidates and confirmed"
     distance = lambda a, b: (int(a, 16) ^ int(b, 16)).bit_count()
-    first = [phash(open_photo(o)) for o in distinct]
-    pairs = candidate_pairs(first)
-    same = lambda files: [is_duplicate(distance(a, phash(open_photo(o))), photo, o) for a,photo,o in zip(first, distinct, files)]
-    return {edit: 100*float(np.mean(same(files))) for edit,files in copies.items()}, len(pairs), len(verify_pairs(pairs, distinct))
+    first,x,n = [phash(open_photo(o)) for o in distinct],file_features(distinct, folder),len(distinct)
+    by_hash,with_features = {},{}
+    for edit,files in copies.items():
+        hashes = [phash(open_photo(o)) for o in files]
+        by_hash[edit] = 100*float(np.mean([is_duplicate(distance(a, b), *o) for a,b,*o in zip(first, hashes, distinct, files)]))
+        both = np.concatenate([x, file_features(files, folder)])
+        pairs = similar_pairs([*first, *hashes], [*distinct, *files], both, lambda o: o[:, 1] == o[:, 0] + n)
+        with_features[edit] = 100*len(pairs)/len(files)
+    pairs,parts = candidate_pairs(first),part_candidates(first, x)
+    confirmed = similar_pairs(first, distinct, x)
+    counts = dict(candidates=len(pairs), confirmed=len(verify_pairs(pairs, distinct)), parts=len(parts), all=len(confirmed))
+    print('confirmed:', *((distinct[a], distinct[b]) for a,b,*_ in confirmed.tolist()), sep='\n')
+    return by_hash,with_features,counts
 
 
 def measure(what, *args):
@@ -165,7 +215,10 @@ def measure(what, *args):
         hashes = [phash(o) for o in photos]
         hashed = time.perf_counter()
         verify_pairs(np.array([[a, a+1, 17] for a in range(len(photos)-1)]), args)
-        print(json.dumps(dict(hash=1000*(hashed - start)/len(hashes), verify=1000*(time.perf_counter() - hashed)/(len(photos) - 1))))
+        verified = time.perf_counter()
+        for a,b in zip(args, args[1:]): shared_part(a, b)
+        found = dict(hash=hashed - start, verify=verified - hashed, part=time.perf_counter() - verified)
+        print(json.dumps({k: 1000*o/(len(photos) - (k != 'hash')) for k,o in found.items()}))
 
 
 def main(folder, n=1500, edited=150):
@@ -176,21 +229,23 @@ def main(folder, n=1500, edited=150):
         if not folder: draw_photos(tmp, n)
         distinct = sorted(o for o in (folder or tmp).rglob('*') if o.suffix.lower() in ('.jpg', '.jpeg', '.png', '.webp'))
         for o in 'copies', 'series': (tmp/o).mkdir()
-        copies = edited_copies(distinct[:edited], tmp/'copies')
+        distinct = [distinct[i] for i in np.random.default_rng(0).permutation(len(distinct))] # so that all labels are edited
+        copies = edited_copies(distinct[:edited], distinct[edited:], tmp/'copies')
         pairs = len(distinct)*(len(distinct) - 1)//2
-        ours,candidates,confirmed = recall_of_tellapart(distinct, copies)
+        by_hash,ours,counts = recall_of_tellapart(distinct, copies, tmp)
         series = one_viewpoint(distinct[:edited], tmp/'series')
-        hashes = {name: recall_of_hash(*o, distinct, copies, max(confirmed, 1)/pairs) for name,o in HASHES.items()}
+        hashes = {name: recall_of_hash(*o, distinct, copies, max(counts['confirmed'], 1)/pairs) for name,o in HASHES.items()}
         stages = in_process(__file__, 'stages', *distinct[:200])
-    recall = dict(tellapart=ours) | {name: o for name,(o,_) in hashes.items()}
+    recall = {'tellapart': ours, 'by its hashes alone': by_hash} | {name: o for name,(o,_) in hashes.items()}
     rows = [(f'recall, all edits, {name}', np.mean([*o.values()]), '%') for name,o in recall.items()]
-    rows += [(f'recall, {edit}, {name}', o[edit], '%') for edit in EDITS for name,o in recall.items()]
+    rows += [(f'recall, {edit}, {name}', o[edit], '%') for edit in copies for name,o in recall.items()]
     rows += [('time per hash, tellapart', stages['hash'], 'ms')] + [(f'time per hash, {name}', ms, 'ms') for name,(_,ms) in hashes.items()]
-    rows += [('pairs of distinct photos', pairs/1e6, 'million'), ('candidates among them', candidates, 'pairs'),
-             ('confirmed among these', confirmed, 'pairs')]
+    rows += [('photos taken to be distinct', len(distinct), ''), ('candidates by hashes among their pairs', counts['candidates'], 'pairs'),
+             ('confirmed among these', counts['confirmed'], 'pairs'), ('candidates by features', counts['parts'], 'pairs'),
+             ('confirmed in all', counts['all'], 'pairs')]
     rows += [(f'recall, resaved: {o}', series[o], '%') for o in RESAVED]
     rows += [(f'false copies, next photo: {o}', series[o], '%') for o in NEXT]
-    rows += [('verifying a candidate', stages['verify'], 'ms')]
+    rows += [('verifying a candidate by hashes', stages['verify'], 'ms'), ('verifying a candidate by features', stages['part'], 'ms')]
     rows += [('candidates among 20,000 photos', in_process(__file__, 'pairs', 20_000)['pairs'], 's')]
     many = in_process(__file__, 'pairs', 200_000)
     rows += [('candidates among 200,000 photos', many['pairs'], 's'), ('peak memory for these', many['peak'], 'MB')]

@@ -1382,6 +1382,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                              'tellapart/train/report.py'),
                                         'tellapart.train.report._curves': ( 'library/train/report.html#_curves',
                                                                             'tellapart/train/report.py'),
+                                        'tellapart.train.report._draw_bins': ( 'library/train/report.html#_draw_bins',
+                                                                               'tellapart/train/report.py'),
                                         'tellapart.train.report._draw_calibration': ( 'library/train/report.html#_draw_calibration',
                                                                                       'tellapart/train/report.py'),
                                         'tellapart.train.report._draw_curves': ( 'library/train/report.html#_draw_curves',

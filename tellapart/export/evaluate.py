@@ -50,16 +50,19 @@ class _Photo(NamedTuple):
     wrong:bool
     confident:bool
     labels:tuple # The prediction set
+    uncalibrated:float # The probability of the prediction without the temperature
 
-def _row(path, label, o):
+def _row(path, label, o, temperature):
     "The row of one photo"
-    given = dict(o.ranked).get(label, 0.)
-    return _Photo(path.name, path, path, label, o.label, o.probability, given, o.label != label, o.confident, o.labels)
+    given,probs = dict(o.ranked).get(label, 0.),np.array([prob for _,prob in o.ranked])**temperature
+    return _Photo(path.name, path, path, label, o.label, o.probability, given, o.label != label, o.confident, o.labels,
+                  float(probs[0]/probs.sum()))
 
 def _classify(classify, files):
     "A row for each photo that can be opened, and how many can't"
     predictions = list(tqdm(classify.many(files), total=len(files), desc='classified', unit='photo', leave=False))
-    opened = [_row(path, label, o) for (path, label),o in zip(files.items(), predictions) if o.label is not None]
+    temperature = classify.meta['card'].get('temperature', 1)
+    opened = [_row(path, label, o, temperature) for (path, label),o in zip(files.items(), predictions) if o.label is not None]
     return pd.DataFrame(opened, columns=_Photo._fields),len(files) - len(opened)
 
 @dataclass(frozen=True, repr=False)
@@ -78,8 +81,10 @@ class Evaluation:
         "What the figures are, a sentence each"
         o,c = self.uncovered,self.confident
         chance = 'which may be chance' if self.run.calibration_error <= self.chance else 'more than chance'
+        bins = self.run.calibration_before
+        before = f'; it was {calibration_error(bins):.1%} before it was calibrated' if bins else ''
         lines = [f"It is confident on {c.n:,} of {len(self.photos):,}, and wrong on {c.rate:.1%} of these.",
-                 f"The expected calibration error is {self.run.calibration_error:.1%}, {chance} (up to {self.chance:.1%}).",
+                 f"The expected calibration error is {self.run.calibration_error:.1%}, {chance} (up to {self.chance:.1%}){before}.",
                  f"The prediction sets hold the right label for {1 - o.rate:.1%} (between {1 - o.high:.1%} and {1 - o.low:.1%}), "
                  f"and have {self.set_size:.1f} labels on average."]
         if a := self.accepted: lines.append(f"It rejects {1 - a.rate:.1%} of {a.n:,} photos that show none of the labels.")
@@ -116,11 +121,12 @@ def evaluate(
     ood,df = df[df.label.isna()],df[df.label.notna()].reset_index(drop=True)
     if df.empty: raise TellapartError(f"None of the photos in {folder} can be opened: evaluate others.")
     wrong,confidence = df.wrong.to_numpy(bool),df.probability.to_numpy(float)
-    bins = calibration(confidence, wrong)
+    bins,uncalibrated = calibration(confidence, wrong),df.uncalibrated.to_numpy(float)
+    before = [] if np.allclose(confidence, uncalibrated) else calibration(uncalibrated, wrong)
     run = Run(time=datetime.now().astimezone(), project=Path(folder).name, arch=classify.meta['arch'], epochs=0, seconds=None,
               device='', settings={}, versions={}, photos=dict(valid=len(df)), labels=classify.labels, error=rate(wrong), curves={},
               predictions=[], by_origin={}, by_label={k: rate(o) for k,o in df.wrong.groupby(df.label)},
-              calibration=bins, calibration_error=calibration_error(bins))
+              calibration=bins, calibration_error=calibration_error(bins), calibration_before=before)
     covered = np.array([label in o for label,o in zip(df.label, df.labels)])
     accepted = rate(ood.confident) if len(ood) else None
     sure = wrong[df.confident.to_numpy(bool)]

@@ -487,7 +487,8 @@ def export(
     meta,model = _learner_meta(learn, limits, card),_inference_copy(learn.model)
     graph,meta['n_shallow'] = _trace(model, meta['size'], len(meta['mean']))
     valid = _run_graphs(dict(graph=graph), _dataset_photos(learn.dls.valid_ds, meta, 'validation'))['graph']
-    meta['card']['temperature'],valid = _calibrate(model, graph, valid, meta)
+    temperature,valid = _calibrate(model, graph, valid, meta)
+    meta['card']['temperature'] = temperature*getattr(learn, 'temperature', 1) # a first model has one already
     graphs,references,meta = _fit(graph, valid, learn.dls, meta, ood_photos, int8)
     with ExitStack() as stack:
         with _write_errors(path):

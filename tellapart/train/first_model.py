@@ -125,12 +125,12 @@ class FirstModel:
     learning_curve:LearningCurve
 
 def _calibrated_head(data, seed):
-    "A head for all photos, its regularization and temperature chosen out of fold"
+    "A head for all photos, its regularization and temperature chosen out of fold; and that temperature"
     fold = make_folds(data.labels, data.groups, seed)
     C,found = choose_C(data.x, data.labels, fold)
     temperature = fit_temperature(np.log(np.maximum(found.probs, 1e-9)), np.searchsorted(found.labels, data.labels))
     head = fit_head(data.x, data.labels, C)
-    return head._replace(weight=head.weight/temperature, bias=head.bias/temperature)
+    return head._replace(weight=head.weight/temperature, bias=head.bias/temperature),temperature
 
 def first_model(
     p:Project, # The project at hand, checked
@@ -139,9 +139,10 @@ def first_model(
     start = time.perf_counter()
     data,block = labelled_features(p),feature_block(p)
     train = data.select(~data.photos.valid.to_numpy())
-    head = _calibrated_head(train, p.train.seed)
+    head,temperature = _calibrated_head(train, p.train.seed)
     seconds = time.perf_counter() - start
     learn = head_learner(dataloaders(block, p.working, p), head)
+    learn.temperature = temperature # for the model card
     probs = np.zeros((len(learn.dls.valid_ds), len(learn.dls.vocab)), 'float32')
     probs[:, [learn.dls.vocab.o2i[o] for o in head.labels]] = softmax(head.logits(features(p, validation_rows(learn, p))), 1)
     return FirstModel(learn, block, report(learn, p, seconds=seconds, epochs=0, probs=probs),

@@ -57,6 +57,7 @@ class Run(BaseModel):
     by_label:dict[str, Rate]
     by_origin:dict[str, Rate] = Field(validation_alias=AliasChoices('by_origin', 'by_source')) # Older runs have the second name
     calibration:list[Bin]
+    calibration_before:list[Bin] = [] # Without the temperature, of an export that is evaluated
     calibration_error:float
     curves:dict[str, list[float|None]] # One value per epoch; `None` for NaN
     predictions:list[ValidationPrediction]
@@ -139,12 +140,18 @@ def _draw_curves(ax, curves, names, ylabel):
     ax.set(xlabel='epoch', ylabel=ylabel, ylim=(0, None))
     if len(names) > 1: ax.legend(frameon=False)
 
-def _draw_calibration(ax, bins):
+def _draw_bins(ax, bins, **style):
     "Draw accuracy by confidence, with intervals"
     confidence,accuracy = [o.confidence for o in bins],[1 - o.error.rate for o in bins]
     below,above = [o.error.high - o.error.rate for o in bins],[o.error.rate - o.error.low for o in bins]
+    ax.errorbar(confidence, accuracy, [below, above], fmt='o', ms=4, lw=1, **style)
+
+def _draw_calibration(ax, bins, before):
+    "Draw accuracy by confidence, also `before` the temperature, if that is given"
     ax.plot((0, 1), (0, 1), ':', color=_INK, lw=1)
-    ax.errorbar(confidence, accuracy, [below, above], fmt='o', color=BLUE, ms=4, lw=1)
+    if before: _draw_bins(ax, before, color=ORANGE, mfc='none', label='before')
+    _draw_bins(ax, bins, color=BLUE, label='calibrated')
+    if before: ax.legend(frameon=False)
     ax.set(xlabel='confidence', ylabel='accuracy', xlim=(0, 1.02), ylim=(0, 1.02))
 
 def _charts(run):
@@ -221,7 +228,7 @@ def report_html(
     return render(template, run=run, side=side, headline=headline(run), notes=notes,
                   matrix=_matrix(df, run.labels, f'{name}-{side}', n_wrong, n_right),
                   lists=[(title, text, list(o[:n_list].itertuples())) for title,text,o in lists], charts=list(_charts(run)),
-                  calibration=draw_svg(lambda ax: _draw_calibration(ax, run.calibration), 3.2), facts=facts,
+                  calibration=draw_svg(lambda ax: _draw_calibration(ax, run.calibration, run.calibration_before), 3.2), facts=facts,
                   thumbnail=lambda o: thumbnail_url(o, side))
 
 def _new_folder(p, time):

@@ -38,6 +38,19 @@ def test_the_figures_are_those_of_the_classifier(export_pkl, folder):
     assert found.uncovered.wrong == covered.count(False)
 
 
+def test_calibration_before_and_after(export_pkl, folder, tmp_path):
+    "The probabilities as they were before the temperature, which divides logits, and both in one picture"
+    card = Classifier(export_pkl).meta['card']
+    files = {t: rewrite(export_pkl, tmp_path/f'{t}.pkl', change_meta(card=card | dict(temperature=t))) for t in (1, 2)}
+    assert evaluate(files[1], folder).run.calibration_before == []
+    found = evaluate(files[2], folder)
+    for o in found.photos.itertuples():
+        squares = [p**2 for _,p in Classifier(export_pkl)(o.path).ranked]
+        assert o.uncalibrated == pytest.approx(squares[0]/sum(squares))
+    assert sum(o.error.n for o in found.run.calibration_before) == 24
+    assert 'before it was calibrated' in repr(found) and '>before<' in found.html()
+
+
 def test_the_command_prints_a_table_and_writes_a_page(export_pkl, folder, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(['evaluate', str(folder), '--export', str(export_pkl)]) == 0

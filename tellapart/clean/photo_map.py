@@ -66,7 +66,7 @@ def _sprite(paths):
     columns = ceil(sqrt(len(paths)))
     sheet = Image.new('RGB', (columns*_SIDE, ceil(len(paths)/columns)*_SIDE))
     with ThreadPoolExecutor(cpu_count()) as pool:
-        for i,o in enumerate(tqdm(pool.map(_square, paths), total=len(paths), desc='map', unit='photo', leave=False)):
+        for i,o in enumerate(tqdm(pool.map(_square, paths), total=len(paths), desc='map', unit='photo', leave=False, delay=1)):
             sheet.paste(o, (i%columns*_SIDE, i//columns*_SIDE))
     return sheet, columns
 

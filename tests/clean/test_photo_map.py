@@ -73,12 +73,12 @@ photo_map = PhotoMap(PhotoCleaner(None, read_project({str(p.file)!r})))
 photo_map''', 'import json\nprint(json.dumps([photo_map.widget.names, photo_map.places.tolist()]))']
     with open_page(browser, tmp_path, free_port, monkeypatch, '.ta-map canvas[data-ready]', *cells) as page:
         output = page.locator('pre').filter(has_text='[["').last
-        output.wait_for()
-        names,places = json.loads(output.inner_text())
+        output.wait_for(state='attached')
+        names,places = json.loads(output.text_content())
         page.locator('.ta-map canvas').scroll_into_view_if_needed()
         middle = float(np.median([x for x,_ in places])) + 1e-3
         left = {name for name,(x,_) in zip(names, places) if x < middle}
-        draw_around(page, -.03, -.03, middle, 1.03)
+        draw_around(page, -.02, -.02, middle, 1.02)
         page.get_by_text(f'{len(left)} photos selected.').wait_for()
         assert cards(page) == left
 

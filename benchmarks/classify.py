@@ -1,4 +1,4 @@
-"Many photos: `Classifier.many` in 32 and 8 bits beside fastai's `learn.predict` and `get_preds`; Ray; and the time of each stage"
+"Many photos: `Classifier.many` in 32 and 8 bits beside fastai's `learn.predict` and `get_preds`; Ray; each stage; and a smaller network"
 import json, os, shutil, statistics, sys, time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -7,6 +7,7 @@ from tellapart.machine import cpu_count
 TRAIN,TEST = 60, 134 # photos drawn of each label
 SIZE = 1500, 1125 # of a drawn photo, in pixels
 PIXELS,EPOCHS = 224, 6
+ARCHS = 'resnet18', 'tf_efficientnet_lite0'
 SHARD = 16 # photos
 RAY = dict(ray_1=1, ray_2=2) # machines, which share the cores of this one
 STAGES = {'forward pass': 'forward', 'Classifier': 'ours'}
@@ -23,18 +24,18 @@ def split_photos(photos):
     return sorted(train), [o for o in files if o not in train]
 
 
-def train(files, path):
-    "An export of a resnet18 trained on some photos, with 8-bit weights"
-    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, Normalize, RandomResizedCrop, RandomSplitter, aug_transforms,
-                                   imagenet_stats, parent_label, set_seed, vision_learner)
+def train(files, path, arch=ARCHS[0]):
+    "An export of a network trained on some photos, with 8-bit weights"
+    from fastai.vision.all import (CategoryBlock, DataBlock, ImageBlock, RandomResizedCrop, RandomSplitter, aug_transforms, parent_label,
+                                   set_seed, vision_learner)
     from tellapart.export.export import export
     from tellapart.train.train import AutoMixedPrecision
-    from tellapart.train.weights import model_kwargs
+    from tellapart.train.weights import model_kwargs, normalize
     set_seed(1, reproducible=True)
     block = DataBlock((ImageBlock, CategoryBlock), get_y=parent_label, splitter=RandomSplitter(.25, seed=1),
                       item_tfms=RandomResizedCrop(PIXELS, min_scale=.5),
-                      batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
-    learn = vision_learner(block.dataloaders(files, bs=16, num_workers=0), **model_kwargs('resnet18'), cbs=AutoMixedPrecision())
+                      batch_tfms=[*aug_transforms(), normalize(arch)])
+    learn = vision_learner(block.dataloaders(files, bs=16, num_workers=0), **model_kwargs(arch), cbs=AutoMixedPrecision())
     with learn.no_bar(), learn.no_logging(): learn.fine_tune(EPOCHS, 3e-3)
     return export(learn, path, int8=True)
 
@@ -146,7 +147,8 @@ def run_all(photos, tmp):
     "Measure everything three times in turn; the medians and the labels by way, and the number of photos"
     from _bench import draw_rackets, in_process, median
     train_files,test_files = split_photos(photos or draw_rackets(tmp/'photos', TRAIN + TEST, SIZE))
-    export,runs = train(train_files, tmp/'export.pkl'),{o: [] for o in (*WAYS, 'one', *RAY)}
+    exports = {o: train(train_files, tmp/o/'export.pkl', o) for o in ARCHS}
+    export,runs = exports[ARCHS[0]],{o: [] for o in (*WAYS, 'one', *RAY)}
     for o in {o.parent.name for o in test_files}: (tmp/'test'/o).mkdir(parents=True)
     test_files = [shutil.copy(o, tmp/'test'/o.parent.name/o.name) for o in test_files]
     (tmp/'files.json').write_text(json.dumps([str(o) for o in test_files]))
@@ -155,14 +157,31 @@ def run_all(photos, tmp):
             runs[who].append(in_process(__file__, who, export, tmp/'files.json', tmp/f'{who}.json'))
             print(who, runs[who][-1], flush=True)
     labels = {who: json.loads((tmp/f'{who}.json').read_text()) for who in (*WAYS, *RAY)}
-    return {who: median(o) for who,o in runs.items()}, labels, len(test_files)
+    return {who: median(o) for who,o in runs.items()}, labels, test_files, compare_archs(exports, test_files, tmp)
+
+
+def compare_archs(exports, files, tmp):
+    "Rows for each network: the size of its export, the time per photo, and how often 8 bits and 32 give the same label"
+    from _bench import in_process, median
+    rows = []
+    for arch,export in exports.items():
+        of,labels = {},{}
+        for bits,way in (32, 'ours'), (8, 'int8'):
+            of[bits] = median([in_process(__file__, way, export, tmp/'files.json', tmp/'labels.json') for _ in range(3)])
+            labels[bits] = json.loads((tmp/'labels.json').read_text())
+        rows += [(f'export.pkl, {arch}', export.stat().st_size/1e6, 'MB')]
+        rows += [(f'time per photo, {bits} bits, {arch}', o['photo'], 'ms') for bits,o in of.items()]
+        rows += [(f'peak memory, {bits} bits, {arch}', o['peak'], 'MB') for bits,o in of.items()]
+        rows += [(f'labels equal in 8 and 32 bits, {arch}', equal(labels[8], labels[32]), '%'),
+                 (f'wrong, {arch}', 100 - equal(labels[32], [Path(o).parent.name for o in files]), '%')]
+    return rows
 
 
 def main(photos):
     "Measure everything and report"
     from _bench import report
-    with TemporaryDirectory() as tmp: of,labels,n = run_all(photos, Path(tmp))
-    one,(_,*others),figures = of['one'],WAYS,[('photo', 'time per photo', 'ms'), ('peak', 'peak memory', 'MB')]
+    with TemporaryDirectory() as tmp: of,labels,files,archs = run_all(photos, Path(tmp))
+    n,one,(_,*others),figures = len(files),of['one'],WAYS,[('photo', 'time per photo', 'ms'), ('peak', 'peak memory', 'MB')]
     rows = [(f'{what}, {name}', of[who][k], unit) for k,what,unit in figures for who,name in WAYS.items()]
     rows += [(f'labels equal to learn.predict, {WAYS[o]}', equal(labels[o], labels['predict']), '%') for o in others]
     machines = {who: f"Ray ({k} machine{'' if k == 1 else 's'})" for who,k in RAY.items()}
@@ -178,8 +197,8 @@ def main(photos):
     ratios |= {f'time per photo: {name} / {WAYS["int8"]}': ratio(who, 'int8') for who,name in machines.items()}
     overhead = lambda bits: one[f'ours {bits}']/(one[f'decode {bits}'] + one[f'forward {bits}'])
     ratios |= {f'one photo: Classifier / (decoding + forward pass), {bits} bits': overhead(bits) for bits in (32, 8)}
-    report('classify', rows, ratios, ['tellapart', 'onnxruntime', 'fastai', 'torch', 'pillow', 'ray'],
-           columns=[[*WAYS.values()], [*machines.values()], ['32 bits', '8 bits']])
+    report('classify', rows + archs, ratios, ['tellapart', 'onnxruntime', 'fastai', 'torch', 'pillow', 'ray'],
+           columns=[[*WAYS.values()], [*machines.values()], ['32 bits', '8 bits'], ARCHS])
 
 
 if __name__ == '__main__':

@@ -51,12 +51,13 @@ class DuplicateIndex:
     def add(self,
         phash:str, # The hash of a new photo
         duplicates:list[int], # Positions of its duplicates
+        link:bool=True, # Whether these are then duplicates of each other
     )->bool: # Whether it has none
-        "Add a photo, and join the groups that it links"
+        "Add a photo to the group of its duplicates, and join the groups that it links"
         i = self.n
         if i == len(self.group_ids): # enlarge the arrays
             self.words,self.group_ids = np.pad(self.words, [(0, 0), (0, i+64)]),np.pad(self.group_ids, (0, i+64))
-        joined = set(self.group_ids[duplicates])
+        joined = set(self.group_ids[duplicates if link else duplicates[:1]])
         for o in joined: self.group_ids[:i][self.group_ids[:i] == o] = i
         self.words[:, i],self.group_ids[i],self.n = _words(phash),i,i+1
         self.n_groups += 1 - len(joined)
@@ -229,7 +230,8 @@ class _LabelGatherer:
         self.hashes.add(photo['sha256'])
         self.buffer.photos.append(photo | dict(query=stream.term))
         key = _Photo(photo['sha256'], photo['origin'], photo['taken'])
-        distinct = self.index.add(photo['phash'], await self.find_duplicates(photo['phash'], key))
+        link = self.p.duplicate_level(key.origin) == 'near'
+        distinct = self.index.add(photo['phash'], await self.find_duplicates(photo['phash'], key), link)
         self.photos.append(key)
         self.counts['usable' if distinct else 'near duplicate'] += 1
         stream.count += distinct

@@ -29,8 +29,8 @@ def drawn():
     return {label: [draw(label, i, size=(96, 72)) for i in range(10)] for label in LABELS}
 
 
-def project(folder, train=''):
-    (folder/'tellapart.toml').write_text(PROJECT + train)
+def project(folder, train='', size=48):
+    (folder/'tellapart.toml').write_text(PROJECT.replace('size = 48', f'size = {size}') + train)
     return read_project(folder/'tellapart.toml')
 
 
@@ -283,15 +283,15 @@ def views(n, seconds=60, **how):
 
 
 @pytest.mark.long
-@pytest.mark.parametrize('dated', [True, False])
-def test_a_fixed_camera(tmp_path, dated):
+@pytest.mark.parametrize('dated, size', [(True, 48), (False, 48), (False, 224)])
+def test_a_fixed_camera(tmp_path, dated, size):
     "24 photos of one scene in each of two labels are gathered, none is set aside, and the later ones are for validation"
     for j,label in enumerate(LABELS):
         (tmp_path/'own'/label).mkdir(parents=True)
         for i,(photo,exif) in enumerate(views(48, size=(480, 360))):
             name = f'{97*i % 48 if dated else i}.jpg'
             if i % 2 == j: photo.save(tmp_path/'own'/label/name, quality=90, **dict(exif=exif) if dated else {})
-    p = project(tmp_path)
+    p = project(tmp_path, size=size)
     counts = gather(p).counts
     assert counts['total'].tolist() == [24, 24] and 'near duplicate' not in counts
     conflicts = check(p)

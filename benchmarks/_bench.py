@@ -88,14 +88,15 @@ def interval(values):
 
 
 def by_seed(name, photos, measure):
-    "The numbers that `measure` finds with each seed; what an interrupted run on the same photos has found is kept until `report`"
+    "The numbers that `measure` finds with each seed; what an interrupted run on as many photos has found is kept until `report`"
     folder,found = HERE/'results'/f'{name}-seeds',[]
+    what = f'{len(list(photos.glob("*/*"))):,} files of {photos.name}' if photos else 'drawn'
     folder.mkdir(parents=True, exist_ok=True)
     for seed in SEEDS:
         file = folder/f'{seed}.json'
         numbers = json.loads(file.read_text()) if file.exists() else {}
-        if numbers.get('photos') != str(photos):
-            numbers = measure(seed) | dict(photos=str(photos))
+        if numbers.get('photos') != what:
+            numbers = measure(seed) | dict(photos=what)
             (part := file.with_suffix('.part')).write_text(json.dumps(numbers, indent=1))
             os.replace(part, file)
         found.append({k: v for k,v in numbers.items() if k != 'photos'})

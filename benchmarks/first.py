@@ -114,7 +114,7 @@ def measure(peer, photos, seed, per_label, wrong):
     train,test = split_photos(Path(photos), int(seed), int(per_label), float(wrong))
     with redirect_stdout(sys.stderr), TemporaryDirectory() as tmp:
         seconds,error = globals()[peer.replace('-', '_')](train, test, Path(tmp))
-    print(json.dumps(dict(time=seconds, error=error, photos=len(train))))
+    print(json.dumps({'time': seconds, 'error': error, 'trained on': len(train)}))
 
 
 def measure_seed(photos, seed):
@@ -125,7 +125,7 @@ def measure_seed(photos, seed):
         for n in PER_LABEL:
             for wrong in WRONG:
                 found = in_process(__file__, peer, photos, seed, n, wrong)
-                numbers |= {f'{k} {peer} {n} {wrong}': found[k] for k in ('time', 'error', 'peak', 'photos')}
+                numbers |= {f'{k} {peer} {n} {wrong}': found[k] for k in ('time', 'error', 'peak', 'trained on')}
                 print(peer, n, wrong, found, flush=True)
     return numbers
 
@@ -148,7 +148,7 @@ def main(photos):
         found = add(what := f'time, {n} photos a label', ('time', n, 0), 's')
         ratios[what] = np.median(found['fine_tune'])/np.median(found['tellapart'])
     add('peak memory', ('peak', PER_LABEL[-1], 0), 'MB')
-    rows += [(f'photos at {n} a label', runs[0][f'photos tellapart {n} 0'], '') for n in PER_LABEL]
+    rows += [(f'photos at {n} a label', runs[0][f'trained on tellapart {n} 0'], '') for n in PER_LABEL]
     report('first', rows, ratios, ['tellapart', 'fastai', 'timm', 'torch', 'scikit-learn', 'onnxruntime'], columns=[PEERS])
 
 

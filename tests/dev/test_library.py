@@ -10,8 +10,8 @@ LIBRARY = ROOT/'notebooks/library'
 FILES = [o.relative_to(LIBRARY) for o in LIBRARY.rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts]
 NOTEBOOKS = sorted(o.with_suffix('').as_posix() for o in FILES)
 MARKS = {'training': {'export/01_quantize', 'export/02_export', 'train/03_train', 'train/04_report'},
-         'long': {'11_features', 'check/04_splits', 'clean/00_label_errors', 'clean/03_labeller', 'demo/03_draw', 'demo/04_web',
-                  'train/06_first_model', 'use/02_classifier'}}
+         'long': {'11_features', '12_neighbours', 'check/01_parts', 'check/04_splits', 'clean/00_label_errors', 'clean/03_labeller',
+                  'clean/04_photo_map', 'demo/03_draw', 'demo/04_web', 'train/06_first_model', 'use/02_classifier'}}
 
 # What takes long to import
 PRELOADED = ['fastai.vision.all', 'httpx', 'imagehash', 'jinja2', 'matplotlib.pyplot', 'nbdev.test', 'onnxscript', 'scipy.stats',

@@ -85,6 +85,16 @@ def test_answering(run, clone):
     tried.update(['tellapart export --ood DIR', 'tellapart course DIR'])
 
 
+def test_exams(run, clone):
+    "On the course's own photos; a run's export is the one to compare with"
+    kept = next((clone/'data/rackets/runs').glob('*/export.pkl'))
+    assert 'confident on' in run('tellapart evaluate data/rackets/photos')
+    assert 'which may be chance' in run(f'tellapart compare {kept} data/rackets/export.pkl data/rackets/photos')
+    run('tellapart export --rename squash=indoor')
+    assert 'indoor' in run(f"tellapart classify {next((clone/'data/rackets/photos/squash').iterdir())}")
+    tried.update(['tellapart evaluate FOLDER', 'tellapart compare OLD.pkl NEW.pkl FOLDER', 'tellapart export --rename old=new'])
+
+
 def test_none_is_missing():
     "A command that the README gains has to be run here, or left out for a reason"
     assert commands() - {'tellapart classify', 'tellapart run', 'tellapart lab', 'tellapart sort'} <= tried | LEFT_OUT.keys()

@@ -98,11 +98,12 @@ def part_candidates(
     x:np.ndarray, # (photos, features); NaN for photos that have none
 )->np.ndarray: # As `candidate_pairs` gives them
     "Find the pairs of photos of which one may be part of the other"
-    if len(hashes) < 2:
+    opened = np.flatnonzero(~np.isnan(x[:, 0]))
+    if len(opened) < 2:
         return np.empty((0, 3), int)
-    nearest,cosine = nearest_neighbours(np.nan_to_num(x), np.arange(len(x)))
+    nearest,cosine = nearest_neighbours(x if len(opened) == len(x) else x[opened], opened)
     i,k = np.nonzero(cosine[:, :CANDIDATES] >= MIN_COSINE)
-    pairs = np.unique(np.sort(np.stack([i, nearest[i, k]], 1)), axis=0)
+    pairs = np.unique(np.sort(opened[np.stack([i, nearest[i, k]], 1)]), axis=0)
     words = [int(o, 16) for o in hashes]
     return np.array([(a, b, (words[a] ^ words[b]).bit_count()) for a,b in pairs.tolist()], int).reshape(-1, 3)
 

@@ -92,6 +92,21 @@ def test_int8_where_cuda_cannot_be_used(exported, learn, monkeypatch):
     assert (classify.graph, classify.gpu) == (plain.graph, plain.gpu) == ('int8', False) and classify(photo) == plain(photo)
 
 
+def test_each_graph_has_its_own_thresholds(exported, learn, monkeypatch):
+    "By 8 bits, by 32, and where onnxruntime says that it runs on a GPU, which computes the graph of 32"
+    thresholds,photos = read_meta(exported)['thresholds'],list(learn.dls.valid_ds.items)
+    classifiers = [Classifier(exported), Classifier(exported, int8=False)]
+    for o in 'has_cuda','_on_gpu': monkeypatch.setattr(model, o, lambda *_: True)
+    classifiers.append(Classifier(exported))
+    assert [o.graph for o in classifiers] == ['int8', 'graph', 'graph'] and classifiers[2].gpu
+    assert thresholds['int8']['ood']['threshold'] != thresholds['graph']['ood']['threshold']
+    for classify in classifiers:
+        own,predictions = thresholds[classify.graph],list(classify.many(photos))
+        assert all(o.confident == (not o.ood and o.probability >= own['probability']) for o in predictions)
+        right = [o.confident for o,photo in zip(predictions, photos) if o.label == photo.parent.name]
+        assert np.mean(right) >= .94
+
+
 def test_int8_is_left_out_where_labels_change(photos, tmp_path):
     "One channel has a range so large that 8 bits lose the others"
     wide = nn.Sequential(nn.Conv2d(3, 8, 5, stride=3), nn.Conv2d(8, 3, 5, stride=3), nn.AdaptiveAvgPool2d(1), nn.Flatten())

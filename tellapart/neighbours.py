@@ -59,5 +59,7 @@ def find_outliers(
     photos,x = photos[opened],x[opened]
     if not len(photos):
         return photos.assign(isolation=[])
-    photos = photos.assign(isolation=isolation(nearest_neighbours(x, photos.group_id.fillna(photos.sha256))[1]))
-    return photos[photos.isolation > OUTLIER].sort_values('isolation', ascending=False, kind='stable')
+    _,cosine = nearest_neighbours(x, photos.group_id.fillna(photos.sha256))
+    order = np.argsort(cosine[:, :5].mean(1), kind='stable') if cosine.size else slice(None)
+    photos = photos.assign(isolation=isolation(cosine)).iloc[order]
+    return photos[photos.isolation > OUTLIER]

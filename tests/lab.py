@@ -26,10 +26,10 @@ def restart(page, widget):
     from playwright.sync_api import TimeoutError # as conftest does, since only browser tests need it
     page.wait_for_selector('.jp-Notebook-ExecutionIndicator[data-status=idle]')
     page.evaluate("widget => document.querySelector(widget.split(' ')[0])?.setAttribute('class', 'gone')", widget)
-    for last in False, False, True:
+    for patience in 25_000, 60_000, 120_000:
         page.get_by_title('Restart the kernel and run all cells').click()
         page.locator('.jp-Dialog .jp-mod-accept').click()
         try:
-            return page.wait_for_selector(widget, timeout=90_000)
+            return page.wait_for_selector(widget, timeout=patience)
         except TimeoutError:
-            if last: raise
+            if patience == 120_000: raise

@@ -44,11 +44,12 @@ def stored(p):
 
 @pytest.fixture
 def p(tmp_path):
-    "A checked project of twelve photos"
+    "A checked project of twelve photos, whose features have to be computed again"
     (tmp_path/'tellapart.toml').write_text(PROJECT)
     p = read_project(tmp_path/'tellapart.toml')
     for label in p.labels: add(p, label, *range(6))
     check(p)
+    for o in p.folder.glob('features.db*'): o.unlink()
     return p
 
 

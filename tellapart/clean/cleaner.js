@@ -1,25 +1,11 @@
 // Shows a page of photos as cards, and sends marks to the kernel. A mark is shown when the kernel has stored it.
 const DELETE = "<Delete>", KEEP = "<Keep>"; // fastai's words, which no label can be
-const TIMEOUT = 10_000; // Milliseconds until the page says that the kernel doesn't answer
-
-function element(name, parts, ...children) {
-  const made = Object.assign(document.createElement(name), parts);
-  made.dataset.lmSuppressShortcuts = true; // Else JupyterLab takes keys for its own, such as d for deleting a cell
-  made.append(...children);
-  return made;
-}
 
 function render({ model, el }) {
   const labels = model.get("labels");
-  let cards = [], current = 0, timer;
+  let cards = [], current = 0;
 
-  function send(command, ...args) {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      status.textContent = "The kernel doesn't answer. It is busy, or was restarted: then run this cell again; the marks shown are stored.";
-    }, TIMEOUT);
-    model.send({ do: command, args });
-  }
+  const { send, answered } = commands(model, text => { status.textContent = text; });
   const show = (view, page) => send("show", view, page);
   const turn = pages => show(model.get("view"), model.get("page") + pages);
   const button = (text, clicked) => element("button", { type: "button", textContent: text, onclick: clicked });
@@ -132,12 +118,12 @@ function render({ model, el }) {
   }
 
   const showMessage = () => { status.textContent = model.get("message"); undo.disabled = !model.get("undoable"); };
-  const answered = () => { clearTimeout(timer); showMessage(); };
-  const listeners = { "change:cards": showCards, "change:marks": showMarks, "change:message change:undoable": showMessage, "msg:custom": answered };
-  for (const [events, listener] of Object.entries(listeners)) model.on(events, listener);
+  const told = () => { answered(); showMessage(); };
+  const listeners = { "change:cards": showCards, "change:marks": showMarks, "change:message change:undoable": showMessage, "msg:custom": told };
+  const end = listen(model, listeners);
   showCards();
   showMessage();
-  return () => { for (const [events, listener] of Object.entries(listeners)) model.off(events, listener); };
+  return end;
 }
 
 export default { render };

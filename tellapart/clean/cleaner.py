@@ -37,7 +37,7 @@ def _by_group(df):
 # %% ../../notebooks/library/clean/01_cleaner.ipynb #00000007
 class _Cards(anywidget.AnyWidget):
     "The browser's side: a page of photos"
-    _esm = (files('tellapart.clean')/'cleaner.js').read_text('utf-8')
+    _esm = ''.join((files('tellapart.clean')/o).read_text('utf-8') for o in ('widget.js', 'cleaner.js'))
     _css = (files('tellapart.clean')/'cleaner.css').read_text('utf-8')
     labels = List().tag(sync=True)
     views,view = List().tag(sync=True),Unicode().tag(sync=True) # All names of views, and the one shown

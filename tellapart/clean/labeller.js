@@ -1,24 +1,9 @@
 // Shows rows of photos, and sends what was decided of a row to the kernel. A row goes when the kernel has stored it.
-const TIMEOUT = 10_000; // Milliseconds until the page says that the kernel doesn't answer
-
-function element(name, parts, ...children) {
-  const made = Object.assign(document.createElement(name), parts);
-  made.dataset.lmSuppressShortcuts = true; // Else JupyterLab takes keys for its own
-  made.append(...children);
-  return made;
-}
-
 function render({ model, el }) {
   const labels = model.get("labels");
-  let rows = [], current, timer; // The current row has the keys
+  let rows = [], current; // The current row has the keys
 
-  function send(command, ...args) {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      status.textContent = "The kernel doesn't answer. It is busy, or was restarted: then run this cell again; all rows that are gone are stored.";
-    }, TIMEOUT);
-    model.send({ do: command, args });
-  }
+  const { send, answered } = commands(model, text => { status.textContent = text; });
 
   const progress = element("progress", {}), count = element("span", {});
   const undo = element("button", { type: "button", textContent: "Undo", onclick: () => send("undo") });
@@ -101,13 +86,13 @@ function render({ model, el }) {
   }
 
   const showMessage = () => { status.textContent = model.get("message"); };
-  const answered = () => { clearTimeout(timer); showMessage(); };
-  const listeners = { "change:rows": showRows, "change:done change:undoable": showCounts, "change:message": showMessage, "msg:custom": answered };
-  for (const [events, listener] of Object.entries(listeners)) model.on(events, listener);
+  const told = () => { answered(); showMessage(); };
+  const listeners = { "change:rows": showRows, "change:done change:undoable": showCounts, "change:message": showMessage, "msg:custom": told };
+  const end = listen(model, listeners);
   showRows();
   showCounts();
   showMessage();
-  return () => { for (const [events, listener] of Object.entries(listeners)) model.off(events, listener); };
+  return end;
 }
 
 export default { render };

@@ -82,7 +82,7 @@ class _Queue:
 # %% ../../notebooks/library/clean/03_labeller.ipynb #1abe0008
 class _Rows(anywidget.AnyWidget):
     "The browser's side: rows of photos"
-    _esm = (files('tellapart.clean')/'labeller.js').read_text('utf-8')
+    _esm = ''.join((files('tellapart.clean')/o).read_text('utf-8') for o in ('widget.js', 'labeller.js'))
     _css = (files('tellapart.clean')/'labeller.css').read_text('utf-8')
     labels = List().tag(sync=True)
     rows = List().tag(sync=True) # Each with its id, proposed label and photos

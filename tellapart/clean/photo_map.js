@@ -1,14 +1,6 @@
 // Draws photos at their places, and sends the kernel those that somebody draws around or clicks.
-const TIMEOUT = 10_000; // Milliseconds until the page says that the kernel doesn't answer
 const SIDE = 48; // Pixels of a picture in the sprite
 const MARGIN = 28; // Pixels around the whole map
-
-function element(name, parts, ...children) {
-  const made = Object.assign(document.createElement(name), parts);
-  made.dataset.lmSuppressShortcuts = true; // Else JupyterLab takes keys for its own
-  made.append(...children);
-  return made;
-}
 
 const bytes = (model, name) => { // As the kernel's array, which needn't be aligned
   const view = model.get(name);
@@ -28,15 +20,9 @@ function render({ model, el }) {
   const [labels, colours] = [model.get("labels"), model.get("colours")];
   const places = new Float32Array(bytes(model, "places")), n = places.length / 2, pictures = model.get("pictures");
   const sprite = new Image();
-  let label, zoom = 1, centre = [.5, .5], lasso = null, panning = null, selected = new Set(), only = null, timer, frame;
+  let label, zoom = 1, centre = [.5, .5], lasso = null, panning = null, selected = new Set(), only = null, frame;
 
-  function send(command, ...args) {
-    clearTimeout(timer);
-    timer = setTimeout(() => {
-      status.textContent = "The kernel doesn't answer. It is busy, or was restarted: then run this cell again.";
-    }, TIMEOUT);
-    model.send({ do: command, args });
-  }
+  const { send, answered } = commands(model, text => { status.textContent = text; });
 
   const canvas = element("canvas", { tabIndex: 0, role: "img",
     ariaLabel: `Map of ${n.toLocaleString()} photos, similar ones side by side; the cleaner below shows the same photos as a list` });
@@ -184,9 +170,9 @@ function render({ model, el }) {
 
   const showLabels = () => { label = new Uint16Array(bytes(model, "label")); redraw(); };
   const showMessage = () => { status.textContent = model.get("message"); };
-  const answered = () => { clearTimeout(timer); showMessage(); };
-  const listeners = { "change:label": showLabels, "change:message": showMessage, "msg:custom": answered };
-  for (const [events, listener] of Object.entries(listeners)) model.on(events, listener);
+  const told = () => { answered(); showMessage(); };
+  const listeners = { "change:label": showLabels, "change:message": showMessage, "msg:custom": told };
+  const end = listen(model, listeners);
   const resized = new ResizeObserver(redraw), address = URL.createObjectURL(new Blob([bytes(model, "sprite")], { type: "image/jpeg" }));
   resized.observe(canvas);
   sprite.onload = () => { canvas.dataset.ready = true; redraw(); };
@@ -194,7 +180,7 @@ function render({ model, el }) {
   showLabels();
   showMessage();
   return () => {
-    for (const [events, listener] of Object.entries(listeners)) model.off(events, listener);
+    end();
     resized.disconnect();
     cancelAnimationFrame(frame);
     URL.revokeObjectURL(address);

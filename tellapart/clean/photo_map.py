@@ -80,7 +80,7 @@ def _colours(n):
 # %% ../../notebooks/library/clean/04_photo_map.ipynb #3a90000a
 class _Map(anywidget.AnyWidget):
     "The browser's side: photos at their places"
-    _esm = (files('tellapart.clean')/'photo_map.js').read_text('utf-8')
+    _esm = ''.join((files('tellapart.clean')/o).read_text('utf-8') for o in ('widget.js', 'photo_map.js'))
     _css = (files('tellapart.clean')/'photo_map.css').read_text('utf-8')
     labels,colours,names = (List().tag(sync=True) for _ in range(3)) # The last are those of the photos, those with pictures first
     places = Bytes().tag(sync=True) # float32, (photos, 2), 0 to 1

@@ -129,6 +129,18 @@ def test_a_full_disk_leaves_the_previous_export(learn, tmp_path):
     assert os.listdir(tmp_path) == ['export.pkl']
 
 
+def test_each_run_keeps_its_export(learn, tmp_path):
+    "A copy in the folder of the run that the learner is of; later exports leave it, and those of no run make none"
+    file,kept = tmp_path/'export.pkl',{}
+    for o in 'first','second': (tmp_path/'runs'/o).mkdir(parents=True)
+    for learn.run_name in 'first','second','gone':
+        learn.model[0].weight.data += 1
+        export(learn, file, int8=False)
+        kept[learn.run_name] = file.read_bytes()
+    assert {o.parent.name: o.read_bytes() for o in tmp_path.glob('runs/*/*')} == {k: kept[k] for k in ('first', 'second')}
+    assert len(set(kept.values())) == 3
+
+
 def test_upgrade_of_a_plain_export(learn, photos, tmp_path, capsys):
     "An export by fastai alone classifies after the upgrade, and the user is warned that it is unpickled"
     learn.export(tmp_path/'plain.pkl')

@@ -16,7 +16,7 @@ from tellapart.export.export import export
 from tellapart.project import read_project
 from tellapart.train.first_model import first_model, learning_curve
 from tellapart.train.head import choose_C, fit_head, LabelledFeatures, make_folds
-from tellapart.train.report import report, runs
+from tellapart.train.report import runs
 from tellapart.train.train import load_trained, no_pickle_warning, save_trained
 from tellapart.use.classifier import Classifier, read_meta
 
@@ -48,7 +48,7 @@ def first(p): return first_model(p)
 def test_reports_on_photos_that_it_has_not_seen(p, first):
     run = first.report.run
     assert run.error.n == len(first.learn.dls.valid_ds) and run.error.rate < .2 and run.epochs == 0
-    assert runs(p).iloc[-1].error == run.error.rate
+    assert runs(p).iloc[-1].error == run.error.rate and runs(p).index[-1] == first.learn.run_name # for its export
     page = first.report.file.read_text('utf-8')
     assert 'only the head trained' in page and f'{run.error.rate:.1%} wrong' in page
     assert first.learning_curve.now == 24 and '50 more' in repr(first.learning_curve)
@@ -84,22 +84,6 @@ def test_goes_on_as_any_learner(p, first):
         assert all(o.equal(a) for o,a in convolutions)
         learn.fine_tune(1, 1e-3, freeze_epochs=0)
         assert not all(o.equal(a) for o,a in convolutions)
-
-
-def test_each_run_keeps_its_export(p, first):
-    save_trained(first.learn, first.block, p)
-    assert main(['export', '--project', str(p.file), '--no-int8']) == 0
-    kept = first.report.file.parent/'export.pkl'
-    before = kept.read_bytes()
-    assert before == p.export.read_bytes()
-    learn,block = load_trained(p)
-    learn.dls = block.dataloaders(p.working, bs=16, num_workers=0)
-    with learn.no_bar(), learn.no_logging():
-        learn.fit(1, 1e-3)
-        later = report(learn, p)
-    save_trained(learn, block, p)
-    assert main(['export', '--project', str(p.file), '--no-int8']) == 0
-    assert (later.file.parent/'export.pkl').read_bytes() == p.export.read_bytes() != before == kept.read_bytes()
 
 
 def test_labels_are_renamed_and_merged_without_training(p, first, tmp_path, capsys):

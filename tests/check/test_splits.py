@@ -13,6 +13,8 @@ from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter, leak_summary, find_leaks, training_photos
 
 LABELS = 'squash racket', 'tennis racket'
+pytestmark = pytest.mark.long # checks, which compute features of drawn photos
+
 PROJECT = '''name = "rackets"
 source = "folder"
 [labels]
@@ -68,7 +70,6 @@ def test_adding_photos_moves_none(tmp_path, drawn, split):
     assert len(before) == 12 and len(after) == 23 and after[before.index].equals(before)
 
 
-@pytest.mark.long
 def test_groups_are_in_one_split(tmp_path, drawn):
     for label in LABELS:
         for i in range(4): own(tmp_path, [(f'{label}/racket {i}', draw(label, i, shot, size=(96, 72))) for shot in range(4)])
@@ -112,7 +113,6 @@ def patterns(seed, n=120):
     return [(LABELS[i % 2], o.resize((72, 64), Image.Resampling.BICUBIC)) for i,o in enumerate(photos)]
 
 
-@pytest.mark.long
 def test_each_origin_has_its_share(tmp_path):
     p = project(tmp_path, 'valid = {web = 0.1, own = 0.6}')
     for i,origin in enumerate(['web', 'own', 'demo']): take(p, origin, patterns(i))
@@ -282,7 +282,6 @@ def views(n, seconds=60, **how):
         yield photo,exif
 
 
-@pytest.mark.long
 @pytest.mark.parametrize('dated, size', [(True, 48), (False, 48), (False, 224)])
 def test_a_fixed_camera(tmp_path, dated, size):
     "24 photos of one scene in each of two labels are gathered, none is set aside, and the later ones are for validation"

@@ -39,11 +39,10 @@ def features_id(
 def _convert(weights, file):
     "Write the network with these weights, from `images` to `features`, to `file` as ONNX"
     import timm, torch # here, because they take seconds and aren't needed again
+    from tellapart.tracing import to_onnx
     model = timm.create_model(ARCH, num_classes=0).eval()
     model.load_state_dict({k: v for k,v in package_weights(ARCH, weights).items() if not k.startswith('classifier.')})
-    x,dynamic = torch.zeros(2, 3, 224, 224),[{0: torch.export.Dim.DYNAMIC}]
-    graph = torch.onnx.export(model, (x,), dynamo=True, verbose=False, input_names=['images'], output_names=['features'],
-                              dynamic_shapes=dynamic).model_proto
+    graph = to_onnx(model, torch.zeros(2, 3, 224, 224), ['features'])
     with writing(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         (part := file.with_suffix(f'.{os.getpid()}')).write_bytes(graph.SerializeToString())

@@ -5,7 +5,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1]/'tellapart'
 TOP = {'', 'errors', 'paths', 'machine', 'images', 'file_moves', 'split_methods', 'spreadsheets', 'pages', 'project', 'catalog', 'credits',
-       'course', 'pretrained', 'features', 'neighbours'}
+       'course', 'pretrained', 'tracing', 'features', 'neighbours'}
 MAY = { # folder → the other folders that its modules may import; all may import TOP
     'use': set(),
     'check': {'use'},
@@ -24,7 +24,7 @@ EXCEPT = { # single modules that may do more
     'features': {'use.classifier'}, # how a photo becomes a network's input
 }
 HEAVY = {'torch', 'torchvision', 'fastai', 'fastcore', 'pandas', 'sklearn', 'scipy'}
-LIGHT = {'use', 'share'} | TOP - {'catalog', 'credits', 'features', 'neighbours'} # what a plain install has the libraries for
+LIGHT = {'use', 'share'} | TOP - {'catalog', 'credits', 'tracing', 'features', 'neighbours'} # what a plain install has the libraries for
 
 
 def name(file): return '.'.join(file.relative_to(PACKAGE).with_suffix('').parts).removesuffix('__init__').strip('.')

@@ -70,6 +70,7 @@ def test_writers_take_turns(tmp_path):
         assert len({json.loads(o['new'])['reason_note'] for o in rows if o['decision'] == decision}) == 1
 
 
+@pytest.mark.long
 def test_moves_are_removed_by_whoever_makes_them(tmp_path):
     "One program opens the catalog while another one's moves are recorded, and is slow: moves that come later stay recorded"
     with Catalog(tmp_path) as catalog: files = [catalog.add('a', f'{i}'.encode(), '.jpg') for i in range(6)]

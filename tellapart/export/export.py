@@ -35,6 +35,7 @@ from ..check.reconcile import reconcile
 from ..train.metrics import fit_temperature
 from ..train.resize import FixedResize
 from .thresholds import ModelOutputs, fit_thresholds
+from ..tracing import to_onnx
 from ..train.train import dataloaders, load_trained, no_pickle_warning
 from ..errors import listed, reading
 from ..images import Limits, NotAPhoto, open_photo
@@ -155,15 +156,6 @@ class _WithFeatureMap(nn.Module):
         feature_map = self.body(x)
         return self.head(feature_map), feature_map
 
-# %% ../../notebooks/library/export/02_export.ipynb #00000037
-def _resolve_casts(graph:onnx.GraphProto):
-    "Replace each `CastLike` by a `Cast` to the type that it would take"
-    types = {o.name: o.type.tensor_type.elem_type for o in [*graph.value_info, *graph.input]}
-    for o in graph.node:
-        if o.op_type == 'CastLike' and o.input[1] in types:
-            o.attribute.append(onnx.helper.make_attribute('to', types[o.input.pop()]))
-            o.op_type = 'Cast'
-
 # %% ../../notebooks/library/export/02_export.ipynb #00000039
 def _shallow_map(graph:onnx.GraphProto, size:list[int])->tuple[str|None, int]:
     "Name and channels of the first input of a convolution, before the last map, with at most a quarter of the rows and columns of `size`"
@@ -209,9 +201,7 @@ def _trace(
     x = torch.zeros(2, channels, *reversed(size))
     parts = _split_model(model, x)
     traced,outputs = (_WithFeatureMap(*parts).eval(), ['logits', 'feature_map']) if parts else (model, ['logits'])
-    graph = torch.onnx.export(traced, (x,), dynamo=True, optimize=False, verbose=False, input_names=['images'], output_names=outputs,
-                              dynamic_shapes=[{0: torch.export.Dim.DYNAMIC}]).model_proto
-    _resolve_casts(graph.graph)
+    graph = to_onnx(traced, x, outputs)
     n_shallow = _add_features(graph.graph, size) if parts else 0
     _strip_notes(graph)
     return graph,n_shallow

@@ -9,6 +9,7 @@ from proxy import Proxy
 from tellapart.demo.web import BROKEN, FORM, DemoWeb, run_demo_web, load_ground_truth, ground_truth_of
 from tellapart.images import NotAPhoto, open_photo
 
+pytestmark = pytest.mark.long # a web of drawn photos
 TERMS = {'squash': ['squash racket', 'squash racquet'], 'tennis': ['tennis racket'], 'badminton': ['badminton racket']}
 
 

@@ -10,16 +10,9 @@ LIBRARY = ROOT/'notebooks/library'
 FILES = [o.relative_to(LIBRARY) for o in LIBRARY.rglob('*.ipynb') if '.ipynb_checkpoints' not in o.parts]
 NOTEBOOKS = sorted(o.with_suffix('').as_posix() for o in FILES)
 MARKS = {'training': {'export/01_quantize', 'export/02_export', 'train/03_train', 'train/04_report'},
-         'long': {'11_features', '12_neighbours', 'check/01_parts', 'check/04_splits', 'clean/00_label_errors', 'clean/03_labeller',
-                  'clean/04_photo_map', 'demo/03_draw', 'demo/04_web', 'train/06_first_model', 'use/02_classifier'}}
-
-# What takes long to import
-PRELOADED = ['fastai.vision.all', 'httpx', 'imagehash', 'jinja2', 'matplotlib.pyplot', 'nbdev.test', 'onnxscript', 'scipy.stats',
-             'sklearn.linear_model', 'timm']
-
-
-@pytest.fixture(scope='module')
-def preloaded(): context.set_forkserver_preload(PRELOADED)
+         'long': {'03_images', '10_tracing', '11_features', '12_neighbours', 'check/01_parts', 'check/04_splits', 'check/06_check',
+                  'clean/00_label_errors', 'clean/01_cleaner', 'clean/03_labeller', 'clean/04_photo_map', 'demo/03_draw', 'demo/04_web',
+                  'gather/01_fetch', 'train/00_weights', 'train/06_first_model', 'use/02_classifier'}}
 
 
 def _test(notebook, log):
@@ -33,7 +26,7 @@ MARKED = [pytest.param(o, marks=[getattr(pytest.mark, k) for k,some in MARKS.ite
 
 
 @pytest.mark.parametrize('notebook', MARKED)
-def test_notebook(notebook, tmp_path, preloaded):
+def test_notebook(notebook, tmp_path):
     log = tmp_path/'log'
     run = context.Process(target=_test, args=(str(LIBRARY/f'{notebook}.ipynb'), str(log)))
     run.start()

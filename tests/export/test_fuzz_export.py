@@ -13,6 +13,7 @@ from tellapart.use.classifier import Prediction, Classifier, ExportError, read_m
 
 pytest.importorskip('fastai')
 resource = pytest.importorskip('resource')
+pytestmark = pytest.mark.long # many readings
 
 
 @functools.cache

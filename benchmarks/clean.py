@@ -1,6 +1,6 @@
 "Label errors: recall among the first photos reviewed, in the orders of tellapart, fastai and cleanlab; and the error after correcting them"
 import json, sys, time
-from contextlib import redirect_stdout
+from contextlib import contextmanager, redirect_stdout
 from pathlib import Path
 from tempfile import TemporaryDirectory
 import numpy as np
@@ -118,13 +118,22 @@ def error(p, test):
     return 100*float(np.mean(predicted != np.array([o.parent.name for o in files])))
 
 
-def error_after_review(p, true_labels, order, test):
-    "The error of a first model after the wrong labels among the first photos of `order` have been corrected"
+def fine_tuned_error(p, test):
+    "The same of a network trained on the photos as for fastai's order"
+    import pandas as pd
+    from fastai.vision.utils import get_image_files
+    learn,files = train(p),sorted(get_image_files(test))
+    with learn.no_bar(): probs,_ = learn.get_preds(dl=learn.dls.test_dl(pd.DataFrame(dict(working=files))))
+    return 100*float(np.mean([learn.dls.vocab[i] != o.parent.name for i,o in zip(probs.argmax(1), files)]))
+
+
+@contextmanager
+def corrected(p, true_labels, order):
+    "Within the context, the wrong labels among the first photos of `order` are corrected"
     from tellapart.catalog import Catalog
     with Catalog(p.folder) as catalog: catalog.apply(labels={o: true_labels[o] for o in first(order, CORRECTED) if o in true_labels})
-    found = error(p, test)
+    yield
     with Catalog(p.folder) as catalog: catalog.undo()
-    return found
 
 
 def timed(f, *args):
@@ -150,7 +159,9 @@ def measure(seed, folder, photos=None):
             ranked,numbers[f'finding {name}'] = timed(lambda watched=watched: LabelErrorFinder(p, watched).rank())
             for who,order in zip(ORDERS, [list(ranked.index), by_loss(learn), by_cleanlab(LabelErrorFinder(p))]):
                 for share in REVIEWED: numbers[f'{name} {who} {share}'] = 100*len(true_labels.keys() & first(order, share))/len(true_labels)
-                numbers[f'{name} {who} error'] = error_after_review(p, true_labels, order, test)
+                with corrected(p, true_labels, order):
+                    numbers[f'{name} {who} error'] = error(p, test)
+                    if name == 'pretrained': numbers[f'fine_tuned {who} error'] = fine_tuned_error(pretrained, test)
         numbers['before'] = error(p, test)
         with Catalog(p.folder) as catalog: catalog.apply(labels=true_labels)
         numbers['all corrected'] = error(p, test)
@@ -172,15 +183,18 @@ def main(photos):
         values = [o[key] for o in runs]
         rows.append((what + last, np.mean(values), unit, interval(values)))
         return np.mean(values)
+    def add_errors(of, key):
+        for who in ORDERS: add(f'error after correcting the first {CORRECTED:.0%}{of}', f'{key} {who} error', last=f', {who}')
+        gain = [o[f'{key} fastai error'] - o[f'{key} tellapart error'] for o in runs]
+        rows.append((f"error less than after fastai's order{of}", np.mean(gain), '%', interval(gain)))
     for model,of in dict(pretrained='', random=', fastai from random weights').items():
         for share in REVIEWED:
             what = f'recall, {share:.0%} reviewed{of}'
             found = {who: add(what, f'{model} {who} {share}', last=f', {who}') for who in ORDERS}
             rows.append((f'{what}, the most that can be', np.mean([o['most'][str(share)] for o in runs]), '%'))
             ratios[what] = found['tellapart']/found['fastai']
-        for who in ORDERS: add(f'error after correcting the first {CORRECTED:.0%}{of}', f'{model} {who} error', last=f', {who}')
-        gain = [o[f'{model} fastai error'] - o[f'{model} tellapart error'] for o in runs]
-        rows.append((f'error less than after fastai\'s order{of}', np.mean(gain), '%', interval(gain)))
+        add_errors(of, model)
+    add_errors(', `fine_tune` of the pretrained network', 'fine_tuned')
     add('error before cleaning', 'before')
     add('error with all labels right', 'all corrected')
     add('`LabelErrorFinder`, features cached', 'finding pretrained', 's')

@@ -363,7 +363,7 @@ def _rehearsal(settings):
     "`settings` for the demo web, with few photos and a short training"
     labels = {label: list(terms) if isinstance(terms, dict) else terms for label,terms in settings['labels'].items()}
     per_label = min(settings.get('per_label', 40), 40)
-    train = settings.get('train', {}) | dict(arch='resnet18', weights='pretrained', size=112, epochs=1, lr=3e-3, batch_size=8)
+    train = settings.get('train', {}) | dict(arch='resnet18', weights='pretrained', size=64, epochs=1, lr=3e-3, batch_size=8)
     return settings | dict(labels=labels, source='demo', per_label=per_label, limits={}, timeout=3, train=train)
 
 def _read_settings(file):

@@ -61,7 +61,8 @@ class _Client(NotebookClient):
     def __init__(self, nb, name, noise, former, keep):
         specs = KernelSpecManager(kernel_dirs=[]) # so that it is this Python, whatever kernels are installed elsewhere
         super().__init__(nb, km=AsyncKernelManager(kernel_name='python3', kernel_spec_manager=specs), timeout=None,
-                         record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'])
+                         record_timing=False, coalesce_streams=True, extra_arguments=['--log-level=CRITICAL'],
+                         shutdown_kernel='immediate') # a Python that has imported fastai takes seconds to end by itself
         self.name,self.headings = name,list(_headings(nb))
         self.title = '' # what the bar says
         self.line = '' # printed text that has no line end yet

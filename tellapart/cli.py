@@ -67,8 +67,8 @@ def _export_to_use(args):
 def _serve(args):
     "serve the web app on this machine"
     export = _export_to_use(args)
-    from .use.serve import serve # which takes seconds to import
-    serve(export, port=args.port)
+    from .serve.server import serve # which takes seconds to import
+    serve(export, args.port, args.ip)
 
 
 def _classify(args):
@@ -242,6 +242,7 @@ def _parser():
     arg = command(_serve)
     export_option(arg)
     arg('--port', metavar='N', type=int, default=8866, help="default: 8866")
+    arg('--ip', metavar='IP', default='127.0.0.1', help="the address to listen on; 0.0.0.0 for all of this machine; default: 127.0.0.1")
     arg = command(_classify)
     arg('photos', metavar='PHOTO', nargs='+', help="image files")
     arg('--json', action='store_true', help="print one line of JSON per photo instead of a table")

@@ -16,6 +16,7 @@ MAY = { # folder → the other folders that its modules may import; all may impo
     'demo': {'clean'},
     'dev': set(),
     'share': {'use'},
+    'serve': {'use'},
 }
 EXCEPT = { # single modules that may do more
     'project': {'gather.sources'}, # which sources there are
@@ -24,7 +25,8 @@ EXCEPT = { # single modules that may do more
     'features': {'use.classifier'}, # how a photo becomes a network's input
 }
 HEAVY = {'torch', 'torchvision', 'fastai', 'fastcore', 'pandas', 'sklearn', 'scipy'}
-LIGHT = {'use', 'share'} | TOP - {'catalog', 'credits', 'tracing', 'features', 'neighbours'} # what a plain install has the libraries for
+# What a plain install has the libraries for
+LIGHT = {'use', 'share', 'serve'} | TOP - {'catalog', 'credits', 'tracing', 'features', 'neighbours'}
 
 
 def name(file): return '.'.join(file.relative_to(PACKAGE).with_suffix('').parts).removesuffix('__init__').strip('.')

@@ -16,8 +16,8 @@ HEAVY = {'torch', 'fastai', 'fastcore', 'pandas', 'matplotlib', 'onnx'}
 
 PACKAGE = Path(tellapart.__file__).parent
 USE = sorted('.'.join(o.relative_to(PACKAGE).with_suffix('').parts) for o in PACKAGE.glob('use/**/[!_]*.py'))
-LIGHT = ['errors', 'images', 'machine', 'pages', 'paths', 'project', 'spreadsheets', 'cli', *USE]
-SERVE = 'use.serve' # which takes seconds, for Voilà
+SERVE = 'serve.server' # which takes seconds, for Voilà
+LIGHT = ['errors', 'images', 'machine', 'pages', 'paths', 'project', 'spreadsheets', 'cli', SERVE, *USE]
 
 
 @pytest.mark.parametrize('module', [pytest.param(o, marks=[pytest.mark.long] if o == SERVE else []) for o in LIGHT])

@@ -1,0 +1,1 @@
+"The app's server: Voilà, a JSON API, and one classifier for all visitors"

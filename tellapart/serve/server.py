@@ -1,0 +1,93 @@
+"Serve the app on this machine: Voilà shows app.ipynb, set up by voila.json beside it, and the API answers beside it"
+import logging, os, socket
+from pathlib import Path
+from jupyter_client.kernelspec import KernelSpecManager
+from tornado.web import HTTPError, OutputTransform, RequestHandler
+from traitlets import Instance
+from voila.app import Voila
+from tellapart.course import course, shipped
+from tellapart.errors import TellapartError
+from .api import Classify, Document
+from .requests import RateLimit
+from .shared_classifier import SharedClassifier
+
+
+class QuietKernels(KernelSpecManager):
+    "Starts kernels without ipykernel's warning about encryption, which loopback doesn't need, and ends them without tracebacks"
+    def get_kernel_spec(self, kernel_name):
+        spec = super().get_kernel_spec(kernel_name)
+        spec.argv.append('--log-level=CRITICAL')
+        spec.interrupt_mode = 'message' # a signal would interrupt the imports of a kernel that is starting
+        return spec
+
+
+class Health(RequestHandler):
+    "`GET /healthz`, for hosts that ask whether the server is alive"
+    def get(self): self.finish('ok')
+
+
+class Robots(RequestHandler):
+    "`GET /robots.txt`: the page may be found, but a crawler that follows its links would start kernels"
+    def get(self):
+        self.set_header('Content-Type', 'text/plain')
+        self.finish('User-agent: *\nAllow: /$\nDisallow: /\n')
+
+
+class SecurityHeaders(OutputTransform):
+    "Headers for every response, Voilà's own included"
+    def transform_first_chunk(self, status_code, headers, chunk, finishing):
+        headers['X-Content-Type-Options'] = 'nosniff'
+        headers['Referrer-Policy'] = 'same-origin'
+        headers.pop('Server', None)
+        return status_code, headers, chunk
+
+
+class App(Voila):
+    "Voilà with the API, health checks and compressed responses, and it can be stopped while it is starting a kernel"
+    shared = Instance(SharedClassifier)
+
+    def init_settings(self): return super().init_settings() | dict(compress_response=True)
+
+    def init_handlers(self):
+        self.app.transforms.append(SecurityHeaders)
+        at = self.server_url.rstrip('/')
+        return [(f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (f'{at}/api', Document, dict(shared=self.shared)),
+                (f'{at}/api/classify', Classify, dict(shared=self.shared, rates=RateLimit())), *super().init_handlers()]
+
+    def stop(self):
+        try: super().stop()
+        except HTTPError as e: # the kernel that it tries to stop has ended already
+            if e.status_code != 404: raise
+
+
+def _check_free(port:int):
+    "Raise `TellapartError` where another program uses `port`, or there is no such port"
+    if not 0 < port < 2**16: raise TellapartError(f"There is no port {port}: choose one from 1 to 65535.")
+    with socket.socket() as s:
+        s.settimeout(1)
+        if s.connect_ex(('127.0.0.1', port)) == 0:
+            raise TellapartError(f"Port {port} is taken by another program: stop that one, or choose another port: "
+                                 f"tellapart serve --port {port + 1}")
+
+
+def _app_folder()->Path:
+    "The folder of app.ipynb and voila.json: the course at hand, where they may have been edited, else the package"
+    folder = course(Path.cwd())
+    return folder if (folder/'app.ipynb').exists() else shipped()
+
+
+def serve(
+    export:str|Path='export.pkl', # Raises `ExportError` where it can't be used
+    port:int=8866, # Voilà's usual one
+    ip:str='127.0.0.1', # To listen on: 0.0.0.0 for all addresses of this machine, as hosts need it
+):
+    "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
+    shared = SharedClassifier(export)
+    _check_free(port)
+    os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
+    os.chdir(_app_folder())
+    print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
+    logging.getLogger('tornado.general').setLevel(logging.ERROR) # it warns about Jupyter's own ping settings
+    App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', f'--Voila.ip={ip}', '--Voila.port_retries=0',
+                         '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels'],
+                        shared=shared)

@@ -24,7 +24,8 @@ def served(command, url, cwd, env=None, patience=60):
 
 def ask(page, photos):
     "Upload `photos` (paths, or dicts as Playwright takes them) and read the cards: a list of lists of lines"
-    page.set_input_files('.ta-upload input', photos)
-    page.wait_for_function("document.querySelector('.ta-upload input').disabled || document.querySelector('.ta-card')")
-    page.wait_for_function("!document.querySelector('.ta-upload input').disabled", timeout=60_000)
+    before = page.locator('.ta-card').count()
+    page.set_input_files('.ta-upload input', photos) # which waits until it can be used
+    page.wait_for_selector(f'.ta-card >> nth={before + len(photos) - 1}', timeout=60_000)
+    page.wait_for_selector('.ta-upload input:enabled', state='attached')
     return [[o for o in card.inner_text().split('\n') if o] for card in page.locator('.ta-card').all()[:len(photos)]]

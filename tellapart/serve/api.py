@@ -1,13 +1,13 @@
 "The JSON API: photos in, predictions out"
 import base64, binascii, json, re
-from importlib.metadata import version
 from math import ceil
 from tornado.httputil import HTTPInputError, HTTPServerRequest, parse_body_arguments
 from tornado.web import stream_request_body
+from tellapart import __version__
 from tellapart.pages import render
 from tellapart.use.app import title
 from tellapart.use.classify import to_dict
-from .requests import Handler, RateLimit, Refused, is_cross_site
+from .requests import Handler, RateLimit, Refused, client_address, is_cross_site
 from .shared_classifier import Busy, SharedClassifier
 
 MOST_PHOTOS = 32 # of one request
@@ -85,7 +85,7 @@ class Classify(Handler):
 
     async def post(self):
         names,photos = zip(*request_photos(self.request, bytes(self.body)))
-        if wait := self.rates.take(self.request.remote_ip, len(photos)):
+        if wait := self.rates.take(client_address(self.request), len(photos)):
             raise Refused(429, f"Too many photos from this address: try again in {ceil(wait)} seconds.", Retry_After=ceil(wait))
         try: predictions = await self.shared(photos)
         except Busy: raise Refused(503, "Many others are asking: try again in a few seconds.", Retry_After=2) from None
@@ -119,6 +119,7 @@ def openapi(
         probability=dict(type='number', minimum=0, maximum=1, description='Of that label, calibrated'),
         confident=dict(type='boolean', description='Whether the model is confident, and the photo like those that it was trained on'),
         labels=_strings('The prediction set: it holds the right label for 95 % of photos like the validated ones'),
+        either=dict(type='string', description="Two or three labels that it hesitates between, such as 'badminton or squash'"),
         ranked=dict(type='array', items=pair, description='All labels with their probabilities, likeliest first'),
         reason=dict(type='string', description="Why it isn't confident, or why there is no label"),
         notes=_strings('What is odd about the file'))
@@ -132,7 +133,7 @@ def openapi(
     found = dict(type='object', properties=dict(predictions=dict(type='array', items={'$ref': '#/components/schemas/Prediction'})),
                  required=['predictions'])
     return dict(
-        openapi='3.1.0', info=dict(title=title(labels), version=version('tellapart')),
+        openapi='3.1.0', info=dict(title=title(labels), version=__version__),
         paths={'/api/classify': dict(post=dict(
             summary='Classify photos', operationId='classify',
             requestBody=dict(required=True, content={'multipart/form-data': dict(schema=form)} | body(

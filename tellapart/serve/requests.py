@@ -2,8 +2,10 @@
 import json, time
 from collections import OrderedDict
 from http.client import responses
+from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
+from tornado.httputil import HTTPServerRequest
 from tornado.web import HTTPError, RequestHandler
 
 PER_MINUTE = 300 # photos that one address may send; a class behind one router has one address
@@ -28,6 +30,15 @@ class RateLimit:
         return wait
 
 
+def client_address(
+    request:HTTPServerRequest, # As it came
+)->str: # An IP address
+    "Who sent a request: behind a proxy, such as a host's router, the address that it says, and not its own"
+    forwarded = request.headers.get('X-Forwarded-For', '').rpartition(',')[2].strip()
+    own = request.remote_ip or ''
+    return forwarded if forwarded and own and ip_address(own).is_private else own
+
+
 class Refused(HTTPError):
     "An answer other than 200, with the sentence that says why"
     def __init__(self, status:int, sentence:str, **headers:Any):
@@ -35,7 +46,7 @@ class Refused(HTTPError):
         self.sentence,self.headers = sentence,headers
 
 
-def is_cross_site(request)->bool:
+def is_cross_site(request:HTTPServerRequest)->bool:
     "Whether a browser sends `request` for a page of another site"
     origin = request.headers.get('Origin')
     if origin:

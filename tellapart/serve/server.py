@@ -3,11 +3,12 @@ import logging, os, socket
 from pathlib import Path
 from jupyter_client.kernelspec import KernelSpecManager
 from tornado.web import HTTPError, OutputTransform, RequestHandler
-from traitlets import Instance
+from traitlets import Bool, Instance
 from voila.app import Voila
 from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
 from .api import Classify, Document
+from .page import Page, Static, needs_kernel
 from .requests import RateLimit
 from .shared_classifier import SharedClassifier
 
@@ -45,14 +46,17 @@ class SecurityHeaders(OutputTransform):
 class App(Voila):
     "Voilà with the API, health checks and compressed responses, and it can be stopped while it is starting a kernel"
     shared = Instance(SharedClassifier)
+    kernels = Bool() # whether app.ipynb needs any
 
     def init_settings(self): return super().init_settings() | dict(compress_response=True)
 
     def init_handlers(self):
         self.app.transforms.append(SecurityHeaders)
-        at = self.server_url.rstrip('/')
-        return [(f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (f'{at}/api', Document, dict(shared=self.shared)),
-                (f'{at}/api/classify', Classify, dict(shared=self.shared, rates=RateLimit())), *super().init_handlers()]
+        at,shared = self.server_url.rstrip('/'),dict(shared=self.shared)
+        ours = [(f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (fr'{at}/static/(\w+)/([\w.]+)', Static),
+                (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, shared | dict(rates=RateLimit()))]
+        if not self.kernels: ours.append((f'{at}/', Page, shared))
+        return [*ours, *super().init_handlers()]
 
     def stop(self):
         try: super().stop()
@@ -86,8 +90,9 @@ def serve(
     _check_free(port)
     os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
     os.chdir(_app_folder())
+    kernels = needs_kernel(Path('app.ipynb'))
     print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
     logging.getLogger('tornado.general').setLevel(logging.ERROR) # it warns about Jupyter's own ping settings
     App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', f'--Voila.ip={ip}', '--Voila.port_retries=0',
-                         '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels'],
-                        shared=shared)
+                         '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels',
+                         *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels)

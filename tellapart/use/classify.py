@@ -42,8 +42,8 @@ def to_dict(
 )->dict: # Ready for JSON
     "A prediction as the command line and other programs get it"
     return dict(photo=str(photo), label=prediction.label, probability=round(prediction.probability, 4), confident=prediction.confident,
-                labels=list(prediction.labels), ranked=[[label, round(p, 4)] for label,p in prediction.ranked], reason=prediction.reason,
-                notes=list(prediction.notes))
+                labels=list(prediction.labels), either=prediction.either, ranked=[[label, round(p, 4)] for label,p in prediction.ranked],
+                reason=prediction.reason, notes=list(prediction.notes))
 
 # %% ../../notebooks/library/use/03_classify.ipynb #00000011
 def raise_if_all_failed(

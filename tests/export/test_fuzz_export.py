@@ -8,7 +8,7 @@ from PIL import Image
 from exports import FORMAT_4
 from fuzzing import fuzz
 from tellapart.images import NotAPhoto
-from tellapart.use.app import _footer
+from tellapart.use.app import body
 from tellapart.use.classifier import Prediction, Classifier, ExportError, read_meta
 
 pytest.importorskip('fastai')
@@ -56,7 +56,7 @@ def classifies(content, int8):
         try:
             read_meta(path)
             classify = Classifier(path, int8, threads=2)
-            _footer(classify.meta)
+            body(classify.meta)
             alone = classify(photo())
             many = list(classify.many([photo(), b'none', photo()]*3))
             assert classify.explain(photo()).mode == 'RGB'

@@ -1,7 +1,7 @@
 "The hosted app, as Binder and Heroku set it up: requirements.txt alone in a fresh environment, and the Procfile's command"
 import json, os, re, shutil, subprocess, sys
 from pathlib import Path
-import pytest
+import httpx, pytest
 from fresh import environment, install, programs, tracked
 from tellapart.course import files_of
 from tellapart.share import HOSTS
@@ -29,19 +29,23 @@ def venv(copy):
 
 @pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")
 def test_the_procfile_serves_the_app(browser, copy, venv, export_pkl, free_port):
-    "With nothing but requirements.txt installed, Voilà serves the app, and it classifies a photo"
+    "With nothing but requirements.txt installed it is alive, classifies a photo in a browser and by the API, and no kernel loads a model"
+    psutil = pytest.importorskip('psutil')
     kind,_,line = (copy/'Procfile').read_text().strip().partition(': ')
     assert kind == 'web'
     path = f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}'
-    env = dict(PORT=str(free_port), PATH=path, VIRTUAL_ENV=str(venv), TELLAPART_EXPORT='export.pkl')
-    photo = next(export_pkl.parent.glob('photos/tennis/*'))
-    with served(['sh', '-c', f'exec {line}'], f'http://localhost:{free_port}/voila/static/favicon.ico', copy, env):
+    env = dict(PORT=str(free_port), PATH=path, VIRTUAL_ENV=str(venv), TELLAPART_PROJECT='')
+    photo,at = next(export_pkl.parent.glob('photos/tennis/*')),f'http://localhost:{free_port}'
+    with served(['sh', '-c', f'exec {line}'], f'{at}/healthz', copy, env) as server:
         page = browser.new_page()
-        page.goto(f'http://localhost:{free_port}/')
-        page.wait_for_selector('.ta-upload', timeout=60_000)
+        page.goto(at)
         card, = ask(page, [photo])
         page.close()
-    assert card[0] == photo.name and card[1] != 'Not classified' and card[-6] == 'tennis'
+        found, = httpx.post(f'{at}/api/classify', files=dict(photo=photo.open('rb')), timeout=60).json()['predictions']
+        assert httpx.get(f'{at}/api').json()['paths']
+        maps = [m.path for o in psutil.Process(server.pid).children(recursive=True) for m in o.memory_maps()]
+        assert not [o for o in maps if 'onnxruntime' in o]
+    assert card[0] == photo.name and card[1] != 'Not classified' and card[-6] == 'tennis' == found['label']
 
 
 def test_a_plain_install_classifies_without_torch(copy, venv, export_pkl, tmp_path):

@@ -7,7 +7,7 @@ from PIL import Image
 from tellapart.cli import main
 from tellapart.check.inspection import working_copy
 from tellapart.images import open_photo
-from tellapart.use.app import upload_card
+from tellapart.use.app import classify_upload
 from tellapart.use.sort.journal import Row
 from tellapart.use.classifier import Classifier
 from tellapart.use.sort.sort import classify_rows
@@ -57,9 +57,7 @@ def test_every_way_gives_the_same_prediction(exported, jpegs, int8, tmp_path, ca
     for batch in None, 1, 3: same(classify.many(jpegs, batch), alone)
     same(Classifier(exported, int8, threads=1).many(o.read_bytes() for o in jpegs), alone)
     for file,prediction in zip(jpegs, alone):
-        card = upload_card(classify, file.name, file.read_bytes(), 0)
-        assert ('ta-confident' in card) == prediction.confident
-        assert f'<span>{prediction.label}</span>' in card and f'<b>{prediction.probability:.0%}</b>' in card
+        assert classify_upload(classify, file.read_bytes()) == prediction
     rows = list(classify_rows(classify, ((Row(str(o)), o) for o in jpegs)))
     assert [(o.label, o.confident == 'yes', o.probability) for o in rows] == [(o.label, o.confident, f'{o.probability:.4f}') for o in alone]
     if not int8:

@@ -42,6 +42,7 @@ def _mean_probability(dynamics, files):
 
 # %% ../../notebooks/library/clean/00_label_errors.ipynb #1e00000a
 _OUTLIER = .6 # Score of a photo that is as unlike all others as can be
+_DYNAMICS = .25 # Weight of training dynamics; heads and neighbours have 1 each
 
 def _witnesses(row, names):
     "Why a photo is shown, in words"
@@ -88,7 +89,9 @@ class LabelErrorFinder:
         used = use[self.nearest]
         agree = ((now[self.nearest] == now[:, None]) & used).sum(1)/np.maximum(used.sum(1), 1)
         learned = np.where(now == self.labels, self.learned, np.nan)
-        score = np.maximum(1 - np.nanmean([given, agree, learned], 0), _OUTLIER*self.isolation)
+        weight = np.where(np.isnan(learned), 0, _DYNAMICS)
+        fits = (given + agree + weight*np.nan_to_num(learned))/(2 + weight)
+        score = np.maximum(1 - fits, _OUTLIER*self.isolation)
         df = pd.DataFrame(dict(label=now, predicted=found.labels[found.probs.argmax(1)], probability=found.probs.max(1),
                                given_probability=given, label_error_score=score), self.files)
         evidence = df.assign(learned=learned, isolation=self.isolation).itertuples()

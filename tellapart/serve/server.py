@@ -74,6 +74,26 @@ def _check_free(port:int):
                                  f"tellapart serve --port {port + 1}")
 
 
+def lan_address()->str:
+    "This machine's address in its local network. Raises `TellapartError` if it isn't in one"
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(('10.255.255.255', 1)) # which sends nothing, but chooses a way
+            return s.getsockname()[0]
+        except OSError: raise TellapartError("This machine isn't in a network: connect it to one, or leave out --lan.") from None
+
+
+def _announce(port:int, lan:bool):
+    "Print the app's address; with `lan`, also the one for others, and as a QR code for phones"
+    print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
+    if lan:
+        import segno
+        there = f'http://{lan_address()}:{port}'
+        print(f"Phones and computers in the same network find it at {there}:\n")
+        segno.make(there).terminal(compact=True)
+        print(flush=True)
+
+
 def _app_folder()->Path:
     "The folder of app.ipynb and voila.json: the course at hand, where they may have been edited, else the package"
     folder = course(Path.cwd())
@@ -84,6 +104,7 @@ def serve(
     export:str|Path='export.pkl', # Raises `ExportError` where it can't be used
     port:int=8866, # Voilà's usual one
     ip:str='127.0.0.1', # To listen on: 0.0.0.0 for all addresses of this machine, as hosts need it
+    lan:bool=False, # For the local network: on all addresses, and say which one it is
 ):
     "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
     shared = SharedClassifier(export)
@@ -91,7 +112,8 @@ def serve(
     os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
     os.chdir(_app_folder())
     kernels = needs_kernel(Path('app.ipynb'))
-    print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
+    if lan: ip = '0.0.0.0'
+    _announce(port, lan)
     logging.getLogger('tornado.general').setLevel(logging.ERROR) # it warns about Jupyter's own ping settings
     App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', f'--Voila.ip={ip}', '--Voila.port_retries=0',
                          '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels',

@@ -1,0 +1,37 @@
+"The server: whom it listens to, and whether a notebook needs kernels"
+import sys
+import httpx, nbformat, pytest
+from exports import FORMAT_4
+from tellapart.course import shipped
+from tellapart.serve.page import needs_kernel
+from tellapart.serve.requests import RateLimit
+from tellapart.serve.server import lan_address
+from webapp import served
+
+
+@pytest.mark.long
+def test_lan(tmp_path, free_port):
+    "It says where phones in the room find it, as a QR code, too, and answers there"
+    try: there = f'http://{lan_address()}:{free_port}'
+    except Exception: pytest.skip("this machine isn't in a network")
+    command = [sys.executable, '-m', 'tellapart', 'serve', '--lan', '--export', FORMAT_4, '--port', str(free_port)]
+    with served(command, f'{there}/healthz', tmp_path) as server:
+        assert httpx.get(f'{there}/healthz').text == 'ok'
+        server.terminate()
+        said = server.communicate(timeout=20)[0]
+    assert there in said and '▀' in said
+
+
+def test_a_notebook_of_ones_own_needs_kernels(tmp_path):
+    assert not needs_kernel(shipped()/'app.ipynb')
+    nb = nbformat.read(shipped()/'app.ipynb', 4)
+    nb.cells.append(nbformat.v4.new_code_cell('print("hello")'))
+    nbformat.write(nb, tmp_path/'app.ipynb')
+    assert needs_kernel(tmp_path/'app.ipynb') and needs_kernel(tmp_path/'missing.ipynb')
+
+
+def test_rate_limit():
+    "So many at once, then as many as time has passed for; each address by itself"
+    rates = RateLimit(60)
+    assert rates.take('a', 60) == 0 and 0 < rates.take('a', 5) <= 5 and rates.take('b', 60) == 0
+    assert rates.take('a', 61) > 0 # more than it ever may at once

@@ -1555,6 +1555,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                  'tellapart/train/weights.py')},
             'tellapart.use.app': { 'tellapart.use.app.App': ('library/use/app.html#app', 'tellapart/use/app.py'),
                                    'tellapart.use.app.App.__init__': ('library/use/app.html#app.__init__', 'tellapart/use/app.py'),
+                                   'tellapart.use.app.App._explain': ('library/use/app.html#app._explain', 'tellapart/use/app.py'),
                                    'tellapart.use.app.App._received': ('library/use/app.html#app._received', 'tellapart/use/app.py'),
                                    'tellapart.use.app._fallback': ('library/use/app.html#_fallback', 'tellapart/use/app.py'),
                                    'tellapart.use.app._in_words': ('library/use/app.html#_in_words', 'tellapart/use/app.py'),

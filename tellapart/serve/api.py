@@ -1,9 +1,12 @@
 "The JSON API: photos in, predictions out"
 import base64, binascii, json, re
+from collections.abc import Awaitable, Callable
 from math import ceil
 from tornado.httputil import HTTPInputError, HTTPServerRequest, parse_body_arguments
 from tornado.web import stream_request_body
 from tellapart import __version__
+from tellapart.errors import TellapartError
+from tellapart.images import to_data_url
 from tellapart.pages import render
 from tellapart.use.app import title
 from tellapart.use.classify import to_dict
@@ -60,8 +63,10 @@ def request_photos(
 
 
 @stream_request_body
-class Classify(Handler):
-    "`POST /api/classify`"
+class _Photos(Handler):
+    "Answers for the photos in a request"
+    answer:Callable[[list[str], list[bytes]], Awaitable[dict]] # to names and photos
+
     def initialize(self, shared:SharedClassifier, rates:RateLimit): self.shared,self.rates,self.body = shared,rates,bytearray()
 
     def prepare(self):
@@ -84,12 +89,26 @@ class Classify(Handler):
         self.body += chunk
 
     async def post(self):
-        names,photos = zip(*request_photos(self.request, bytes(self.body)))
+        names,photos = map(list, zip(*request_photos(self.request, bytes(self.body))))
         if wait := self.rates.take(client_address(self.request), len(photos)):
             raise Refused(429, f"Too many photos from this address: try again in {ceil(wait)} seconds.", Retry_After=ceil(wait))
-        try: predictions = await self.shared(photos)
+        try: self.write_json(await self.answer(names, photos))
         except Busy: raise Refused(503, "Many others are asking: try again in a few seconds.", Retry_After=2) from None
-        self.write_json(dict(predictions=[to_dict(name, o) for name,o in zip(names, predictions)]))
+
+
+class Classify(_Photos):
+    "`POST /api/classify`"
+    async def answer(self, names, photos):
+        return dict(predictions=[to_dict(name, o) for name,o in zip(names, await self.shared.predictions(photos))])
+
+
+class Explain(_Photos):
+    "`POST /api/explain`"
+    async def answer(self, names, photos):
+        if len(photos) > 1: raise Refused(413, f"The request has {len(photos)} photos: send one at a time.")
+        try: picture = await self.shared.explanation(photos[0])
+        except TellapartError as e: raise Refused(422, str(e)) from None
+        return dict(picture=to_data_url(picture, 640, 85))
 
 
 class Document(Handler):
@@ -125,21 +144,25 @@ def openapi(
         notes=_strings('What is odd about the file'))
     def body(schema): return {'application/json': dict(schema=schema)}
     file = dict(type='string', contentMediaType='application/octet-stream', minLength=1)
-    form = dict(type='object', properties=dict(photo=dict(type='array', items=file, minItems=1, maxItems=MOST_PHOTOS)), required=['photo'])
-    urls = dict(type='array', items=dict(type='string', pattern='^data:image/[a-z]+;base64,[A-Za-z0-9+/]{4,}={0,2}$'), minItems=1,
-                maxItems=MOST_PHOTOS)
-    wrong = {'403': 'Sent by a page of another site', '413': 'Too large', '415': 'Neither a form nor JSON', '422': 'Without photos',
-             '429': 'Too many photos from this address', '503': 'Too many photos at once'}
-    found = dict(type='object', properties=dict(predictions=dict(type='array', items={'$ref': '#/components/schemas/Prediction'})),
-                 required=['predictions'])
+    files = dict(type='array', items=file, minItems=1)
+    urls = dict(type='array', items=dict(type='string', pattern='^data:image/[a-z]+;base64,([A-Za-z0-9+/]{4})+$'), minItems=1)
+    wrong = {'403': 'Sent by a page of another site', '413': 'Too large', '415': 'Neither a form nor JSON',
+             '422': 'Without photos that can be used', '429': 'Too many photos from this address', '503': 'Too many photos at once'}
+    def of(**properties): return dict(type='object', properties=properties, required=list(properties))
+    def post(name, summary, most, description, found):
+        form,json = of(photo=files | dict(maxItems=most)),of(photos=urls | dict(maxItems=most))
+        photos = {'multipart/form-data': dict(schema=form)} | body(json)
+        errors = {k: dict(description=v, content=body({'$ref': '#/components/schemas/Error'})) for k,v in wrong.items()}
+        return dict(post=dict(summary=summary, operationId=name, requestBody=dict(required=True, content=photos),
+                              responses={'200': dict(description=description, content=body(found))} | errors))
+    predictions = of(predictions=dict(type='array', items={'$ref': '#/components/schemas/Prediction'}))
+    picture = of(picture=dict(type='string', description='A data URL'))
+    classify = post('classify', 'Classify photos', MOST_PHOTOS, 'A prediction for each photo, in their order', predictions)
+    darkened = "The photo, darkened where the prediction doesn't rest on it"
+    explain = post('explain', 'Show what a prediction rests on', 1, darkened, picture)
     return dict(
         openapi='3.1.0', info=dict(title=title(labels), version=__version__),
-        paths={'/api/classify': dict(post=dict(
-            summary='Classify photos', operationId='classify',
-            requestBody=dict(required=True, content={'multipart/form-data': dict(schema=form)} | body(
-                dict(type='object', properties=dict(photos=urls), required=['photos']))),
-            responses={'200': dict(description='A prediction for each photo, in their order', content=body(found))} | {
-                k: dict(description=v, content=body({'$ref': '#/components/schemas/Error'})) for k,v in wrong.items()}))},
+        paths={'/api/classify': classify, '/api/explain': explain},
         components=dict(schemas=dict(
             Prediction=dict(type='object', properties=prediction, required=list(prediction), additionalProperties=False),
             Error=dict(type='object', properties=dict(error=dict(type='string')), required=['error']))))

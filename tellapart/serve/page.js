@@ -1,3 +1,3 @@
 import { byAPI, mount } from "./app.js";
 
-mount(document.querySelector(".ta-app"), byAPI("api/classify"));
+mount(document.querySelector(".ta-app"), byAPI("api"));

@@ -7,7 +7,7 @@ from traitlets import Bool, Instance
 from voila.app import Voila
 from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
-from .api import Classify, Document
+from .api import Classify, Document, Explain
 from .page import Page, Static, needs_kernel
 from .requests import RateLimit
 from .shared_classifier import SharedClassifier
@@ -53,8 +53,9 @@ class App(Voila):
     def init_handlers(self):
         self.app.transforms.append(SecurityHeaders)
         at,shared = self.server_url.rstrip('/'),dict(shared=self.shared)
+        asked = shared | dict(rates=RateLimit())
         ours = [(f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (fr'{at}/static/(\w+)/([\w.]+)', Static),
-                (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, shared | dict(rates=RateLimit()))]
+                (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, asked), (f'{at}/api/explain', Explain, asked)]
         if not self.kernels: ours.append((f'{at}/', Page, shared))
         return [*ours, *super().init_handlers()]
 

@@ -1,8 +1,13 @@
 "One classifier for all visitors of a server"
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
+from PIL import Image
 from tellapart.machine import cpu_count
+from tellapart.use.app import classify_upload
 from tellapart.use.classifier import Classifier, Prediction
 
 WAITING = 64 # photos in the queue; on two cores the last of them waits for about a second
@@ -22,15 +27,23 @@ class SharedClassifier:
         self.waiting,self.unfinished = waiting,0
         self.pool = ThreadPoolExecutor(cpu_count())
 
-    def _classify(self, photo:bytes)->Prediction: return next(self.classify.many([photo], batch=1))
-
-    async def __call__(self,
+    async def predictions(self,
         photos:list[bytes], # The content of files
-    )->list[Prediction]: # A file that is no photo has `label` None and a `reason`
-        "What each of `photos` shows. Raises `Busy` where they don't fit into the queue"
+    )->list[Prediction]: # Without a label, and with a reason, for a file that is no photo
+        "What each of `photos` shows. Raises `Busy`"
+        return await self._run(partial(classify_upload, self.classify), photos)
+
+    async def explanation(self,
+        photo:bytes, # The content of a file
+    )->Image.Image: # Raises what `Classifier.explain` does, and `Busy`
+        "What the prediction for `photo` rests on"
+        return (await self._run(self.classify.explain, [photo]))[0]
+
+    async def _run(self, f:Callable[[bytes], Any], photos:list[bytes])->list:
+        "`f` of each of `photos`. Raises `Busy` where they don't fit into the queue"
         if self.unfinished and self.unfinished + len(photos) > self.waiting: raise Busy
         self.unfinished += len(photos)
         loop = asyncio.get_running_loop()
         try:
-            return await asyncio.gather(*(loop.run_in_executor(self.pool, self._classify, o) for o in photos))
+            return await asyncio.gather(*(loop.run_in_executor(self.pool, f, o) for o in photos))
         finally: self.unfinished -= len(photos)

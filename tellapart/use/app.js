@@ -67,7 +67,7 @@ function bar([label, p]) {
 }
 
 // Names come from visitors, so they are only ever text
-function fill(card, { name, picture, prediction }, notes) {
+function fill(card, { name, photo, picture, prediction }, notes, explain) {
   const { label, confident, either, probability, ranked, reason } = prediction;
   card.classList.add(label === null ? "ta-bad" : confident ? "ta-confident" : "ta-unsure");
   if (picture) card.firstElementChild.replaceWith(element("img", { src: picture, alt: "" }));
@@ -80,6 +80,28 @@ function fill(card, { name, picture, prediction }, notes) {
   const bars = card.querySelector("ul");
   if (ranked.length) bars.append(...ranked.slice(0, 3).map(bar));
   else bars.remove();
+  if (photo && ranked.length) card.lastElementChild.append(explainButton(card, name, photo, explain));
+}
+
+// A button that shows, in place of the photo, what its prediction rests on, and the photo again
+function explainButton(card, name, photo, explain) {
+  const button = element("button", { type: "button", className: "ta-explain", textContent: "What it looks at" });
+  let other;
+  button.setAttribute("aria-pressed", "false");
+  button.addEventListener("click", async () => {
+    const shown = card.firstElementChild;
+    button.disabled = true;
+    try {
+      other ??= element("img", { src: await explain(name, photo), alt: "The photo, darkened where the prediction doesn't rest on it" });
+      shown.replaceWith(other);
+      other = shown;
+      button.setAttribute("aria-pressed", String(button.getAttribute("aria-pressed") === "false"));
+      button.disabled = false;
+    } catch (error) {
+      button.replaceWith(element("p", { className: "ta-why", textContent: error.message }));
+    }
+  });
+  return button;
 }
 
 function csv(shown) {
@@ -90,8 +112,9 @@ function csv(shown) {
 
 // --- The app ---
 
-// Makes the HTML in `root` work. `classify(name, photo)` returns a prediction, as the API gives it, or throws an `Error` with a sentence
-export function mount(root, classify) {
+// Makes the HTML in `root` work. `classify(name, photo)` returns a prediction, as the API gives it, and `explain` the address of a
+// picture of what it rests on; both throw an `Error` with a sentence where they can't
+export function mount(root, { classify, explain }) {
   const find = o => root.querySelector(o);
   const body = find(".ta-page-body"), status = find(".ta-status"), cards = find(".ta-cards"), tools = find(".ta-tools");
   const notes = JSON.parse(body.dataset.notes), maxBytes = Number(body.dataset.maxBytes);
@@ -115,9 +138,9 @@ export function mount(root, classify) {
       for (const [i, file] of files.entries()) {
         status.textContent = files.length > 1 ? `Classifying photo ${i + 1} of ${files.length} …` : "Classifying the photo …";
         const { photo, picture, prediction } = await prepare(file, maxBytes);
-        const result = { name: file.name, picture, prediction: prediction ?? await classify(file.name, photo) };
+        const result = { name: file.name, photo, picture, prediction: prediction ?? await classify(file.name, photo) };
         result.card = find("template").content.firstElementChild.cloneNode(true);
-        fill(result.card, result, notes);
+        fill(result.card, result, notes, explain);
         results.splice(i, 0, result);
         arrange();
       }
@@ -151,19 +174,24 @@ export function mount(root, classify) {
 const LOST = "The connection was lost. Reload the page and choose the photos again.";
 const pause = seconds => new Promise(resolve => setTimeout(resolve, 1000 * seconds));
 
-// Asks the API at `url`, and again where it is busy
+// Asks the API below `url`, and again where it is busy
 export function byAPI(url) {
-  return async function classify(name, photo, tries = 5) {
+  async function ask(what, name, photo, tries = 5) {
     const form = new FormData();
     form.append("photo", photo, name);
-    const response = await fetch(url, { method: "POST", body: form, signal: AbortSignal.timeout(TIMEOUT) }).catch(() => { throw new Error(LOST); });
+    const request = { method: "POST", body: form, signal: AbortSignal.timeout(TIMEOUT) };
+    const response = await fetch(`${url}/${what}`, request).catch(() => { throw new Error(LOST); });
     if ([429, 503].includes(response.status) && tries > 1) {
       await pause(Number(response.headers.get("Retry-After")) || 2);
-      return classify(name, photo, tries - 1);
+      return ask(what, name, photo, tries - 1);
     }
     const found = await response.json().catch(() => { throw new Error(LOST); });
     if (!response.ok) throw new Error(found.error);
-    return found.predictions[0];
+    return found;
+  }
+  return {
+    classify: async (name, photo) => (await ask("classify", name, photo)).predictions[0],
+    explain: async (name, photo) => (await ask("explain", name, photo)).picture,
   };
 }
 
@@ -171,15 +199,21 @@ export function byAPI(url) {
 function byKernel(model) {
   const waiting = new Map();
   let asked = 0;
-  model.on("msg:custom", ({ id, prediction }) => waiting.get(id)?.(prediction));
-  return async (name, photo) => {
+  model.on("msg:custom", ({ id, ...found }) => waiting.get(id)?.(found));
+  async function ask(what, name, photo) {
     const id = asked++;
     const content = await photo.arrayBuffer();
-    return new Promise((resolve, reject) => {
+    const found = await new Promise((resolve, reject) => {
       waiting.set(id, resolve);
       setTimeout(() => reject(new Error(LOST)), TIMEOUT);
-      model.send({ id, name }, undefined, [content]);
+      model.send({ id, what, name }, undefined, [content]);
     }).finally(() => waiting.delete(id));
+    if (found.error) throw new Error(found.error);
+    return found;
+  }
+  return {
+    classify: async (name, photo) => (await ask("classify", name, photo)).prediction,
+    explain: async (name, photo) => (await ask("explain", name, photo)).picture,
   };
 }
 

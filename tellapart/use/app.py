@@ -13,7 +13,7 @@ from pathlib import Path
 import anywidget, traitlets
 from ipywidgets import FileUpload, HTML, VBox
 from ..errors import TellapartError, listed
-from ..images import Limits, NOTES
+from ..images import Limits, NOTES, to_data_url
 from ..pages import render
 from .classify import printable, to_dict
 from .classifier import Classifier, Prediction
@@ -70,7 +70,16 @@ class App(anywidget.AnyWidget):
         self.add_class('ta-app')
 
     def _received(self, _, content:dict, buffers:list):
-        self.send(dict(id=content['id'], prediction=to_dict(content['name'], classify_upload(self.classify, bytes(buffers[0])))))
+        photo,explain = bytes(buffers[0]),content['what'] == 'explain'
+        answer = self._explain(photo) if explain else dict(prediction=to_dict(content['name'], classify_upload(self.classify, photo)))
+        self.send(answer | dict(id=content['id']))
+
+    def _explain(self, photo:bytes)->dict:
+        "The picture of what a prediction rests on, or why there is none"
+        try:
+            return dict(picture=to_data_url(self.classify.explain(photo), 640, 85))
+        except TellapartError as e:
+            return dict(error=str(e))
 
 def classify_upload(
     classify:Classifier,

@@ -28,7 +28,7 @@ def server(tmp_path_factory):
 
 
 def data_url(photo): return f'data:image/png;base64,{base64.b64encode(photo.read_bytes()).decode()}'
-def ask(server, **kw): return httpx.post(f'{server}/api/classify', timeout=60, **kw)
+def ask(server, what='classify', **kw): return httpx.post(f'{server}/api/{what}', timeout=60, **kw)
 
 
 def test_the_classifiers_predictions(server, photos):
@@ -81,6 +81,15 @@ def test_a_body_without_a_length_is_limited_too(server):
     except httpx.TransportError: pass # the server has answered and closed the connection while we were still sending
     else: assert found.status_code == 413
     assert httpx.get(f'{server}/healthz').text == 'ok'
+
+
+def test_what_it_looks_at(server, photos):
+    "A picture as a data URL; a sentence where there is none"
+    found = ask(server, 'explain', files=dict(photo=photos[0].read_bytes()))
+    assert found.status_code == 200 and found.json()['picture'].startswith('data:image/jpeg;base64,')
+    none = ask(server, 'explain', files=dict(photo=b'strings, grip tape'))
+    assert none.status_code == 422 and 'no photo' in none.json()['error']
+    assert ask(server, 'explain', files=[('photo', o.read_bytes()) for o in photos]).status_code == 413
 
 
 def test_it_describes_itself(server):

@@ -56,7 +56,7 @@ def test_photos_and_what_is_none(page, export_pkl, photos, tmp_path):
         prediction = Classifier(export_pkl)(photo)
         assert card[0] == photo.name
         assert card[1] == (f'{prediction.label} {prediction.probability:.0%}' if prediction.confident else 'Not sure')
-        assert card[-6:] == [o for label,p in prediction.ranked for o in (label, f'{p:.0%}')]
+        assert card[-7:-1] == [o for label,p in prediction.ranked for o in (label, f'{p:.0%}')]
     assert second == ['?', 'notes.txt', 'Not classified', 'This file is no photo that we can read; save it as JPEG or PNG.']
     page.reload()
     page.wait_for_selector('.ta-upload')
@@ -139,7 +139,7 @@ def test_a_large_photo_is_sent_small_and_without_where_it_was_taken(browser, exp
         page.close()
     assert Image.open(io.BytesIO(jpeg)).size == (960, 640) and not Image.open(io.BytesIO(jpeg)).getexif() and b'Exif' not in jpeg
     expected = Classifier(export_pkl)(tmp_path/'phone.jpg')
-    shown = dict(zip(card[-6::2], card[-5::2]))
+    shown = dict(zip(card[-7:-1:2], card[-6:-1:2]))
     assert shown.keys() == {o for o,_ in expected.ranked} and all(abs(float(shown[o][:-1])/100 - p) < .03 for o,p in expected.ranked)
 
 
@@ -155,6 +155,18 @@ def test_pasted(browser, export_pkl, photos, free_port):
         page.wait_for_selector('.ta-card')
         assert page.inner_text('.ta-file') == 'image.png'
         page.close()
+
+
+def test_what_it_looks_at(page, photos):
+    "In place of the photo a picture of what the prediction rests on, and the photo again"
+    ask(page, photos[:1])
+    before = page.get_attribute('.ta-card img', 'src')
+    page.click('.ta-explain')
+    page.wait_for_selector('.ta-explain[aria-pressed=true]:enabled')
+    assert page.get_attribute('.ta-card img', 'src').startswith('data:image/jpeg') and before.startswith('blob:')
+    page.click('.ta-explain')
+    page.wait_for_selector('.ta-explain[aria-pressed=false]:enabled')
+    assert page.get_attribute('.ta-card img', 'src') == before
 
 
 def test_many_are_sorted_filtered_and_downloaded(page, export_pkl, photos, tmp_path):

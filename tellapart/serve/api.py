@@ -58,7 +58,7 @@ def request_photos(
         case _: raise Refused(415, "The request is of another type: send a form (multipart/form-data) with files, or application/json.")
     if not photos: raise Refused(422, "The request has no photos: send one file or several.")
     if len(photos) > MOST_PHOTOS:
-        raise Refused(413, f"The request has {len(photos):,} photos, more than {MOST_PHOTOS}: send fewer at a time.")
+        raise Refused(422, f"The request has {len(photos):,} photos, more than {MOST_PHOTOS}: send fewer at a time.")
     return photos
 
 
@@ -105,7 +105,7 @@ class Classify(_Photos):
 class Explain(_Photos):
     "`POST /api/explain`"
     async def answer(self, names, photos):
-        if len(photos) > 1: raise Refused(413, f"The request has {len(photos)} photos: send one at a time.")
+        if len(photos) > 1: raise Refused(422, f"The request has {len(photos)} photos: send one at a time.")
         try: picture = await self.shared.explanation(photos[0])
         except TellapartError as e: raise Refused(422, str(e)) from None
         return dict(picture=to_data_url(picture, 640, 85))
@@ -143,11 +143,11 @@ def openapi(
         reason=dict(type='string', description="Why it isn't confident, or why there is no label"),
         notes=_strings('What is odd about the file'))
     def body(schema): return {'application/json': dict(schema=schema)}
-    file = dict(type='string', contentMediaType='application/octet-stream', minLength=1)
+    file = dict(type='string', contentMediaType='application/octet-stream')
     files = dict(type='array', items=file, minItems=1)
     urls = dict(type='array', items=dict(type='string', pattern='^data:image/[a-z]+;base64,([A-Za-z0-9+/]{4})+$'), minItems=1)
     wrong = {'403': 'Sent by a page of another site', '413': 'Too large', '415': 'Neither a form nor JSON',
-             '422': 'Without photos that can be used', '429': 'Too many photos from this address', '503': 'Too many photos at once'}
+             '422': 'Without photos that can be used, or with too many', '429': 'Too many photos from this address', '503': 'Too many photos at once'}
     def of(**properties): return dict(type='object', properties=properties, required=list(properties))
     def post(name, summary, most, description, found):
         form,json = of(photo=files | dict(maxItems=most)),of(photos=urls | dict(maxItems=most))

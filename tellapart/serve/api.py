@@ -147,7 +147,8 @@ def openapi(
     files = dict(type='array', items=file, minItems=1)
     urls = dict(type='array', items=dict(type='string', pattern='^data:image/[a-z]+;base64,([A-Za-z0-9+/]{4})+$'), minItems=1)
     wrong = {'403': 'Sent by a page of another site', '413': 'Too large', '415': 'Neither a form nor JSON',
-             '422': 'Without photos that can be used, or with too many', '429': 'Too many photos from this address', '503': 'Too many photos at once'}
+             '422': 'Without photos that can be used, or with too many', '429': 'Too many photos from this address',
+             '503': 'Too many photos at once'}
     def of(**properties): return dict(type='object', properties=properties, required=list(properties))
     def post(name, summary, most, description, found):
         form,json = of(photo=files | dict(maxItems=most)),of(photos=urls | dict(maxItems=most))

@@ -3,11 +3,12 @@ import logging, os, socket
 from pathlib import Path
 from jupyter_client.kernelspec import KernelSpecManager
 from tornado.web import HTTPError, OutputTransform, RequestHandler
-from traitlets import Bool, Instance
+from traitlets import Bool, Instance, Unicode
 from voila.app import Voila
 from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
 from .api import Classify, Document, Explain
+from .login import TRIES, Login, cookie_secret, password_hash, protected
 from .page import Page, Static, needs_kernel
 from .requests import RateLimit
 from .shared_classifier import SharedClassifier
@@ -47,6 +48,7 @@ class App(Voila):
     "Voilà with the API, health checks and compressed responses, and it can be stopped while it is starting a kernel"
     shared = Instance(SharedClassifier)
     kernels = Bool() # whether app.ipynb needs any
+    password = Unicode() # its hash; '' for none
 
     def init_settings(self): return super().init_settings() | dict(compress_response=True)
 
@@ -57,7 +59,11 @@ class App(Voila):
         ours = [(f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (fr'{at}/static/(\w+)/([\w.]+)', Static),
                 (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, asked), (f'{at}/api/explain', Explain, asked)]
         if not self.kernels: ours.append((f'{at}/', Page, shared))
-        return [*ours, *super().init_handlers()]
+        if not self.password:
+            return [*ours, *super().init_handlers()]
+        login = f'{at}/login'
+        ours.append((login, Login, dict(hashed=self.password, tries=RateLimit(TRIES))))
+        return [(path, protected(handler, login), *rest) for path,handler,*rest in [*ours, *super().init_handlers()]]
 
     def stop(self):
         try: super().stop()
@@ -106,9 +112,10 @@ def serve(
     port:int=8866, # Voilà's usual one
     ip:str='127.0.0.1', # To listen on: 0.0.0.0 for all addresses of this machine, as hosts need it
     lan:bool=False, # For the local network: on all addresses, and say which one it is
+    password:bool=False, # Ask for a password that visitors need; without it, `TELLAPART_PASSWORD_HASH` may have the hash of one
 ):
     "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
-    shared = SharedClassifier(export)
+    hashed,shared = password_hash(password),SharedClassifier(export)
     _check_free(port)
     os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
     os.chdir(_app_folder())
@@ -118,4 +125,5 @@ def serve(
     logging.getLogger('tornado.general').setLevel(logging.ERROR) # it warns about Jupyter's own ping settings
     App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', f'--Voila.ip={ip}', '--Voila.port_retries=0',
                          '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels',
-                         *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels)
+                         *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels,
+                        **dict(password=hashed, cookie_secret=cookie_secret(hashed)) if hashed else {})

@@ -1,6 +1,8 @@
 "The server: whom it listens to, and whether a notebook needs kernels"
 import sys
+from uuid import uuid4
 import httpx, nbformat, pytest
+from jupyter_server.auth.security import passwd
 from exports import FORMAT_4
 from tellapart.course import shipped
 from tellapart.serve.page import needs_kernel
@@ -35,3 +37,26 @@ def test_rate_limit():
     rates = RateLimit(60)
     assert rates.take('a', 60) == 0 and 0 < rates.take('a', 5) <= 5 and rates.take('b', 60) == 0
     assert rates.take('a', 61) > 0 # more than it ever may at once
+
+
+@pytest.mark.long
+def test_a_password(tmp_path, free_port):
+    "Nothing but the login is shown without it; a cookie remembers it; guessing is slow, and other sites can't"
+    command = [sys.executable, '-m', 'tellapart', 'serve', '--export', FORMAT_4, '--port', str(free_port)]
+    at,page = f'http://localhost:{free_port}',{'Accept': 'text/html'}
+    with served(command, f'{at}/healthz', tmp_path, dict(TELLAPART_PASSWORD_HASH=passwd('open sesame'))):
+        with httpx.Client(base_url=at, timeout=60) as visitor:
+            assert visitor.get('/', headers=page).headers['location'].endswith('/login') and visitor.get('/healthz').text == 'ok'
+            for path in '', 'api', 'voila/static/voila.js', 'voila/files/app.ipynb', f'api/kernels/{uuid4()}/channels':
+                assert visitor.get(f'/{path}').status_code == 401
+            assert visitor.post('/api/classify', files=dict(photo=b'x')).status_code == 401
+            assert 'Password' in visitor.get('/login').text
+            wrong = visitor.post('/login', data=dict(password='guess'))
+            assert wrong.status_code == 403 and "the password: try again" in wrong.text and not visitor.cookies
+            right,elsewhere = dict(password='open sesame'),{'Origin': 'https://elsewhere.example'}
+            assert visitor.post('/login', data=right, headers=elsewhere).status_code == 403
+            assert visitor.post('/login', data=right).status_code == 302
+            assert 'Across or down?' in visitor.get('/', headers=page).text
+            assert visitor.post('/api/classify', files=dict(photo=b'x')).status_code == 200
+        guesses = [httpx.post(f'{at}/login', data=dict(password=str(i)), timeout=60).status_code for i in range(15)]
+        assert 429 in guesses and guesses[0] == 403

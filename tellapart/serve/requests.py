@@ -1,11 +1,13 @@
 "What all of the server's own handlers share: errors in words, limits on requests, and no requests from other sites"
-import json, time
+import json, time, traceback
 from collections import OrderedDict
 from http.client import responses
 from ipaddress import ip_address
+from secrets import token_hex
 from typing import Any
 from urllib.parse import urlsplit
 from tornado.httputil import HTTPServerRequest
+from tornado.log import app_log
 from tornado.web import HTTPError, RequestHandler
 
 PER_MINUTE = 300 # photos that one address may send; a class behind one router has one address
@@ -56,13 +58,21 @@ def is_cross_site(request:HTTPServerRequest)->bool:
 
 class Handler(RequestHandler):
     "Answers with JSON, also where something is wrong"
+    number = '' # of an error that isn't the request's fault, by which the log has it
+
+    def log_exception(self, typ, value, tb):
+        if not isinstance(value, HTTPError):
+            self.number = token_hex(3)
+            app_log.error("Error %s: %s", self.number, self.request.uri, exc_info=(typ, value, tb))
+
     def write_error(self, status_code:int, **kwargs:Any):
         error = kwargs.get('exc_info', (None, None))[1]
         sentence = f"{responses.get(status_code, 'Error')}: see /api for what can be asked."
         if isinstance(error, Refused):
             sentence = error.sentence
             for k,v in error.headers.items(): self.set_header(k.replace('_', '-'), v)
-        elif status_code >= 500: sentence = "Something went wrong here; try again later."
+        elif self.number and self.settings.get('show_errors'): sentence = ''.join(traceback.format_exception(error))
+        elif self.number: sentence = f"Something went wrong here; whoever runs this app finds it in the log under the number {self.number}."
         self.finish(dict(error=sentence))
 
     def write_json(self, value:object):

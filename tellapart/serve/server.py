@@ -49,8 +49,9 @@ class App(Voila):
     shared = Instance(SharedClassifier)
     kernels = Bool() # whether app.ipynb needs any
     password = Unicode() # its hash; '' for none
+    debug = Bool() # whether visitors see what went wrong
 
-    def init_settings(self): return super().init_settings() | dict(compress_response=True)
+    def init_settings(self): return super().init_settings() | dict(compress_response=True, show_errors=self.debug)
 
     def init_handlers(self):
         self.app.transforms.append(SecurityHeaders)
@@ -113,6 +114,7 @@ def serve(
     ip:str='127.0.0.1', # To listen on: 0.0.0.0 for all addresses of this machine, as hosts need it
     lan:bool=False, # For the local network: on all addresses, and say which one it is
     password:bool=False, # Ask for a password that visitors need; without it, `TELLAPART_PASSWORD_HASH` may have the hash of one
+    debug:bool=False, # Show in the page what went wrong, in full; else the visitor sees a number, and the log has the rest under it
 ):
     "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
     hashed,shared = password_hash(password),SharedClassifier(export)
@@ -125,5 +127,6 @@ def serve(
     logging.getLogger('tornado.general').setLevel(logging.ERROR) # it warns about Jupyter's own ping settings
     App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', f'--Voila.ip={ip}', '--Voila.port_retries=0',
                          '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels',
-                         *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels,
+                         f'--VoilaConfiguration.show_tracebacks={debug}',
+                         *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels, debug=debug,
                         **dict(password=hashed, cookie_secret=cookie_secret(hashed)) if hashed else {})

@@ -1,10 +1,12 @@
 "The server: whom it listens to, and whether a notebook needs kernels"
-import sys
+import asyncio, re, sys
 from uuid import uuid4
 import httpx, nbformat, pytest
 from jupyter_server.auth.security import passwd
+from tornado.web import Application
 from exports import FORMAT_4
 from tellapart.course import shipped
+from tellapart.serve.api import Classify
 from tellapart.serve.page import needs_kernel
 from tellapart.serve.requests import RateLimit
 from tellapart.serve.server import lan_address
@@ -60,3 +62,22 @@ def test_a_password(tmp_path, free_port):
             assert visitor.post('/api/classify', files=dict(photo=b'x')).status_code == 200
         guesses = [httpx.post(f'{at}/login', data=dict(password=str(i)), timeout=60).status_code for i in range(15)]
         assert 429 in guesses and guesses[0] == 403
+
+
+@pytest.mark.parametrize('debug', [False, True])
+def test_an_error_of_ours_has_a_number(debug, caplog):
+    "A visitor sees a number, and the log has the traceback under it; with --debug the visitor sees that, too"
+    class Broken:
+        async def predictions(self, photos): raise ZeroDivisionError('somewhere')
+    async def ask():
+        app = Application([('/', Classify, dict(shared=Broken(), rates=RateLimit()))], show_errors=debug)
+        server = app.listen(0, '127.0.0.1')
+        port = next(iter(server._sockets.values())).getsockname()[1]
+        async with httpx.AsyncClient() as visitor: found = await visitor.post(f'http://127.0.0.1:{port}/', files=dict(photo=b'x'))
+        server.stop()
+        return found
+    found = asyncio.run(ask())
+    said = found.json()['error']
+    assert found.status_code == 500 and ('ZeroDivisionError: somewhere' in said) == debug
+    number, = re.findall(r'Error (\w+): /', caplog.text)
+    assert 'ZeroDivisionError: somewhere' in caplog.text and (debug or said.endswith(f'under the number {number}.'))

@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from tellapart.use.classifier import Classifier
 from webapp import ask, served
@@ -141,6 +142,27 @@ def test_a_large_photo_is_sent_small_and_without_where_it_was_taken(browser, exp
     expected = Classifier(export_pkl)(tmp_path/'phone.jpg')
     shown = dict(zip(card[-7:-1:2], card[-6:-1:2]))
     assert shown.keys() == {o for o,_ in expected.ranked} and all(abs(float(shown[o][:-1])/100 - p) < .03 for o,p in expected.ranked)
+
+
+@pytest.mark.parametrize('scheme', ['light', 'dark'])
+def test_accessible(browser, export_pkl, photos, free_port, scheme):
+    "axe-core finds nothing to complain about, on a phone, before and after photos have been chosen; the keyboard reaches everything"
+    with serving(export_pkl, free_port):
+        page = browser.new_page(viewport=dict(width=390, height=844), color_scheme=scheme)
+        page.goto(f'http://localhost:{free_port}/')
+        assert not Axe().run(page).response['violations']
+        ask(page, photos[:6])
+        page.click('.ta-about summary')
+        assert not Axe().run(page).response['violations']
+        assert page.evaluate('document.documentElement.scrollWidth') <= 390
+        reached = set()
+        for _ in range(20):
+            page.keyboard.press('Tab')
+            reached.add(page.evaluate("document.activeElement.className || document.activeElement.type || document.activeElement.tagName"))
+        assert {'file', 'ta-filter', 'ta-sort', 'ta-csv', 'ta-explain', 'SUMMARY'} <= reached
+        page.goto(f'http://localhost:{free_port}/api')
+        assert not Axe().run(page).response['violations']
+        page.close()
 
 
 def test_pasted(browser, export_pkl, photos, free_port):

@@ -102,6 +102,25 @@ def _review(args):
     review(args.folder, read_project(args.project))
 
 
+def _feedback(args):
+    "show what visitors say about predictions, take the photos that they let you keep into a project, or delete one"
+    need('sqlalchemy', extra='feedback')
+    from .use.feedback import FeedbackStore, database_url
+    store = FeedbackStore(database_url(_export_file(args).absolute().parent))
+    if args.action == 'pull':
+        need('pandas', 'fastcore', extra='learn')
+        from .clean.feedback import pull_feedback
+        from .project import read_project
+        print(pull_feedback(read_project(args.project), store))
+    elif args.action == 'delete':
+        if not args.id: raise TellapartError("Which photo? Name what the visitor was told: tellapart feedback delete ID")
+        if not store.delete(args.id): raise TellapartError(f"No photo is kept as {args.id}: it was deleted before, or the name is another.")
+        print(f"Deleted {args.id}. Where it has been pulled into a project, its address there is feedback:{args.id}.")
+    else:
+        for (predicted,answer),n in sorted(store.counts().items()): print(f"{n:6,}  {predicted}: {answer}")
+        print(f"{store.n_photos():6,}  photos kept")
+
+
 def _export(args):
     "export a project's trained model, or the model of another fastai project"
     need('fastai', 'torch', extra='learn')
@@ -268,6 +287,12 @@ def _parser():
     arg = command(_review)
     arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into")
     project_option(arg, 'the project that gets them')
+    arg = command(_feedback)
+    arg('action', choices=('show', 'pull', 'delete'), nargs='?', default='show',
+        help="show the counts (the default), pull photos into the project, or delete one")
+    arg('id', metavar='ID', nargs='?', help="of the photo to delete, as the visitor was told")
+    project_option(arg)
+    export_option(arg)
     arg = command(_export)
     project_option(arg)
     arg('--from', dest='old', metavar='OLD', type=Path,

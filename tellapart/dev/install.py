@@ -10,7 +10,7 @@ from .. import __version__
 from ..errors import TellapartError, need
 
 # Each part's extras in pyproject.toml
-EXTRAS = {'use': '', 'learn': '[learn]', 'docs': '[learn,docs]', 'test': '[learn,ray,docs,test]', 'bench': '[learn,ray,bench]'}
+EXTRAS = {'use': '', 'learn': '[learn]', 'docs': '[learn,docs]', 'test': '[learn,feedback,ray,docs,test]', 'bench': '[learn,ray,bench]'}
 CPU_INDEX = 'https://download.pytorch.org/whl/cpu' # PyTorch's own, an eighth of the size of a build with CUDA
 STAMP = Path(sys.prefix)/'tellapart.json' # What has been installed, and for which list of needs
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,7 @@ def install(
         parts |= {part, 'use'} | ({'learn'} if part != 'use' else set())
         with suppress(OSError): # then the next call installs again
             STAMP.write_text(json.dumps(dict(state=state, parts=sorted(parts))))
-    if part == 'test': install_chromium()
+    if part == 'test': install_programs()
 
 
 _BROWSER_NAMES = 'chromium', 'chromium-browser', 'google-chrome', 'google-chrome-stable', 'msedge'
@@ -133,15 +133,21 @@ def chromium()->str|None:
     return own if Path(own).exists() else None
 
 
-def install_chromium():
-    "See to a browser for the tests: as root from the system's packages, else by saying what to type"
-    if chromium():
-        return
+def postgresql()->Path|None:
+    "The folder of PostgreSQL's programs; `None` where there is none"
+    debian = sorted(Path('/usr/lib/postgresql').glob('*/bin/initdb')) # which aren't on the path there
+    found = str(debian[-1]) if debian else shutil.which('initdb')
+    return Path(found).parent if found else None
+
+
+def install_programs():
+    "See to a browser and a database for the tests: as root from the system's packages, else by saying what to type"
+    def missing(): return [name for name,found in (('chromium', chromium()), ('postgresql', postgresql())) if not found]
     has_apt = bool(shutil.which('apt-get'))
-    if has_apt and os.geteuid() == 0:
+    if missing() and has_apt and os.geteuid() == 0:
         apt = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q']
-        if all(subprocess.run([*apt, *o]).returncode == 0 for o in (['update'], ['install', '-y', 'chromium'])) and chromium():
-            return
-    how = 'sudo apt-get install chromium' if has_apt else "install chromium from the system's packages"
-    playwright = f'{sys.executable} -m playwright install chromium'
-    print(f"There is no Chromium: the tests in a browser are left out; to run them: {how}, or {playwright}")
+        if subprocess.run([*apt, 'update']).returncode == 0: subprocess.run([*apt, 'install', '-y', *missing()])
+    if absent := missing():
+        how = f"sudo apt-get install {' '.join(absent)}" if has_apt else f"install {' and '.join(absent)} from the system's packages"
+        browser = f", or for the browser {sys.executable} -m playwright install chromium" if 'chromium' in absent else ''
+        print(f"Not here: {' and '.join(absent)}. The tests with it are left out; to run them: {how}{browser}")

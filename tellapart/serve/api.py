@@ -26,10 +26,13 @@ def _from_json(body:bytes)->list[tuple[str, bytes]]:
     except (ValueError, RecursionError): raise Refused(422, f"The request isn't valid JSON: {example}") from None
     photos = given.get('photos') if isinstance(given, dict) else None
     if not isinstance(photos, list): raise Refused(422, f"The request has no list called photos: {example}")
-    return [(f'photo {i+1}', _from_data_url(o, f'Photo {i+1}')) for i,o in enumerate(photos)]
+    return [(f'photo {i+1}', data_url_content(o, f'Photo {i+1}')) for i,o in enumerate(photos)]
 
 
-def _from_data_url(url:object, name:str)->bytes:
+def data_url_content(
+    url:object, # As it came in JSON
+    name:str, # How an error names it
+)->bytes: # Raises `Refused`
     "The content of a data URL"
     found = _DATA_URL.fullmatch(url) if isinstance(url, str) else None
     if not found: raise Refused(422, f"{name} isn't a data URL: send data:image/jpeg;base64, and then the file in base64.")

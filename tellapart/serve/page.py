@@ -35,15 +35,15 @@ class Static(RequestHandler):
 
 class Page(RequestHandler):
     "`GET /`"
-    def initialize(self, shared:SharedClassifier): self.meta = shared.classify.meta
+    def initialize(self, shared:SharedClassifier, feedback:bool): self.meta,self.feedback = shared.classify.meta,feedback
 
     def get(self):
         self.set_header('Content-Security-Policy', _POLICY)
         self.set_header('Cache-Control', 'no-cache')
         at = f'static/{static_files()[0]}'
         labels = self.meta['labels']
-        self.finish(render('app.html', title=title(labels), described=', '.join(labels), body=body(self.meta), css=f'{at}/app.css',
-                           app_js=f'{at}/app.js', page_js=f'{at}/page.js'))
+        self.finish(render('app.html', title=title(labels), described=', '.join(labels), body=body(self.meta, self.feedback),
+                           css=f'{at}/app.css', app_js=f'{at}/app.js', page_js=f'{at}/page.js'))
 
 
 def needs_kernel(

@@ -1,12 +1,14 @@
 "Serve the app on this machine: Voilà shows app.ipynb, set up by voila.json beside it, and the API answers beside it"
-import logging, os, socket
+import logging, os, socket, sys
+from importlib.util import find_spec
 from pathlib import Path
 from jupyter_client.kernelspec import KernelSpecManager
 from tornado.web import HTTPError, OutputTransform, RequestHandler
-from traitlets import Bool, Instance, Unicode
+from traitlets import Bool, Instance, List, Unicode
 from voila.app import Voila
 from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
+from tellapart.use.classifier import Classifier
 from .api import Classify, Document, Explain
 from .login import TRIES, Login, cookie_secret, password_hash, protected
 from .page import Page, Static, needs_kernel
@@ -50,6 +52,7 @@ class App(Voila):
     kernels = Bool() # whether app.ipynb needs any
     password = Unicode() # its hash; '' for none
     debug = Bool() # whether visitors see what went wrong
+    feedback = List() # its handler, if it is taken
 
     def init_settings(self): return super().init_settings() | dict(compress_response=True, show_errors=self.debug)
 
@@ -59,7 +62,8 @@ class App(Voila):
         asked = shared | dict(rates=RateLimit())
         ours = [(f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (fr'{at}/static/(\w+)/([\w.]+)', Static),
                 (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, asked), (f'{at}/api/explain', Explain, asked)]
-        if not self.kernels: ours.append((f'{at}/', Page, shared))
+        ours += [(f'{at}{path}', *rest) for path,*rest in self.feedback]
+        if not self.kernels: ours.append((f'{at}/', Page, shared | dict(feedback=bool(self.feedback))))
         if not self.password:
             return [*ours, *super().init_handlers()]
         login = f'{at}/login'
@@ -102,6 +106,19 @@ def _announce(port:int, lan:bool):
         print(flush=True)
 
 
+def _feedback(export:str|Path, classify:Classifier)->list:
+    "The handler of feedback, where its libraries are installed and its database can be opened"
+    if not find_spec('sqlalchemy'):
+        return []
+    from tellapart.use.feedback import FeedbackStore, database_url
+    from .feedback import PER_MINUTE, Answers
+    try: store = FeedbackStore(database_url(Path(export).absolute().parent))
+    except TellapartError as e:
+        print(f"{e} Until then no feedback is taken.", file=sys.stderr)
+        return []
+    return [('/api/feedback', Answers, dict(store=store, labels=classify.labels, limits=classify.limits, rates=RateLimit(PER_MINUTE)))]
+
+
 def _app_folder()->Path:
     "The folder of app.ipynb and voila.json: the course at hand, where they may have been edited, else the package"
     folder = course(Path.cwd())
@@ -129,4 +146,5 @@ def serve(
                          '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels',
                          f'--VoilaConfiguration.show_tracebacks={debug}',
                          *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels, debug=debug,
+                        feedback=_feedback(export, shared.classify),
                         **dict(password=hashed, cookie_secret=cookie_secret(hashed)) if hashed else {})

@@ -80,7 +80,23 @@ function fill(card, { name, photo, picture, prediction }, notes, explain) {
   const bars = card.querySelector("ul");
   if (ranked.length) bars.append(...ranked.slice(0, 3).map(bar));
   else bars.remove();
-  if (photo && ranked.length) card.lastElementChild.append(explainButton(card, name, photo, explain));
+  if (photo && ranked.length) card.querySelector("ul").after(explainButton(card, name, photo, explain));
+}
+
+// Sends the answer to "Was this right?", and the photo if the visitor has agreed
+function ask(form, { photo, prediction }, consent, answer) {
+  form.addEventListener("change", async event => {
+    const said = element("p", { className: "ta-why" });
+    said.setAttribute("role", "status");
+    event.target.disabled = true;
+    form.append(said);
+    try {
+      const id = await answer(prediction.label, event.target.value, consent.checked ? photo : null);
+      said.textContent = id ? `Thank you. The photo is kept as ${id}: name it to whoever runs this app, and it is deleted.` : "Thank you.";
+    } catch (error) {
+      said.textContent = error.message;
+    }
+  });
 }
 
 // A button that shows, in place of the photo, what its prediction rests on, and the photo again
@@ -113,17 +129,20 @@ function csv(shown) {
 // --- The app ---
 
 // Makes the HTML in `root` work. `classify(name, photo)` returns a prediction, as the API gives it, and `explain` the address of a
-// picture of what it rests on; both throw an `Error` with a sentence where they can't
-export function mount(root, { classify, explain }) {
+// picture of what it rests on; where the HTML asks whether it is right, `answer(label, answer, photo)` sends that, and returns what a photo
+// is kept as. All throw an `Error` with a sentence where they can't
+export function mount(root, { classify, explain, answer }) {
   const find = o => root.querySelector(o);
   const body = find(".ta-page-body"), status = find(".ta-status"), cards = find(".ta-cards"), tools = find(".ta-tools");
   const notes = JSON.parse(body.dataset.notes), maxBytes = Number(body.dataset.maxBytes);
   const inputs = [...root.querySelectorAll("input[type=file]")], filter = find(".ta-filter"), sort = find(".ta-sort"), link = find(".ta-csv");
+  const consent = find(".ta-consent");
   const results = []; // those of the files chosen last come first, in their order
   let busy = false;
 
   function arrange() {
     tools.hidden = results.length < 6;
+    if (consent) consent.hidden = !results.length;
     const chosen = results.filter(({ prediction: o }) => !filter.value || (filter.value === "?" ? !o.confident : o.label === filter.value));
     if (sort.value === "label") chosen.sort((a, b) => (a.prediction.label ?? "\uffff").localeCompare(b.prediction.label ?? "\uffff"));
     if (sort.value === "low") chosen.sort((a, b) => a.prediction.probability - b.prediction.probability);
@@ -141,6 +160,9 @@ export function mount(root, { classify, explain }) {
         const result = { name: file.name, photo, picture, prediction: prediction ?? await classify(file.name, photo) };
         result.card = find("template").content.firstElementChild.cloneNode(true);
         fill(result.card, result, notes, explain);
+        const form = result.card.querySelector("form");
+        if (photo && result.prediction.label !== null && form) ask(form, result, consent.querySelector("input"), answer);
+        else form?.remove();
         results.splice(i, 0, result);
         arrange();
       }
@@ -174,24 +196,33 @@ export function mount(root, { classify, explain }) {
 const LOST = "The connection was lost. Reload the page and choose the photos again.";
 const pause = seconds => new Promise(resolve => setTimeout(resolve, 1000 * seconds));
 
+const dataURL = photo => new Promise((resolve, reject) => {
+  const reader = Object.assign(new FileReader(), { onload: () => resolve(reader.result), onerror: () => reject(new Error(LOST)) });
+  reader.readAsDataURL(photo);
+});
+
 // Asks the API below `url`, and again where it is busy
 export function byAPI(url) {
-  async function ask(what, name, photo, tries = 5) {
-    const form = new FormData();
-    form.append("photo", photo, name);
-    const request = { method: "POST", body: form, signal: AbortSignal.timeout(TIMEOUT) };
+  async function post(what, body, tries = 5) {
+    const request = { method: "POST", body, signal: AbortSignal.timeout(TIMEOUT) };
     const response = await fetch(`${url}/${what}`, request).catch(() => { throw new Error(LOST); });
     if ([429, 503].includes(response.status) && tries > 1) {
       await pause(Number(response.headers.get("Retry-After")) || 2);
-      return ask(what, name, photo, tries - 1);
+      return post(what, body, tries - 1);
     }
     const found = await response.json().catch(() => { throw new Error(LOST); });
     if (!response.ok) throw new Error(found.error);
     return found;
   }
+  function form(name, photo) {
+    const form = new FormData();
+    form.append("photo", photo, name);
+    return form;
+  }
   return {
-    classify: async (name, photo) => (await ask("classify", name, photo)).predictions[0],
-    explain: async (name, photo) => (await ask("explain", name, photo)).picture,
+    classify: async (name, photo) => (await post("classify", form(name, photo))).predictions[0],
+    explain: async (name, photo) => (await post("explain", form(name, photo))).picture,
+    answer: async (label, answer, photo) => (await post("feedback", JSON.stringify({ label, answer, photo: photo && await dataURL(photo) }))).id,
   };
 }
 

@@ -49,10 +49,11 @@ def footer(meta:dict)->str:
 
 def body(
     meta:dict, # Of an export
+    feedback:bool=False, # Ask whether predictions are right
 )->str: # HTML
     "The app, before any photo has been chosen"
     return render('app_body.html', title=title(meta['labels']), labels=meta['labels'], about=about(meta).items(), footer=footer(meta),
-                  max_bytes=Limits.max_bytes, notes=NOTES)
+                  max_bytes=Limits.max_bytes, notes=NOTES, feedback=feedback)
 
 # %% ../../notebooks/library/use/04_app.ipynb #0000000e
 class App(anywidget.AnyWidget):

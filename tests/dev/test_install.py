@@ -80,8 +80,8 @@ def test_nothing_runs_as_root_unasked(tmp_path):
     for o in 'sudo', 'apt-get':
         (tmp_path/o).write_text(f'#!/bin/sh\necho {o} "$@" >> {tmp_path}/called\n')
         (tmp_path/o).chmod(0o755)
-    code = ('import os; os.geteuid = lambda: 1000; from tellapart.dev import install; install.chromium = lambda: None; '
-            'install.install_chromium()')
+    code = ('import os; os.geteuid = lambda: 1000; from tellapart.dev import install; '
+            'install.chromium = install.postgresql = lambda: None; install.install_programs()')
     done = subprocess.run([sys.executable, '-c', code], cwd=ROOT, env=os.environ | dict(PATH=str(tmp_path)), capture_output=True, text=True)
-    assert (done.returncode, done.stderr) == (0, '') and 'sudo apt-get install chromium' in done.stdout
+    assert (done.returncode, done.stderr) == (0, '') and 'sudo apt-get install chromium postgresql' in done.stdout
     assert not (tmp_path/'called').exists()

@@ -3,7 +3,7 @@ import logging, os, socket, sys
 from importlib.util import find_spec
 from pathlib import Path
 from jupyter_client.kernelspec import KernelSpecManager
-from tornado.web import HTTPError, OutputTransform, RequestHandler
+from tornado.web import ErrorHandler, HTTPError, OutputTransform, RequestHandler
 from traitlets import Bool, Instance, List, Unicode
 from voila.app import Voila
 from tellapart.course import course, shipped
@@ -60,7 +60,8 @@ class App(Voila):
         self.app.transforms.append(SecurityHeaders)
         at,shared = self.server_url.rstrip('/'),dict(shared=self.shared)
         asked = shared | dict(rates=RateLimit())
-        ours = [(f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (fr'{at}/static/(\w+)/([\w.]+)', Static),
+        stray = fr'{at}/voila/templates/(?![\w.-]+/static/[\w.-]).*',ErrorHandler,dict(status_code=404) # Voilà would fail
+        ours = [stray, (f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (fr'{at}/static/(\w+)/([\w.]+)', Static),
                 (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, asked), (f'{at}/api/explain', Explain, asked)]
         ours += [(f'{at}{path}', *rest) for path,*rest in self.feedback]
         if not self.kernels: ours.append((f'{at}/', Page, shared | dict(feedback=bool(self.feedback))))

@@ -10,7 +10,7 @@ MAGIC = {'jpeg': b'\xff\xd8\xff\xe0\0\x10JFIF\0', 'png': b'\x89PNG\r\n\x1a\n', '
 
 # Names that end up in pages, tables, logs and file systems
 NAMES = ['<script>window.taken=1</script>.jpg', '<img src=x onerror=window.taken=1>.jpg', '"><svg onload=window.taken=1>.jpg',
-         "'; drop table photos; --.jpg", 'a\nb\r\nSet-Cookie: x=1.jpg', '\u202egpj.exe', '../../etc/passwd', '/etc/passwd', 'CON', 'nul.jpg',
+         "'; drop table photos; --.jpg", 'a\nb\r\nSet-Cookie: x=1.jpg', '\u202egpj.exe', '../../etc/passwd', '/etc/passwd', 'CON',
          '..\\..\\windows\\system32', ' ', '.', '..', 'ä🏸日本語.jpg', '=1+1.jpg', '@SUM(A1).jpg', '%00.jpg', '%2e%2e%2f.jpg',
          'a'*5000 + '.jpg', '${jndi:ldap://x}.jpg', '{{7*7}}.jpg', 'a\x07\x1b[31m.jpg']
 

@@ -116,6 +116,7 @@ def _train(folder):
                                    aug_transforms, error_rate, get_image_files, imagenet_stats, parent_label, resnet18, set_seed,
                                    vision_learner)
     from tellapart.export.export import export
+    from tellapart.use.classifier import Sample
     from tellapart.use.classify import printable
     photos = folder/'photos'
     for label in 'badminton', 'squash', 'tennis': draw_photos(photos/label)
@@ -126,7 +127,8 @@ def _train(folder):
                       batch_tfms=[*aug_transforms(), Normalize.from_stats(*imagenet_stats)])
     learn = vision_learner(block.dataloaders(photos, bs=8, num_workers=0), resnet18, metrics=error_rate, pretrained=False)
     with learn.no_bar(), learn.no_logging(): learn.fit_one_cycle(4, 1e-3)
-    export(learn, folder/'export.pkl', error_rate=.125)
+    sample = Sample(next((photos/'squash').glob('*.jpg')).read_bytes(), 'squash', 'Squash by Ann, CC BY 4.0')
+    export(learn, folder/'export.pkl', samples=[sample], error_rate=.125)
     for file in learn.dls.train_ds.items: file.unlink()
 
 

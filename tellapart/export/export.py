@@ -8,7 +8,7 @@ __all__ = ['MAX_PHOTOS', 'MAX_REFERENCES', 'AGREEMENT', 'CALIBRATION', 'TOLERANC
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000002
 import hashlib, io, json, os, pathlib, pickle, shutil, sys, types, zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from contextlib import ExitStack, contextmanager, suppress
 from copy import deepcopy
@@ -34,12 +34,13 @@ from ..project import Project
 from ..check.reconcile import reconcile
 from ..train.metrics import fit_temperature
 from ..train.resize import FixedResize
+from .samples import sample_photos
 from .thresholds import ModelOutputs, fit_thresholds
 from ..tracing import to_onnx
 from ..train.train import dataloaders, load_trained, no_pickle_warning
 from ..errors import listed, reading
 from ..images import Limits, NotAPhoto, open_photo
-from ..use.classifier import FORMAT, Classifier, ExportError, decode_size, inference_session, preprocess, read_meta
+from ..use.classifier import FORMAT, Classifier, ExportError, Sample, decode_size, inference_session, preprocess, read_meta
 from ..use.ood import NEIGHBOURS, KNNDetector
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000005
@@ -235,7 +236,8 @@ def _add_records(
     path:Path, # An export by fastai
     graphs:dict[str, onnx.ModelProto], # By name
     references:dict[str, np.ndarray], # Features of the reference photos, (photos, features) float32, by name of the graph
-    meta:dict, # `meta.json` without `graphs`, `weights` and where the references are
+    meta:dict, # `meta.json` without `graphs`, `weights`, and where the references and samples are
+    samples:Sequence[Sample], # For visitors of the app to try
 ):
     "Add our records to the archive at `path`"
     with zipfile.ZipFile(path, 'a') as z:
@@ -244,8 +246,10 @@ def _add_records(
         weights = {name: _link_weights(o, records) for name,o in graphs.items()}
         for name,o in graphs.items(): z.writestr(f'{folder}/extra/{name}.onnx', o.SerializeToString())
         for name,o in references.items(): z.writestr(f'{folder}/extra/reference-{name}', o.tobytes())
+        for i,o in enumerate(samples): z.writestr(f'{folder}/extra/sample-{i}.jpg', o.photo)
         where = {name: [f'extra/reference-{name}', 'float32', o.shape] for name,o in references.items()}
         meta = meta | dict(
+            samples=[dict(record=f'extra/sample-{i}.jpg', label=o.label, credit=o.credit) for i,o in enumerate(samples)],
             graphs={name: list(o) for name,o in weights.items()}, weights={k: v for o in weights.values() for k,v in o.items()},
             thresholds={name: o | dict(reference=where.get(name)) for name,o in meta['thresholds'].items()})
         z.writestr(f'{folder}/extra/meta.json', json.dumps(meta, indent=1, ensure_ascii=False))
@@ -469,6 +473,7 @@ def export(
     ood_photos:str|Path|None=None, # A folder of photos that show none of the labels, to choose and measure the OOD score on
     int8:bool|None=None, # Compute in 8 bits; if `None`, where at least 99.5 % of the validation photos keep their label
     limits:Limits=Limits(), # On what counts as a photo
+    samples:Sequence[Sample]=(), # For visitors of the app to try, from `sample_photos`
     **card, # Figures for the model card, such as error_rate=.03; numbers and strings
 )->Path: # `path`. Raises `ExportError`; what was there stays
     "Export `learn` for both readers: `load_learner(path)` and `Classifier(path)`"
@@ -485,7 +490,7 @@ def export(
             path.parent.mkdir(parents=True, exist_ok=True)
             new = Path(stack.enter_context(TemporaryDirectory(prefix='.export-', dir=path.parent))).absolute()/'export.pkl'
             with _portable(learn, model): learn.export(new, pickle_module=_portable_pickle)
-            _add_records(new, graphs, references, meta)
+            _add_records(new, graphs, references, meta, samples)
         _compare_readers(new, learn, model)
         with _write_errors(path): os.replace(new, path)
     _keep_with_run(path, learn)
@@ -562,7 +567,10 @@ def export_project(
         learn.dls = dataloaders(block, p.working, p)
         with learn.no_bar(), learn.no_logging(): probs,targets = learn.get_preds()
         error = float((probs.argmax(1) != targets).float().mean()) # whatever metrics the learner has
-        return export(learn, path or p.export, ood_photos, p.int8 if int8 is None else int8, p.limits, project=p.name, error_rate=error)
+        new = (rename or {}).get
+        samples = [o._replace(label=new(o.label, o.label)) for o in sample_photos(p)]
+        return export(learn, path or p.export, ood_photos, p.int8 if int8 is None else int8, p.limits, samples, project=p.name,
+                      error_rate=error)
 
 # %% ../../notebooks/library/export/02_export.ipynb #26000001
 class _Placeholder:

@@ -7,7 +7,7 @@ import nbformat
 from tornado.web import HTTPError, RequestHandler
 from tellapart.pages import render
 from tellapart.use.app import body, title
-from .shared_classifier import SharedClassifier
+from tellapart.use.classifier import Classifier, read_samples
 
 _TYPES = {'.js': 'text/javascript; charset=utf-8', '.css': 'text/css; charset=utf-8'}
 # No script, style or picture from elsewhere; pages of others may show this one in a frame
@@ -35,15 +35,23 @@ class Static(RequestHandler):
 
 class Page(RequestHandler):
     "`GET /`"
-    def initialize(self, shared:SharedClassifier, feedback:bool): self.meta,self.feedback = shared.classify.meta,feedback
+    def initialize(self, html:str): self.html = html
 
     def get(self):
         self.set_header('Content-Security-Policy', _POLICY)
         self.set_header('Cache-Control', 'no-cache')
-        at = f'static/{static_files()[0]}'
-        labels = self.meta['labels']
-        self.finish(render('app.html', title=title(labels), described=', '.join(labels), body=body(self.meta, self.feedback),
-                           css=f'{at}/app.css', app_js=f'{at}/app.js', page_js=f'{at}/page.js'))
+        self.finish(self.html)
+
+
+def page(
+    classify:Classifier, # For what its export says
+    feedback:bool, # Ask whether predictions are right
+)->str: # HTML
+    "The page, before any photo has been chosen"
+    at,labels = f'static/{static_files()[0]}',classify.labels
+    app = body(classify.meta, read_samples(classify.path), feedback)
+    return render('app.html', title=title(labels), described=', '.join(labels), body=app, css=f'{at}/app.css', app_js=f'{at}/app.js',
+                  page_js=f'{at}/page.js')
 
 
 def needs_kernel(

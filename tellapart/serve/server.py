@@ -11,7 +11,7 @@ from tellapart.errors import TellapartError
 from tellapart.use.classifier import Classifier
 from .api import Classify, Document, Explain
 from .login import TRIES, Login, cookie_secret, password_hash, protected
-from .page import Page, Static, needs_kernel
+from .page import Page, Static, needs_kernel, page
 from .requests import RateLimit
 from .shared_classifier import SharedClassifier
 
@@ -64,7 +64,7 @@ class App(Voila):
         ours = [stray, (f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (fr'{at}/static/(\w+)/([\w.]+)', Static),
                 (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, asked), (f'{at}/api/explain', Explain, asked)]
         ours += [(f'{at}{path}', *rest) for path,*rest in self.feedback]
-        if not self.kernels: ours.append((f'{at}/', Page, shared | dict(feedback=bool(self.feedback))))
+        if not self.kernels: ours.append((f'{at}/', Page, dict(html=page(self.shared.classify, bool(self.feedback)))))
         if not self.password:
             return [*ours, *super().init_handlers()]
         login = f'{at}/login'

@@ -175,6 +175,10 @@ export function mount(root, { classify, explain, answer }) {
   }
 
   for (const input of inputs) input.addEventListener("change", () => take([...input.files]));
+  for (const [i, button] of [...root.querySelectorAll(".ta-samples button")].entries()) button.addEventListener("click", () => {
+    const bytes = Uint8Array.from(atob(button.firstElementChild.src.split(",")[1]), o => o.charCodeAt(0));
+    take([new File([bytes], `sample ${i + 1}.jpg`, { type: "image/jpeg" })]);
+  });
   filter.addEventListener("change", arrange);
   sort.addEventListener("change", arrange);
   link.addEventListener("click", () => {

@@ -7,6 +7,8 @@ __all__ = ['title', 'about', 'footer', 'body', 'App', 'classify_upload', 'app']
 
 # %% ../../notebooks/library/use/04_app.ipynb #00000002
 import os
+from base64 import b64encode
+from collections.abc import Sequence
 from html import escape
 from importlib.resources import files
 from pathlib import Path
@@ -16,7 +18,7 @@ from ..errors import TellapartError, listed
 from ..images import Limits, NOTES, to_data_url
 from ..pages import render
 from .classify import printable, to_dict
-from .classifier import Classifier, Prediction
+from .classifier import Classifier, Prediction, read_samples, Sample
 
 # %% ../../notebooks/library/use/04_app.ipynb #0000000b
 def title(labels:list[str])->str:
@@ -47,13 +49,17 @@ def footer(meta:dict)->str:
     accuracy = '' if error is None else f"; wrong on {error:.1%} of the photos that it was tested on"
     return f"{trained}{accuracy}. Your photos are classified and not stored."
 
+def _data_url(jpeg:bytes)->str: return f'data:image/jpeg;base64,{b64encode(jpeg).decode()}'
+
 def body(
     meta:dict, # Of an export
+    samples:Sequence[Sample]=(), # To try
     feedback:bool=False, # Ask whether predictions are right
 )->str: # HTML
     "The app, before any photo has been chosen"
     return render('app_body.html', title=title(meta['labels']), labels=meta['labels'], about=about(meta).items(), footer=footer(meta),
-                  max_bytes=Limits.max_bytes, notes=NOTES, feedback=feedback)
+                  max_bytes=Limits.max_bytes, notes=NOTES, feedback=feedback,
+                  samples=[(_data_url(o.photo), o.credit) for o in samples])
 
 # %% ../../notebooks/library/use/04_app.ipynb #0000000e
 class App(anywidget.AnyWidget):
@@ -65,7 +71,7 @@ class App(anywidget.AnyWidget):
     def __init__(self,
         classify:Classifier,
     ):
-        super().__init__(html=body(classify.meta))
+        super().__init__(html=body(classify.meta, read_samples(classify.path)))
         self.classify = classify
         self.on_msg(self._received)
         self.add_class('ta-app')

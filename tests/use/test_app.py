@@ -6,7 +6,7 @@ from urllib.request import urlopen
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from tellapart.use.classifier import Classifier
+from tellapart.use.classifier import Classifier, read_samples
 from webapp import ask, served
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -189,6 +189,18 @@ def test_what_it_looks_at(page, photos):
     page.click('.ta-explain')
     page.wait_for_selector('.ta-explain[aria-pressed=false]:enabled')
     assert page.get_attribute('.ta-card img', 'src') == before
+
+
+def test_a_sample_is_tried_with_one_click(page, export_pkl):
+    "It is classified like any photo, and its credit is shown"
+    page.click('.ta-samples button')
+    page.wait_for_selector('.ta-card')
+    sample, = read_samples(export_pkl)
+    prediction = Classifier(export_pkl)(sample.photo)
+    shown = [o for o in page.inner_text('.ta-card').split('\n') if o]
+    assert shown[0] == 'sample 1.jpg' and shown[-7] == prediction.ranked[0][0]
+    page.click('.ta-samples summary')
+    assert page.inner_text('.ta-samples li') == 'Squash by Ann, CC BY 4.0'
 
 
 def test_many_are_sorted_filtered_and_downloaded(page, export_pkl, photos, tmp_path):

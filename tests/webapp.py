@@ -28,4 +28,5 @@ def ask(page, photos):
     page.set_input_files('.ta-upload input', photos) # which waits until it can be used
     page.wait_for_selector(f'.ta-card >> nth={before + len(photos) - 1}', timeout=60_000)
     page.wait_for_selector('.ta-upload input:enabled', state='attached')
-    return [[o for o in card.inner_text().split('\n') if o] for card in page.locator('.ta-card').all()[:len(photos)]]
+    parts = '.ta-none, .ta-file, h2, .ta-why, .ta-bars li > *'
+    return [[o for o in card.locator(parts).all_inner_texts() if o] for card in page.locator('.ta-card').all()[:len(photos)]]

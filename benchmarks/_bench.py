@@ -77,6 +77,20 @@ def in_process(script, *args, python=sys.executable, **env):
         return json.loads(output.read().splitlines()[-1]) | dict(seconds=seconds, peak=peak)
 
 
+def separate_environment(name, *others):
+    "Python of an environment with the package `name` and what it is to be run with, and its version; `None` twice if it can't be installed"
+    env = HERE.parent/'build'/name
+    python = env/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
+    ask = [python, '-c', f'import {name}; from importlib.metadata import version; print(version({name!r}))']
+    if not python.exists(): subprocess.run([sys.executable, '-m', 'venv', env])
+    try:
+        if subprocess.run(ask, capture_output=True).returncode: subprocess.run([python, '-m', 'pip', 'install', '--quiet', name, *others])
+        return python,subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        print(f"{name} can't be installed, and is left out.")
+        return None,None
+
+
 def median(runs):
     "The median of each number of several measurements"
     return {k: statistics.median(o[k] for o in runs) for k in runs[0]}

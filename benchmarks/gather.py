@@ -1,5 +1,5 @@
 "Gathering: 300 large photos by tellapart, jmd_imagescraper, fastai and img2dataset; 20,000 small ones; and recall of planted faults"
-import json, os, subprocess, sys, time
+import json, sys, time
 from functools import wraps
 from hashlib import sha256
 from pathlib import Path
@@ -94,20 +94,6 @@ def measure(what, *args):
     print("\n" + json.dumps(globals()[what](*args))) # below the tools' own output
 
 
-def separate_environment(name):
-    "Python of an environment with the package `name` alone, and its version; `None` twice if it can't be installed"
-    env = Path(__file__).resolve().parents[1]/'build'/name
-    python = env/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    ask = [python, '-c', f'import {name}; from importlib.metadata import version; print(version({name!r}))']
-    if not python.exists(): subprocess.run([sys.executable, '-m', 'venv', env])
-    try:
-        if subprocess.run(ask, capture_output=True).returncode: subprocess.run([python, '-m', 'pip', 'install', '--quiet', name])
-        return python,subprocess.run(ask, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        print(f"{name} can't be installed, and is left out.")
-        return None,None
-
-
 def near_duplicates(web):
     "Hashes of the planted near duplicates"
     import httpx
@@ -135,7 +121,7 @@ def in_turn(web, labels, each, tmp, times=3):
     "Gather `each` photos a label with each tool in turn; the medians by tool, and the version of img2dataset"
     import httpx
     sys.path.append(str(Path(__file__).resolve().parents[1]/'tests'))
-    from _bench import in_process, median
+    from _bench import in_process, median, separate_environment
     from proxy import Proxy
     python,version = separate_environment('img2dataset')
     offered = [[web.address(o) for o in web.truth.values() if o.offered == label] for label in labels]

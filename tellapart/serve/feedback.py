@@ -7,7 +7,7 @@ from tellapart.use.feedback import NONE, RIGHT, FeedbackStore
 from .api import data_url_content
 from .requests import Handler, RateLimit, Refused, client_address, is_cross_site
 
-PER_MINUTE = 60 # answers of one address
+ANSWERS_PER_MINUTE = 60 # answers of one address
 _SIDE = 640 # pixels of the short side of a photo that is kept, as the app sends it
 
 

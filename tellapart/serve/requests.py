@@ -10,7 +10,7 @@ from tornado.httputil import HTTPServerRequest
 from tornado.log import app_log
 from tornado.web import HTTPError, RequestHandler
 
-PER_MINUTE = 300 # photos that one address may send; a class behind one router has one address
+PER_MINUTE = 300 # photos that one address may send
 _ADDRESSES = 10_000 # that are remembered
 
 

@@ -4,7 +4,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from jupyter_client.kernelspec import KernelSpecManager
 from tornado.web import ErrorHandler, HTTPError, OutputTransform, RequestHandler
-from traitlets import Bool, Instance, List, Unicode
+from traitlets import Bool, Instance, Int, List, Unicode
 from voila.app import Voila
 from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
@@ -12,7 +12,7 @@ from tellapart.use.classifier import Classifier
 from .api import Classify, Document, Explain
 from .login import TRIES, Login, cookie_secret, password_hash, protected
 from .page import Page, Static, needs_kernel, page
-from .requests import RateLimit
+from .requests import PER_MINUTE, RateLimit
 from .shared_classifier import SharedClassifier
 
 
@@ -51,6 +51,7 @@ class App(Voila):
     shared = Instance(SharedClassifier)
     kernels = Bool() # whether app.ipynb needs any
     password = Unicode() # its hash; '' for none
+    per_minute = Int(PER_MINUTE) # photos that one address may send
     debug = Bool() # whether visitors see what went wrong
     feedback = List() # its handler, if it is taken
 
@@ -59,7 +60,7 @@ class App(Voila):
     def init_handlers(self):
         self.app.transforms.append(SecurityHeaders)
         at,shared = self.server_url.rstrip('/'),dict(shared=self.shared)
-        asked = shared | dict(rates=RateLimit())
+        asked = shared | dict(rates=RateLimit(self.per_minute))
         stray = fr'{at}/voila/templates/(?![\w.-]+/static/[\w.-]).*',ErrorHandler,dict(status_code=404) # Voilà would fail
         ours = [stray, (f'{at}/healthz', Health), (f'{at}/robots.txt', Robots), (fr'{at}/static/(\w+)/([\w.]+)', Static),
                 (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, asked), (f'{at}/api/explain', Explain, asked)]
@@ -112,12 +113,12 @@ def _feedback(export:str|Path, classify:Classifier)->list:
     if not find_spec('sqlalchemy'):
         return []
     from tellapart.use.feedback import FeedbackStore, database_url
-    from .feedback import PER_MINUTE, Answers
+    from .feedback import ANSWERS_PER_MINUTE, Answers
     try: store = FeedbackStore(database_url(Path(export).absolute().parent))
     except TellapartError as e:
         print(f"{e} Until then no feedback is taken.", file=sys.stderr)
         return []
-    return [('/api/feedback', Answers, dict(store=store, labels=classify.labels, limits=classify.limits, rates=RateLimit(PER_MINUTE)))]
+    return [('/api/feedback', Answers, dict(store=store, labels=classify.labels, limits=classify.limits, rates=RateLimit(ANSWERS_PER_MINUTE)))]
 
 
 def _app_folder()->Path:
@@ -132,6 +133,7 @@ def serve(
     ip:str='127.0.0.1', # To listen on: 0.0.0.0 for all addresses of this machine, as hosts need it
     lan:bool=False, # For the local network: on all addresses, and say which one it is
     password:bool=False, # Ask for a password that visitors need; without it, `TELLAPART_PASSWORD_HASH` may have the hash of one
+    per_minute:int=PER_MINUTE, # Photos that one address may send; a class behind one router has one address
     debug:bool=False, # Show in the page what went wrong, in full; else the visitor sees a number, and the log has the rest under it
 ):
     "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
@@ -146,6 +148,7 @@ def serve(
     App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', f'--Voila.ip={ip}', '--Voila.port_retries=0',
                          '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels',
                          f'--VoilaConfiguration.show_tracebacks={debug}',
-                         *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels, debug=debug,
+                         *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels,
+                        per_minute=per_minute, debug=debug,
                         feedback=_feedback(export, shared.classify),
                         **dict(password=hashed, cookie_secret=cookie_secret(hashed)) if hashed else {})

@@ -2,7 +2,6 @@
 import logging, os, socket, sys
 from importlib.util import find_spec
 from pathlib import Path
-from jupyter_client.kernelspec import KernelSpecManager
 from tornado.web import ErrorHandler, HTTPError, OutputTransform, RequestHandler
 from traitlets import Bool, Instance, Int, List, Unicode
 from voila.app import Voila
@@ -14,15 +13,6 @@ from .login import TRIES, Login, cookie_secret, password_hash, protected
 from .page import Page, Static, needs_kernel, page
 from .requests import PER_MINUTE, RateLimit
 from .shared_classifier import SharedClassifier
-
-
-class QuietKernels(KernelSpecManager):
-    "Starts kernels without ipykernel's warning about encryption, which loopback doesn't need, and ends them without tracebacks"
-    def get_kernel_spec(self, kernel_name):
-        spec = super().get_kernel_spec(kernel_name)
-        spec.argv.append('--log-level=CRITICAL')
-        spec.interrupt_mode = 'message' # a signal would interrupt the imports of a kernel that is starting
-        return spec
 
 
 class Health(RequestHandler):
@@ -118,7 +108,8 @@ def _feedback(export:str|Path, classify:Classifier)->list:
     except TellapartError as e:
         print(f"{e} Until then no feedback is taken.", file=sys.stderr)
         return []
-    return [('/api/feedback', Answers, dict(store=store, labels=classify.labels, limits=classify.limits, rates=RateLimit(ANSWERS_PER_MINUTE)))]
+    needed = dict(store=store, labels=classify.labels, limits=classify.limits, rates=RateLimit(ANSWERS_PER_MINUTE))
+    return [('/api/feedback', Answers, needed)]
 
 
 def _app_folder()->Path:
@@ -134,7 +125,7 @@ def serve(
     lan:bool=False, # For the local network: on all addresses, and say which one it is
     password:bool=False, # Ask for a password that visitors need; without it, `TELLAPART_PASSWORD_HASH` may have the hash of one
     per_minute:int=PER_MINUTE, # Photos that one address may send; a class behind one router has one address
-    debug:bool=False, # Show in the page what went wrong, in full; else the visitor sees a number, and the log has the rest under it
+    debug:bool=False, # Show in the page what went wrong, in full; else visitors see a number, under which the log has it
 ):
     "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
     hashed,shared = password_hash(password),SharedClassifier(export)
@@ -145,10 +136,11 @@ def serve(
     if lan: ip = '0.0.0.0'
     _announce(port, lan)
     logging.getLogger('tornado.general').setLevel(logging.ERROR) # it warns about Jupyter's own ping settings
-    App.launch_instance(['app.ipynb', '--no-browser', f'--port={port}', f'--Voila.ip={ip}', '--Voila.port_retries=0',
-                         '--Voila.log_level=ERROR', '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.server.QuietKernels',
-                         f'--VoilaConfiguration.show_tracebacks={debug}',
-                         *([] if kernels else ['--VoilaConfiguration.preheat_kernel=False'])], shared=shared, kernels=kernels,
-                        per_minute=per_minute, debug=debug,
-                        feedback=_feedback(export, shared.classify),
-                        **dict(password=hashed, cookie_secret=cookie_secret(hashed)) if hashed else {})
+    options = ['--no-browser', f'--port={port}', f'--Voila.ip={ip}', '--Voila.port_retries=0', '--Voila.log_level=ERROR',
+               '--VoilaConfiguration.kernel_spec_manager_class=tellapart.serve.kernels.QuietKernels',
+               '--VoilaConfiguration.multi_kernel_manager_class=tellapart.serve.kernels.Kernels',
+               f'--VoilaConfiguration.show_tracebacks={debug}']
+    if not kernels: options.append('--VoilaConfiguration.preheat_kernel=False')
+    login = dict(password=hashed, cookie_secret=cookie_secret(hashed)) if hashed else {}
+    App.launch_instance(['app.ipynb', *options], shared=shared, kernels=kernels, per_minute=per_minute, debug=debug,
+                        feedback=_feedback(export, shared.classify), **login)

@@ -1,5 +1,5 @@
 "The server: whom it listens to, and whether a notebook needs kernels"
-import asyncio, re, sys
+import asyncio, re, shutil, sys
 from uuid import uuid4
 import httpx, nbformat, pytest
 from jupyter_server.auth.security import passwd
@@ -81,3 +81,19 @@ def test_an_error_of_ours_has_a_number(debug, caplog):
     assert found.status_code == 500 and ('ZeroDivisionError: somewhere' in said) == debug
     number, = re.findall(r'Error (\w+): /', caplog.text)
     assert 'ZeroDivisionError: somewhere' in caplog.text and (debug or said.endswith(f'under the number {number}.'))
+
+
+@pytest.mark.long
+def test_kernels_know_no_secrets(tmp_path, free_port):
+    "An app.ipynb with cells of its own is shown by Voilà, and what its kernel prints has nothing that is the server's alone"
+    for o in 'tellapart.toml', 'voila.json': shutil.copy(shipped()/o, tmp_path)
+    (tmp_path/'notebooks').mkdir()
+    (tmp_path/'notebooks/01_gather.ipynb').touch() # which says that this is the course's folder
+    nb = nbformat.read(shipped()/'app.ipynb', 4)
+    nb.cells.append(nbformat.v4.new_code_cell('import os; print("variables:", dict(os.environ))'))
+    nbformat.write(nb, tmp_path/'app.ipynb')
+    command = [sys.executable, '-m', 'tellapart', 'serve', '--export', FORMAT_4, '--port', str(free_port)]
+    secrets = dict(DATABASE_URL='sqlite:///hush-1.db', AWS_SECRET_ACCESS_KEY='hush-2', GITHUB_TOKEN='hush-3', MY_PASSWORD='hush-4')
+    at = f'http://localhost:{free_port}'
+    with served(command, f'{at}/healthz', tmp_path, secrets): html = httpx.get(at, timeout=60).text
+    assert 'variables:' in html and 'TELLAPART_EXPORT' in html and 'hush' not in html

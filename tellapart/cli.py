@@ -68,7 +68,7 @@ def _serve(args):
     "serve the web app on this machine"
     export = _export_to_use(args)
     from .serve.server import serve # which takes seconds to import
-    serve(export, args.port, args.ip, args.lan, args.password, args.per_minute, args.debug)
+    serve(export, args.port, args.ip, args.lan, args.password, args.visitors, args.per_minute, args.debug)
 
 
 def _classify(args):
@@ -264,6 +264,8 @@ def _parser():
     arg('--ip', metavar='IP', default='127.0.0.1', help="the address to listen on; 0.0.0.0 for all of this machine; default: 127.0.0.1")
     arg('--lan', action='store_true', help="let phones and computers in the same network use it: prints the address, and its QR code")
     arg('--password', action='store_true', help="ask for a password that visitors need, and print its hash, to be set on a host")
+    arg('--visitors', metavar='N', type=int, default=20,
+        help="visitors at a time, where app.ipynb has cells of its own, for which each needs a kernel; default: 20")
     arg('--per-minute', metavar='N', type=int, default=300, help="photos that one address may send in a minute; default: 300")
     arg('--debug', action='store_true', help="show in the page what went wrong, in full; without it, that is only in the log")
     arg = command(_classify)

@@ -2,7 +2,11 @@
 import os, re
 from jupyter_client.kernelspec import KernelSpecManager
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
+from voila.tornado.handler import TornadoVoilaHandler
+from tellapart.pages import render
 
+VISITORS = 20 # at a time; a kernel takes about 100 MB
+_RETRY = 10 # seconds
 _SECRET = re.compile(r'secret|token|passw|credential|key|database_url|dsn', re.I)
 
 
@@ -17,6 +21,21 @@ class Kernels(AsyncMappingKernelManager):
     "Starts kernels without the server's secrets"
     async def start_kernel(self, *, env=None, **kwargs):
         return await super().start_kernel(env=public_environment(env or dict(os.environ)), **kwargs)
+
+
+class Visit(TornadoVoilaHandler):
+    "Shows the notebook with a kernel of its own, or says that the app is full"
+    def initialize(self, visitors:int, **kwargs):
+        super().initialize(**kwargs)
+        self.visitors = visitors
+
+    async def get(self, path=None):
+        waiting = self.voila_configuration.default_pool_size if self.voila_configuration.preheat_kernel else 0
+        if len(self.kernel_manager.list_kernel_ids()) < self.visitors + waiting:
+            return await super().get(path)
+        self.set_status(503)
+        self.set_header('Retry-After', _RETRY)
+        self.finish(render('full.html', visitors=self.visitors, seconds=_RETRY))
 
 
 class QuietKernels(KernelSpecManager):

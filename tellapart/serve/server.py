@@ -5,10 +5,12 @@ from pathlib import Path
 from tornado.web import ErrorHandler, HTTPError, OutputTransform, RequestHandler
 from traitlets import Bool, Instance, Int, List, Unicode
 from voila.app import Voila
+from voila.tornado.handler import TornadoVoilaHandler
 from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
 from tellapart.use.classifier import Classifier
 from .api import Classify, Document, Explain
+from .kernels import VISITORS, Visit
 from .login import TRIES, Login, cookie_secret, password_hash, protected
 from .page import Page, Static, needs_kernel, page
 from .requests import PER_MINUTE, RateLimit
@@ -41,6 +43,7 @@ class App(Voila):
     shared = Instance(SharedClassifier)
     kernels = Bool() # whether app.ipynb needs any
     password = Unicode() # its hash; '' for none
+    visitors = Int(VISITORS) # with a kernel each, at a time
     per_minute = Int(PER_MINUTE) # photos that one address may send
     debug = Bool() # whether visitors see what went wrong
     feedback = List() # its handler, if it is taken
@@ -56,11 +59,13 @@ class App(Voila):
                 (f'{at}/api', Document, shared), (f'{at}/api/classify', Classify, asked), (f'{at}/api/explain', Explain, asked)]
         ours += [(f'{at}{path}', *rest) for path,*rest in self.feedback]
         if not self.kernels: ours.append((f'{at}/', Page, dict(html=page(self.shared.classify, bool(self.feedback)))))
+        voilas = [(path, Visit, *(o | dict(visitors=self.visitors) for o in rest)) if handler is TornadoVoilaHandler
+                  else (path, handler, *rest) for path,handler,*rest in super().init_handlers()]
         if not self.password:
-            return [*ours, *super().init_handlers()]
+            return [*ours, *voilas]
         login = f'{at}/login'
         ours.append((login, Login, dict(hashed=self.password, tries=RateLimit(TRIES))))
-        return [(path, protected(handler, login), *rest) for path,handler,*rest in [*ours, *super().init_handlers()]]
+        return [(path, protected(handler, login), *rest) for path,handler,*rest in [*ours, *voilas]]
 
     def stop(self):
         try: super().stop()
@@ -124,6 +129,7 @@ def serve(
     ip:str='127.0.0.1', # To listen on: 0.0.0.0 for all addresses of this machine, as hosts need it
     lan:bool=False, # For the local network: on all addresses, and say which one it is
     password:bool=False, # Ask for a password that visitors need; without it, `TELLAPART_PASSWORD_HASH` may have the hash of one
+    visitors:int=VISITORS, # At a time, where app.ipynb has cells of its own, for which each needs a kernel
     per_minute:int=PER_MINUTE, # Photos that one address may send; a class behind one router has one address
     debug:bool=False, # Show in the page what went wrong, in full; else visitors see a number, under which the log has it
 ):
@@ -142,5 +148,5 @@ def serve(
                f'--VoilaConfiguration.show_tracebacks={debug}']
     if not kernels: options.append('--VoilaConfiguration.preheat_kernel=False')
     login = dict(password=hashed, cookie_secret=cookie_secret(hashed)) if hashed else {}
-    App.launch_instance(['app.ipynb', *options], shared=shared, kernels=kernels, per_minute=per_minute, debug=debug,
+    App.launch_instance(['app.ipynb', *options], shared=shared, kernels=kernels, visitors=visitors, per_minute=per_minute, debug=debug,
                         feedback=_feedback(export, shared.classify), **login)

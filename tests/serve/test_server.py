@@ -83,17 +83,35 @@ def test_an_error_of_ours_has_a_number(debug, caplog):
     assert 'ZeroDivisionError: somewhere' in caplog.text and (debug or said.endswith(f'under the number {number}.'))
 
 
-@pytest.mark.long
-def test_kernels_know_no_secrets(tmp_path, free_port):
-    "An app.ipynb with cells of its own is shown by Voilà, and what its kernel prints has nothing that is the server's alone"
+@pytest.fixture
+def own_app(tmp_path):
+    "A folder whose app.ipynb has a cell of its own"
     for o in 'tellapart.toml', 'voila.json': shutil.copy(shipped()/o, tmp_path)
     (tmp_path/'notebooks').mkdir()
     (tmp_path/'notebooks/01_gather.ipynb').touch() # which says that this is the course's folder
     nb = nbformat.read(shipped()/'app.ipynb', 4)
     nb.cells.append(nbformat.v4.new_code_cell('import os; print("variables:", dict(os.environ))'))
     nbformat.write(nb, tmp_path/'app.ipynb')
+    return tmp_path
+
+
+@pytest.mark.long
+def test_kernels_know_no_secrets(own_app, free_port):
+    "An app.ipynb with cells of its own is shown by Voilà, and what its kernel prints has nothing that is the server's alone"
     command = [sys.executable, '-m', 'tellapart', 'serve', '--export', FORMAT_4, '--port', str(free_port)]
     secrets = dict(DATABASE_URL='sqlite:///hush-1.db', AWS_SECRET_ACCESS_KEY='hush-2', GITHUB_TOKEN='hush-3', MY_PASSWORD='hush-4')
     at = f'http://localhost:{free_port}'
-    with served(command, f'{at}/healthz', tmp_path, secrets): html = httpx.get(at, timeout=60).text
+    with served(command, f'{at}/healthz', own_app, secrets): html = httpx.get(at, timeout=60).text
     assert 'variables:' in html and 'TELLAPART_EXPORT' in html and 'hush' not in html
+
+
+@pytest.mark.long
+def test_a_full_app_says_so(own_app, free_port):
+    "Where each visitor needs a kernel, there are only so many; one too many gets a page that tries again"
+    command = [sys.executable, '-m', 'tellapart', 'serve', '--visitors', '2', '--export', FORMAT_4, '--port', str(free_port)]
+    at = f'http://localhost:{free_port}'
+    with served(command, f'{at}/healthz', own_app):
+        found = [httpx.get(at, timeout=60) for _ in range(4)] # none of them leaves
+        assert [o.status_code for o in found][:2] == [200]*2 and found[-1].status_code == 503
+        assert 'The app is full' in found[-1].text and 'http-equiv="refresh"' in found[-1].text and int(found[-1].headers['retry-after'])
+        assert httpx.get(f'{at}/healthz').text == 'ok'

@@ -8,6 +8,7 @@ __all__ = ['MAX_PHOTOS', 'MAX_REFERENCES', 'AGREEMENT', 'CALIBRATION', 'TOLERANC
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000002
 import hashlib, io, json, os, pathlib, pickle, shutil, sys, types, zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 from contextlib import ExitStack, contextmanager, suppress
@@ -375,11 +376,17 @@ def _fit(graph:onnx.ModelProto, outputs:ModelOutputs|None, dls, meta:dict, ood_p
     return graphs,references,meta | dict(thresholds=thresholds, card=card | default['card'] | meta['card'])
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000016
+def _per_label(dls)->dict[str, int]:
+    "How many training photos each label has; nothing where the photos aren't known any more"
+    tls = getattr(dls.train_ds, 'tls', [])
+    return dict(Counter(dls.vocab[int(o)] for o in tls[1])) if len(tls) > 1 else {}
+
 def _data_summary(dls)->dict:
     "The numbers of training and validation photos, and a fingerprint of them"
     items = [list(getattr(ds, 'items', [])) for ds in (dls.train_ds, dls.valid_ds)]
     names = sorted('/'.join(Path(o).parts[-2:]) if isinstance(o, (str, Path)) else repr(o) for some in items for o in some)
-    return dict(train=len(items[0]), valid=len(items[1]), fingerprint=hashlib.sha256('\n'.join(names).encode()).hexdigest()[:16])
+    return dict(train=len(items[0]), valid=len(items[1]), per_label=_per_label(dls),
+                fingerprint=hashlib.sha256('\n'.join(names).encode()).hexdigest()[:16])
 
 # %% ../../notebooks/library/export/02_export.ipynb #00000017
 def _activation(learn:Learner)->Callable|None:

@@ -10,6 +10,7 @@ import os
 from base64 import b64encode
 from collections.abc import Sequence
 from html import escape
+from math import sqrt
 from importlib.resources import files
 from pathlib import Path
 import anywidget, traitlets
@@ -29,17 +30,37 @@ def title(labels:list[str])->str:
     return question[:1].upper() + question[1:]
 
 # %% ../../notebooks/library/use/04_app.ipynb #0000000d
+def _interval(share:float, n:int)->tuple[float, float]:
+    "The 95 % interval of a share of `n`, by Wilson (1927)"
+    z = 1.96
+    middle,half = share + z*z/(2*n),z*sqrt(share*(1 - share)/n + z*z/(4*n*n))
+    return (middle - half)/(1 + z*z/n), (middle + half)/(1 + z*z/n)
+
+def _trained_on(data:dict)->str:
+    per_label = data.get('per_label')
+    counts = f" ({listed([f'{n:,} {label}' for label,n in per_label.items()], 30)})" if per_label else ''
+    return f"{data['train']:,} photos{counts}" if data['train'] else ''
+
+def _wrong_on(error:float|None, n:int|None)->str:
+    if error is None:
+        return ''
+    if not n:
+        return f'{error:.1%} of the photos that it was tested on'
+    low,high = _interval(min(max(error, 0), 1), n)
+    return f'{error:.1%} of {n:,} photos that it was tested on; of others probably {max(low, 0):.0%} to {high:.0%}'
+
 def about(
     meta:dict, # Of an export
 )->dict[str, str]: # By name
     "What an export says about its model, for the page"
-    data,model = meta['data'],meta['card']
-    error,n = model.get('error_rate'),data.get('valid')
-    of = f' of {n:,} photos' if isinstance(n, int) and n else ' of the photos'
-    facts = {'Labels': listed(meta['labels'], 30), 'Trained on': f"{data['train']:,} photos" if data['train'] else '',
-             'Wrong on': '' if error is None else f'{error:.1%}{of} that it was tested on',
-             'Network': meta['arch'], 'Made on': str(meta.get('made', ''))[:10],
-             'Your photos': 'are shrunk by your browser, classified, and not kept'}
+    model,data = meta['card'],meta['data']
+    ood = f"rejects {model['ood_rejected']:.0%} of {model['ood']} photos of something else" if 'ood_rejected' in model else ''
+    facts = {'Labels': listed(meta['labels'], 30), 'Trained on': _trained_on(data),
+             'Wrong on': _wrong_on(model.get('error_rate'), data.get('valid')), 'None of these': ood,
+             'Probabilities': 'are calibrated: of the predictions with 80 %, about four in five are right' if 'temperature' in model else '',
+             'Not for': 'decisions about people, or where mistakes do harm; it knows only photos like those that it was trained on',
+             'Network': meta['arch'] + (f", from weights under {model['weights_licence']}" if 'weights_licence' in model else ''),
+             'Made on': str(meta.get('made', ''))[:10], 'Your photos': 'are shrunk by your browser, classified, and not kept'}
     return {k: v for k,v in facts.items() if v}
 
 def footer(meta:dict)->str:

@@ -291,18 +291,24 @@ def _are_samples(o)->bool:
     return isinstance(o, list) and len(o) <= 12 and all(isinstance(sample, dict) and all(
         isinstance(sample.get(k), str) for k in ('record', 'label', 'credit')) for sample in o)
 
+def _are_counts(data:dict)->bool:
+    "Whether the numbers of photos are numbers"
+    per_label = data.get('per_label', {})
+    return _is_count(data.get('valid', 0)) and isinstance(per_label, dict) and all(map(_is_count, per_label.values()))
+
 def _check_meta(meta:dict):
     "Raise `ValueError` unless everything that classifying reads of `meta` is as an export writes it"
     match meta:
         case {'labels': [str(), *_] as labels, 'preprocess': [_, *_] as steps, 'size': _, 'mean': list(), 'std': _, 'n_shallow': n_shallow,
-              'graphs': dict(graphs), 'weights': dict(weights), 'thresholds': dict(thresholds), 'arch': str(), 'data': {'train': int()},
+              'graphs': dict(graphs), 'weights': dict(weights), 'thresholds': dict(thresholds), 'arch': str(), 'data': {'train': int()} as data,
               'card': dict(card)}: pass
         case _: raise ValueError('a key is missing or has another type')
     valid = dict(
         labels=all(isinstance(o, str) for o in labels), preprocess=_is_preprocessing(steps, meta), n_shallow=_is_count(n_shallow),
         graphs=all(isinstance(o, list) and all(isinstance(w, str) and w in weights for w in o) for o in graphs.values()),
         weights=all(map(_is_record, weights.values())), thresholds=all(_are_thresholds(thresholds.get(o)) for o in graphs if o != 'head'),
-        card=_is_number(card.get('error_rate', 0)), limits=all(map(_is_number, meta.get('limits', {}).values())),
+        card=all(_is_number(card.get(o, 0)) for o in ('error_rate', 'ood', 'ood_rejected')), data=_are_counts(data),
+        limits=all(map(_is_number, meta.get('limits', {}).values())),
         samples=_are_samples(meta.get('samples', [])))
     if not all(valid.values()): raise ValueError(f"invalid: {', '.join(k for k,ok in valid.items() if not ok)}")
 

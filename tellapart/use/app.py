@@ -54,10 +54,10 @@ def about(
 )->dict[str, str]: # By name
     "What an export says about its model, for the page"
     model,data = meta['card'],meta['data']
-    ood = f"rejects {model['ood_rejected']:.0%} of {model['ood']} photos of something else" if 'ood_rejected' in model else ''
+    ood = f"rejects {model['ood_rejected']:.0%} of {model['ood']} photos of other things" if 'ood_rejected' in model else ''
     facts = {'Labels': listed(meta['labels'], 30), 'Trained on': _trained_on(data),
              'Wrong on': _wrong_on(model.get('error_rate'), data.get('valid')), 'None of these': ood,
-             'Probabilities': 'are calibrated: of the predictions with 80 %, about four in five are right' if 'temperature' in model else '',
+             'Probabilities': 'are calibrated: of those with 80 %, about four in five are right' if 'temperature' in model else '',
              'Not for': 'decisions about people, or where mistakes do harm; it knows only photos like those that it was trained on',
              'Network': meta['arch'] + (f", from weights under {model['weights_licence']}" if 'weights_licence' in model else ''),
              'Made on': str(meta.get('made', ''))[:10], 'Your photos': 'are shrunk by your browser, classified, and not kept'}

@@ -300,8 +300,8 @@ def _check_meta(meta:dict):
     "Raise `ValueError` unless everything that classifying reads of `meta` is as an export writes it"
     match meta:
         case {'labels': [str(), *_] as labels, 'preprocess': [_, *_] as steps, 'size': _, 'mean': list(), 'std': _, 'n_shallow': n_shallow,
-              'graphs': dict(graphs), 'weights': dict(weights), 'thresholds': dict(thresholds), 'arch': str(), 'data': {'train': int()} as data,
-              'card': dict(card)}: pass
+              'graphs': dict(graphs), 'weights': dict(weights), 'thresholds': dict(thresholds), 'arch': str(),
+              'data': {'train': int()} as data, 'card': dict(card)}: pass
         case _: raise ValueError('a key is missing or has another type')
     valid = dict(
         labels=all(isinstance(o, str) for o in labels), preprocess=_is_preprocessing(steps, meta), n_shallow=_is_count(n_shallow),

@@ -95,9 +95,9 @@ def visit(context, who, url):
     page = context.new_page()
     seen = dict(requests=0, abroad=0, bytes=0)
     def count(request):
-        if request.url.startswith('data:'): return
-        seen['requests'] += 1
-        seen['abroad'] += 'localhost' not in request.url
+        if not request.url.startswith(('data:', 'blob:')):
+            seen['requests'] += 1
+            seen['abroad'] += 'localhost' not in request.url
     page.on('request', count)
     cdp = context.new_cdp_session(page)
     cdp.send('Network.enable')

@@ -70,6 +70,9 @@ class _Photos(Handler):
     "Answers for the photos in a request"
     answer:Callable[[list[str], list[bytes]], Awaitable[dict]] # to names and photos
 
+    # Why it isn't answered, which is said when it has been read: a connection that is closed before may lose the answer
+    refusal:Refused|None = None
+
     def initialize(self, shared:SharedClassifier, rates:RateLimit): self.shared,self.rates,self.body = shared,rates,bytearray()
 
     def prepare(self):
@@ -79,7 +82,7 @@ class _Photos(Handler):
         self.request.connection.set_body_timeout(_BODY_TIMEOUT)
         self.request.connection.set_max_body_size(2*MOST_BYTES) # so that we say that it's too large, and not Tornado
         if is_cross_site(self.request):
-            raise Refused(403, "A page of another site can't send photos here: ask from a program, or from this site.")
+            self.refusal = Refused(403, "A page of another site can't send photos here: ask from a program, or from this site.")
         self._check_size(int(self.request.headers.get('Content-Length') or 0))
 
     def _check_size(self, size:int):
@@ -92,6 +95,7 @@ class _Photos(Handler):
         self.body += chunk
 
     async def post(self):
+        if self.refusal: raise self.refusal
         names,photos = map(list, zip(*request_photos(self.request, bytes(self.body))))
         if wait := self.rates.take(client_address(self.request), len(photos)):
             raise Refused(429, f"Too many photos from this address: try again in {ceil(wait)} seconds.", Retry_After=ceil(wait))

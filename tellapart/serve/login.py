@@ -65,14 +65,19 @@ def protected(
     if handler.__name__ in _PUBLIC:
         return handler
 
+    needed = f"This app has a password: log in at {login}."
+
     class Protected(handler): # type: ignore[valid-type, misc]
         async def prepare(self, *args, **kwargs):
             if self.get_signed_cookie(COOKIE, max_age_days=_DAYS):
                 done = super().prepare(*args, **kwargs)
                 if inspect.isawaitable(done): await done
+            elif hasattr(self, 'refusal'): # it is read first
+                super().prepare(*args, **kwargs)
+                self.refusal = Refused(401, needed)
             elif 'text/html' in self.request.headers.get('Accept', ''): self.redirect(login)
             else:
                 self.set_status(401)
-                self.finish(dict(error=f"This app has a password: log in at {login}."))
+                self.finish(dict(error=needed))
     Protected.__name__ = handler.__name__
     return Protected

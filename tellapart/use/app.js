@@ -157,7 +157,11 @@ export function mount(root, { classify, explain, answer }) {
       for (const [i, file] of files.entries()) {
         status.textContent = files.length > 1 ? `Classifying photo ${i + 1} of ${files.length} …` : "Classifying the photo …";
         const { photo, picture, prediction } = await prepare(file, maxBytes);
-        const result = { name: file.name, photo, picture, prediction: prediction ?? await classify(file.name, photo) };
+        const found = prediction ?? await classify(file.name, photo).catch(error => {
+          if (error.ofOne) return none(error.message); // the others may fare better
+          throw error;
+        });
+        const result = { name: file.name, photo, picture, prediction: found };
         result.card = find("template").content.firstElementChild.cloneNode(true);
         fill(result.card, result, notes, explain);
         const form = result.card.querySelector("form");
@@ -215,17 +219,17 @@ export function byAPI(url) {
       return post(what, body, tries - 1);
     }
     const found = await response.json().catch(() => { throw new Error(LOST); });
-    if (!response.ok) throw new Error(found.error);
+    if (!response.ok) throw Object.assign(new Error(found.error), { ofOne: response.status < 500 });
     return found;
   }
-  function form(name, photo) {
+  function form(photo) {
     const form = new FormData();
-    form.append("photo", photo, name);
+    form.append("photo", photo, "photo"); // whatever its name is, which may tell more than the photo
     return form;
   }
   return {
-    classify: async (name, photo) => (await post("classify", form(name, photo))).predictions[0],
-    explain: async (name, photo) => (await post("explain", form(name, photo))).picture,
+    classify: async (name, photo) => (await post("classify", form(photo))).predictions[0],
+    explain: async (name, photo) => (await post("explain", form(photo))).picture,
     answer: async (label, answer, photo) => (await post("feedback", JSON.stringify({ label, answer, photo: photo && await dataURL(photo) }))).id,
   };
 }

@@ -1,7 +1,8 @@
 "Feedback, from a click in the app to the cleaner; in SQLite, and in PostgreSQL"
-import io, os, shutil, subprocess, sys, time
+import io, os, shutil, subprocess, sys, tempfile, time
 from base64 import b64encode
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 import httpx, pytest
 from PIL import Image
 from exports import FORMAT_4, draw_photos
@@ -15,14 +16,13 @@ pytestmark = pytest.mark.long # starts servers
 
 
 @pytest.fixture(scope='module')
-def postgres(tmp_path_factory):
+def postgres():
     "The URL of a PostgreSQL of our own"
     if not (bin := postgresql()): pytest.skip("no PostgreSQL: install postgresql from the system's packages to test with it")
-    folder,user = tmp_path_factory.mktemp('postgres'),{}
+    folder,user = Path(tempfile.mkdtemp(prefix='tellapart-postgres-')),{} # pytest's own folders are closed to other users
     if os.getuid() == 0: # initdb refuses root
         user = dict(user='postgres')
         shutil.chown(folder, 'postgres')
-        for o in folder.parents[:2]: o.chmod(0o755)
     initdb = [bin/'initdb', '-D', folder/'data', '-U', 'me', '-A', 'trust', '-E', 'UTF8']
     subprocess.run(initdb, check=True, capture_output=True, cwd=folder, **user)
     port = 25_432 + os.getpid() % 1000
@@ -36,6 +36,7 @@ def postgres(tmp_path_factory):
     finally:
         server.terminate()
         server.wait(20)
+        shutil.rmtree(folder)
 
 
 @pytest.fixture(params=['sqlite', 'postgres'])

@@ -17,7 +17,7 @@ from tellapart.check.splits import CatalogSplitter
 from tellapart.train.resize import resize_transform, show_resize_methods
 from tellapart.train.train import dataloaders, save_trained
 from tellapart.images import Limits, NOTES, OutOfResources
-from tellapart.use.app import upload_card
+from tellapart.use.app import classify_upload
 from tellapart.use.classifier import Classifier, read_meta
 
 PROJECT = '''name = "small"
@@ -74,7 +74,7 @@ def test_all_are_classified(p, exported, tmp_path, capsys):
     classify = Classifier(exported)
     assert all(o.label for o in classify.many(files))
     assert all(classify(o).label for o in files[:4]) and classify.explain(files[1]).size == (64, 64)
-    for o in files[:4]: assert 'ta-bad' not in upload_card(classify, o.name, o.read_bytes(), 1)
+    for o in files[:4]: assert classify_upload(classify, o.read_bytes()).label
     assert main(['sort', str(p.own_photos), '--to', str(tmp_path/'sorted'), '--export', str(exported)]) == 0
     assert "can't be opened" not in capsys.readouterr().out
     figures = sum(o.read_text().count('<figure>') for o in (tmp_path/'sorted').rglob('*.html'))
@@ -103,7 +103,7 @@ def test_notes_on_a_file_are_shown(exported):
     Image.fromarray(np.asarray(draw('squash', 0).convert('L')).astype('uint16')*16).save(deep, 'PNG') # 12 bits in 16
     for content,note in (cut, 'cut short'), (deep.getvalue(), 'brightness guessed'):
         assert note in inspect_image(content)[0]['warnings'].split(', ')
-        assert NOTES[note].replace("'", '&#39;') in upload_card(Classifier(exported), 'a.jpg', content, len(content))
+        assert classify_upload(Classifier(exported), content).notes == (note,)
 
 
 @pytest.mark.long

@@ -20,7 +20,7 @@ _SIDE = 320 # pixels of the short side; 20 KB or so each
 # Not -NC, which excludes some apps, nor -ND, which excludes smaller copies
 _OPEN = re.compile(r'(CC0|CC BY(-SA)?|PDM|Public Domain)\b(?!-)', re.I)
 
-def _may_be_published(row)->bool: return row.origin in ('own', 'demo') or bool(_OPEN.match(row.licence or ''))
+def _may_be_published(row)->bool: return row.origin in ('own', 'demo') or bool(_OPEN.match(row.licence))
 
 def _credit(row)->str:
     "Who made a photo, and on what terms; '' for own and drawn ones"
@@ -40,8 +40,9 @@ def sample_photos(
     if not p.samples:
         return []
     with Catalog(p.folder) as catalog: df = catalog.frame().query("split == 'valid'")
+    df = df.fillna(dict(licence='', title='', creator=''))
     df = df[[_may_be_published(o) for o in df.itertuples()]].sample(frac=1, random_state=p.train.seed)
-    return [Sample(_jpeg(o.working), o.label, _credit(o)) for o in _by_turns(df)[:MOST_SAMPLES]]
+    return [Sample(_jpeg(o.path), o.label, _credit(o)) for o in _by_turns(df)[:MOST_SAMPLES]]
 
 def _jpeg(file)->bytes:
     shrink(open_photo(file, _SIDE, None), _SIDE).save(f := io.BytesIO(), 'JPEG', quality=85)

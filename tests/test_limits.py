@@ -16,7 +16,7 @@ from tellapart.project import read_project
 from tellapart.check.splits import CatalogSplitter
 from tellapart.train.resize import resize_transform, show_resize_methods
 from tellapart.train.train import dataloaders, save_trained
-from tellapart.images import Limits, NOTES, OutOfResources
+from tellapart.images import Limits, OutOfResources
 from tellapart.use.app import classify_upload
 from tellapart.use.classifier import Classifier, read_meta
 

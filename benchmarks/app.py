@@ -135,7 +135,7 @@ def visitors(browser, who, export, folder, gradio, files):
     from _bench import _memory_of
     with serving(who, export, folder, gradio) as (url, process):
         time.sleep(5)
-        runs,before = [],_memory_of(process)
+        runs = []
         for _ in range(TIMES):
             context = browser.new_context()
             page,cold,o = visit(context, who, url)
@@ -146,6 +146,9 @@ def visitors(browser, who, export, folder, gradio, files):
             times['phone'] = classify(page, who, files[1])
             context.close()
             runs.append(times)
+    with serving(who, export, folder, gradio) as (url, process): # afresh, because some keep what visitors have left
+        time.sleep(5)
+        before = _memory_of(process)
         contexts = [browser.new_context() for _ in range(VISITORS)]
         for o in contexts: classify(visit(o, who, url)[0], who, files[0])
         time.sleep(3)

@@ -26,7 +26,7 @@ docs: .venv/pyvenv.cfg ## Build the site, API reference included,
 	@$(TELLAPART) install docs
 	@$(TELLAPART) docs
 
-test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow ones, in about 11 minutes
+test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow ones, in about a quarter of an hour
 	@$(TELLAPART) install test
 	@$(TELLAPART) test
 

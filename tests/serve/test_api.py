@@ -1,5 +1,5 @@
 "The JSON API of a running server: what programs send, and what they shouldn't"
-import base64, socket, sys
+import base64
 import httpx, pytest, schemathesis
 from concurrent.futures import ThreadPoolExecutor
 from exports import FORMAT_4, draw_photos
@@ -7,7 +7,6 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.specs.openapi.checks import negative_data_rejection, positive_data_acceptance
 from tellapart.use.classifier import Classifier
 from tellapart.use.classify import to_dict
-from webapp import served
 
 pytestmark = pytest.mark.long # starts servers
 
@@ -17,16 +16,6 @@ def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp('photos')
     for o in 'squash', 'tennis': draw_photos(folder/o, 4)
     return sorted(folder.glob('*/*'))
-
-
-@pytest.fixture(scope='module')
-def server(tmp_path_factory):
-    "The address of a server"
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    command = [sys.executable, '-m', 'tellapart', 'serve', '--export', FORMAT_4, '--port', str(port)]
-    with served(command, f'http://localhost:{port}/healthz', cwd=tmp_path_factory.mktemp('server')): yield f'http://localhost:{port}'
 
 
 def data_url(photo): return f'data:image/png;base64,{base64.b64encode(photo.read_bytes()).decode()}'

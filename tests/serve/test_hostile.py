@@ -1,12 +1,12 @@
 "Hostile files and requests: nothing crashes, nothing leaks, every answer is a sentence, and the next visitor is served"
-import base64, json, socket, sys, time
+import base64, json, socket, time
 from concurrent.futures import ThreadPoolExecutor
 import httpx, pytest
 from exports import FORMAT_4
 from hostile import NAMES, corpus, encode, photo
 from tellapart.images import NotAPhoto, open_photo
 from tellapart.use.classifier import Classifier
-from webapp import ask, served
+from webapp import ask
 
 pytestmark = pytest.mark.long # makes many files, and starts servers
 
@@ -16,17 +16,6 @@ def files():
     found = corpus()
     assert len(found) >= 150
     return found
-
-
-@pytest.fixture(scope='module')
-def server(tmp_path_factory):
-    "The address and the process of a server"
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        port = s.getsockname()[1]
-    command = [sys.executable, '-m', 'tellapart', 'serve', '--export', FORMAT_4, '--port', str(port)]
-    at = f'http://localhost:{port}'
-    with served(command, f'{at}/healthz', tmp_path_factory.mktemp('server')) as process: yield at, process
 
 
 def post(at, files, **kw):
@@ -50,7 +39,7 @@ def test_gate(files):
 
 def test_app(browser, server, files):
     "In a browser: odd files and names are only shown, nothing in them runs, and a photo after them is classified"
-    at,_ = server
+    at = server
     some = [o for o in files if not o.startswith(('cut', 'noise', 'bomb'))]
     page = browser.new_page()
     page.goto(at)
@@ -65,10 +54,10 @@ def test_app(browser, server, files):
     page.close()
 
 
-def test_api(server, files):
+def test_api(server_process, files):
     "By the API each file gets what the classifier says, within memory"
     psutil = pytest.importorskip('psutil')
-    at,process = server
+    at,process = server_process
     names,classify = list(files),Classifier(FORMAT_4)
     for some in (names[i:i+20] for i in range(0, len(names), 20)):
         found = post(at, [(o, files[o]) for o in some])
@@ -81,7 +70,7 @@ def test_api(server, files):
 
 def test_names(server):
     "Names come back as they are, in JSON, and set nothing"
-    at,_ = server
+    at = server
     content = encode(photo(), 'JPEG')
     body = dict(photos=['data:image/jpeg;base64,' + base64.b64encode(content).decode()])
     for name in NAMES:
@@ -97,17 +86,17 @@ PATHS = ('export.pkl', 'tellapart.toml', 'data/rackets/ledger.db', 'feedback.db'
 
 @pytest.mark.parametrize('path', PATHS)
 def test_nothing_else_is_served(server, path):
-    found = httpx.get(f'{server[0]}/{path}', timeout=60, follow_redirects=True)
+    found = httpx.get(f'{server}/{path}', timeout=60, follow_redirects=True)
     assert found.status_code in (403, 404, 405), found.text[:200]
 
 
 def test_templates_are_not_chosen_by_visitors(server):
-    assert 'Across or down?' in httpx.get(f'{server[0]}/?template=../../../../etc&theme=%3Cscript%3E').text
+    assert 'Across or down?' in httpx.get(f'{server}/?template=../../../../etc&theme=%3Cscript%3E').text
 
 
 def test_uploads_that_end_half_way_or_are_slow(server):
     "They hold nobody up"
-    host,port = server[0].removeprefix('http://').split(':')
+    host,port = server.removeprefix('http://').split(':')
     headers = f'Host: {host}:{port}\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n'
     request = f'POST /api/classify HTTP/1.1\r\n{headers}'.encode()
     sockets = []
@@ -117,13 +106,13 @@ def test_uploads_that_end_half_way_or_are_slow(server):
         sockets.append(s)
     for s in sockets[::3]: s.close()
     start = time.monotonic()
-    assert post(server[0], [('a.jpg', encode(photo(), 'JPEG'))]).status_code == 200 and time.monotonic() - start < 60
+    assert post(server, [('a.jpg', encode(photo(), 'JPEG'))]).status_code == 200 and time.monotonic() - start < 60
     for s in sockets: s.close()
 
 
 def test_nonsense_on_the_wire(server):
     "Bytes that are no HTTP, a websocket that nobody offered, and a thousand calls at once"
-    at = server[0]
+    at = server
     host,port = at.removeprefix('http://').split(':')
     long = b'GET ' + b'a'*100_000 + b' HTTP/1.1\r\n\r\n'
     for nonsense in b'\0'*1000, b'GET / HTTP/9.9\r\n\r\n', b'\x16\x03\x01\x02\0' + bytes(500), long:

@@ -11,8 +11,9 @@ FILES = [o.relative_to(LIBRARY) for o in LIBRARY.rglob('*.ipynb') if '.ipynb_che
 NOTEBOOKS = sorted(o.with_suffix('').as_posix() for o in FILES)
 MARKS = {'training': {'export/01_quantize', 'export/02_export', 'train/03_train', 'train/04_report'},
          'long': {'03_images', '10_tracing', '11_features', '12_neighbours', 'check/01_parts', 'check/04_splits', 'check/06_check',
-                  'clean/00_label_errors', 'clean/01_cleaner', 'clean/03_labeller', 'clean/04_photo_map', 'demo/03_draw', 'demo/04_web',
-                  'gather/01_fetch', 'train/00_weights', 'train/06_first_model', 'use/02_classifier'}}
+                  'clean/00_label_errors', 'clean/01_cleaner', 'clean/03_labeller', 'clean/04_photo_map', 'clean/05_feedback',
+                  'demo/03_draw', 'demo/04_web', 'export/00_samples', 'gather/01_fetch', 'train/00_weights', 'train/06_first_model',
+                  'use/02_classifier', 'use/04_app', 'use/06_feedback'}}
 
 
 def _test(notebook, log):

@@ -16,7 +16,7 @@ from ..use.classifier import Sample
 
 # %% ../../notebooks/library/export/00_samples.ipynb #5a000006
 MOST_SAMPLES = 6 # in an export
-_SIDE = 320 # pixels of the short side; 20 KB or so each
+_SIDE = 320 # pixels of the short side
 # Not -NC, which excludes some apps, nor -ND, which excludes smaller copies
 _OPEN = re.compile(r'(CC0|CC BY(-SA)?|PDM|Public Domain)\b(?!-)', re.I)
 

@@ -23,7 +23,7 @@ class RateLimit:
         n:int, # How many
     )->float: # Seconds to wait, or 0 if the photos may be sent
         "Count `n` photos from an address, unless there are too many"
-        now = time.monotonic()
+        n,now = min(n, self.per_minute),time.monotonic() # else a request of more would wait for ever
         left,then = self._left.pop(address, (self.per_minute, now))
         left = min(self.per_minute, left + (now - then)*self.per_minute/60)
         wait = max(0, n - left)*60/self.per_minute

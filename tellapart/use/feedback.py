@@ -26,7 +26,7 @@ _photos = sa.Table('tellapart_photos', _tables, # with consent
     sa.Column('predicted', sa.String, nullable=False), sa.Column('answer', sa.String, nullable=False),
     sa.Column('sha256', sa.String(64), nullable=False, unique=True), sa.Column('photo', sa.LargeBinary, nullable=False))
 RIGHT,NONE = 'yes','none of these' # Answers besides labels
-MOST_PHOTOS = 5000 # that are kept; some 500 MB
+MOST_PHOTOS = 5000 # that are kept, so that a flood can't fill the disk
 
 class Feedback(NamedTuple):
     "A photo that its visitor has let us keep"

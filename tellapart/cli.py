@@ -68,7 +68,7 @@ def _serve(args):
     "serve the web app on this machine"
     export = _export_to_use(args)
     from .serve.server import serve # which takes seconds to import
-    serve(export, args.port, args.ip, args.lan, args.password, args.visitors, args.per_minute, args.debug)
+    serve(export, args.port, args.ip, args.lan, args.password, args.visitors, args.per_minute, args.frame_ancestors, args.debug)
 
 
 def _classify(args):
@@ -267,6 +267,8 @@ def _parser():
     arg('--visitors', metavar='N', type=int, default=20,
         help="visitors at a time, where app.ipynb has cells of its own, for which each needs a kernel; default: 20")
     arg('--per-minute', metavar='N', type=int, default=300, help="photos that one address may send in a minute; default: 300")
+    arg('--frame-ancestors', metavar='PAGES', default='*',
+        help="pages that may show the app in a frame: none, self, or addresses such as https://blog.example; default: all")
     arg('--debug', action='store_true', help="show in the page what went wrong, in full; without it, that is only in the log")
     arg = command(_classify)
     arg('photos', metavar='PHOTO', nargs='+', help="image files")

@@ -1,7 +1,9 @@
 "Serve the app on this machine: Voilà shows app.ipynb, set up by voila.json beside it, and the API answers beside it"
-import logging, os, socket, sys
+import logging, os, re, socket, sys
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
+from tornado.httputil import HTTPServerRequest
 from tornado.web import ErrorHandler, HTTPError, OutputTransform, RequestHandler
 from traitlets import Bool, Instance, Int, List, Unicode
 from voila.app import Voila
@@ -29,11 +31,28 @@ class Robots(RequestHandler):
         self.finish('User-agent: *\nAllow: /$\nDisallow: /\n')
 
 
+def frame_policy(
+    pages:str, # '*' for all, 'none', 'self', or addresses such as https://blog.example, separated by spaces
+)->str: # Raises `TellapartError` for what no browser would understand
+    "The directive that says which pages may show the app in a frame"
+    words = pages.split()
+    if not words or not all(re.fullmatch(r'(?=.*[\w*])[\w.:/*-]+', o, re.A) for o in words):
+        raise TellapartError(f"{pages!r} names no pages: write *, none, self, or addresses such as https://blog.example.")
+    return 'frame-ancestors ' + ' '.join(f"'{o}'" if o in ('none', 'self') else o for o in words)
+
+
 class SecurityHeaders(OutputTransform):
     "Headers for every response, Voilà's own included"
+    def __init__(self, request:HTTPServerRequest, frames:str):
+        super().__init__(request)
+        self.frames = frames
+
     def transform_first_chunk(self, status_code, headers, chunk, finishing):
         headers['X-Content-Type-Options'] = 'nosniff'
         headers['Referrer-Policy'] = 'same-origin'
+        policy = [o.strip() for o in headers.get('Content-Security-Policy', '').split(';')]
+        ours = [o for o in policy if o and not o.startswith(('frame-ancestors', 'report-uri'))] # Jupyter's, which nobody reads
+        headers['Content-Security-Policy'] = '; '.join([*ours, self.frames])
         headers.pop('Server', None)
         return status_code, headers, chunk
 
@@ -45,13 +64,14 @@ class App(Voila):
     password = Unicode() # its hash; '' for none
     visitors = Int(VISITORS) # with a kernel each, at a time
     per_minute = Int(PER_MINUTE) # photos that one address may send
+    frames = Unicode() # from `frame_policy`
     debug = Bool() # whether visitors see what went wrong
     feedback = List() # its handler, if it is taken
 
     def init_settings(self): return super().init_settings() | dict(compress_response=True, show_errors=self.debug)
 
     def init_handlers(self):
-        self.app.transforms.append(SecurityHeaders)
+        self.app.transforms.append(partial(SecurityHeaders, frames=self.frames))
         at,shared = self.server_url.rstrip('/'),dict(shared=self.shared)
         asked = shared | dict(rates=RateLimit(self.per_minute))
         stray = fr'{at}/voila/templates/(?![\w.-]+/static/[\w.-]).*',ErrorHandler,dict(status_code=404) # Voilà would fail
@@ -131,12 +151,15 @@ def serve(
     password:bool=False, # Ask for a password that visitors need; without it, `TELLAPART_PASSWORD_HASH` may have the hash of one
     visitors:int=VISITORS, # At a time, where app.ipynb has cells of its own, for which each needs a kernel
     per_minute:int=PER_MINUTE, # Photos that one address may send; a class behind one router has one address
+    frame_ancestors:str='*', # Pages that may show the app in a frame, as in `frame_policy`; all, because it keeps nothing of a visitor's
     debug:bool=False, # Show in the page what went wrong, in full; else visitors see a number, under which the log has it
 ):
     "Serve the app until Ctrl-C. Raises `TellapartError` where `port` is taken"
-    hashed,shared = password_hash(password),SharedClassifier(export)
+    frames,hashed,shared = frame_policy(frame_ancestors),password_hash(password),SharedClassifier(export)
     _check_free(port)
-    os.environ['TELLAPART_EXPORT'] = str(Path(export).absolute())
+    feedback = _feedback(export, shared.classify)
+    # What kernels know: with it they ask the API, and load no model
+    os.environ.update(TELLAPART_EXPORT=str(Path(export).absolute()), TELLAPART_API='/api', TELLAPART_FEEDBACK='1' if feedback else '')
     os.chdir(_app_folder())
     kernels = needs_kernel(Path('app.ipynb'))
     if lan: ip = '0.0.0.0'
@@ -148,5 +171,5 @@ def serve(
                f'--VoilaConfiguration.show_tracebacks={debug}']
     if not kernels: options.append('--VoilaConfiguration.preheat_kernel=False')
     login = dict(password=hashed, cookie_secret=cookie_secret(hashed)) if hashed else {}
-    App.launch_instance(['app.ipynb', *options], shared=shared, kernels=kernels, visitors=visitors, per_minute=per_minute, debug=debug,
-                        feedback=_feedback(export, shared.classify), **login)
+    App.launch_instance(['app.ipynb', *options], shared=shared, kernels=kernels, visitors=visitors, per_minute=per_minute, frames=frames,
+                        debug=debug, feedback=feedback, **login)

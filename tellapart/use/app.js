@@ -1,5 +1,5 @@
 // The app's front end: takes photos by click, camera, drop or paste, shrinks them, asks what they show, and shows it.
-// The page that `tellapart serve` draws asks the API; a notebook's widget asks its kernel.
+// The page that `tellapart serve` draws asks the API, and so does a notebook's widget there; elsewhere the widget asks its kernel.
 const SIDE = 640; // pixels of the short side that a photo is shrunk to, as the working copies that models are trained on
 const QUALITY = 0.92; // of the JPEG that is sent
 const TIMEOUT = 60_000; // milliseconds to wait for an answer
@@ -259,6 +259,7 @@ function byKernel(model) {
 export default {
   render({ model, el }) {
     el.innerHTML = model.get("html");
-    return mount(el, byKernel(model));
+    const api = model.get("api");
+    return mount(el, api ? byAPI(api) : byKernel(model));
   },
 };

@@ -8,7 +8,8 @@ __all__ = ['title', 'about', 'footer', 'body', 'App', 'classify_upload', 'app']
 # %% ../../notebooks/library/use/04_app.ipynb #00000002
 import os
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from html import escape
 from math import sqrt
 from importlib.resources import files
@@ -19,7 +20,7 @@ from ..errors import TellapartError, listed
 from ..images import Limits, NOTES, to_data_url
 from ..pages import render
 from .classify import printable, to_dict
-from .classifier import Classifier, Prediction, read_samples, Sample
+from .classifier import Classifier, Prediction, read_meta, read_samples, Sample
 
 # %% ../../notebooks/library/use/04_app.ipynb #0000000b
 def title(labels:list[str])->str:
@@ -88,24 +89,27 @@ class App(anywidget.AnyWidget):
     _esm = (files('tellapart.use')/'app.js').read_text('utf-8')
     _css = (files('tellapart.use')/'app.css').read_text('utf-8')
     html = traitlets.Unicode().tag(sync=True)
+    api = traitlets.Unicode().tag(sync=True)
 
     def __init__(self,
-        classify:Classifier,
+        html:str, # From `body`
+        classify:Callable[[], Classifier], # Gives the classifier, when a photo has come
+        api:str='', # The address of an API to send photos to; the kernel answers where there is none
     ):
-        super().__init__(html=body(classify.meta, read_samples(classify.path)))
+        super().__init__(html=html, api=api)
         self.classify = classify
         self.on_msg(self._received)
         self.add_class('ta-app')
 
     def _received(self, _, content:dict, buffers:list):
         photo,explain = bytes(buffers[0]),content['what'] == 'explain'
-        answer = self._explain(photo) if explain else dict(prediction=to_dict(content['name'], classify_upload(self.classify, photo)))
+        answer = self._explain(photo) if explain else dict(prediction=to_dict(content['name'], classify_upload(self.classify(), photo)))
         self.send(answer | dict(id=content['id']))
 
     def _explain(self, photo:bytes)->dict:
         "The picture of what a prediction rests on, or why there is none"
         try:
-            return dict(picture=to_data_url(self.classify.explain(photo), 640, 85))
+            return dict(picture=to_data_url(self.classify().explain(photo), 640, 85))
         except TellapartError as e:
             return dict(error=str(e))
 
@@ -119,11 +123,11 @@ def classify_upload(
     except (TellapartError, OSError) as e:
         return Prediction(None, 0., [], False, str(e))
 
-def _fallback(classify:Classifier)->VBox:
+def _fallback(classify:Callable[[], Classifier])->VBox:
     "ipywidgets' own uploader, for where the app's front end can't run; that hides it"
     upload,found = FileUpload(accept='image/*', multiple=True, description='Choose photos'),HTML()
     def show(_):
-        rows = [(o['name'], classify_upload(classify, bytes(o['content']))) for o in upload.value]
+        rows = [(o['name'], classify_upload(classify(), bytes(o['content']))) for o in upload.value]
         found.value = ''.join(f'<p>{escape(printable(name))}: {escape(_in_words(o))}</p>' for name,o in rows)
     upload.observe(show, 'value')
     box = VBox([upload, found])
@@ -136,7 +140,12 @@ def app(
     export:str|Path|None=None, # If `None`, the one that TELLAPART_EXPORT names, else export.pkl in this folder
 )->VBox: # For a notebook to show
     "The web app in one widget"
-    try: classify = Classifier(export or os.environ.get('TELLAPART_EXPORT', 'export.pkl'))
+    api = '' if export else os.environ.get('TELLAPART_API', '') # which answers with that export
+    path = export or os.environ.get('TELLAPART_EXPORT', 'export.pkl')
+    classify = cache(partial(Classifier, path))
+    try:
+        if not api: classify() # before the first photo comes
+        html = body(read_meta(path), read_samples(path), feedback=bool(api and os.environ.get('TELLAPART_FEEDBACK')))
     except TellapartError as e:
         return VBox([HTML(f'<p>{escape(str(e))}</p>')])
-    return VBox([App(classify), _fallback(classify)])
+    return VBox([App(html, classify, api), _fallback(classify)])

@@ -10,7 +10,7 @@ __all__ = ['FORMAT', 'resize', 'preprocess', 'decode_size', 'ExportError', 'read
 import json, os, sys, zipfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -18,7 +18,6 @@ from functools import cache, cached_property, partial
 from itertools import islice
 from pathlib import Path
 import numpy as np
-import onnxruntime as ort
 from PIL import Image
 from ..errors import listed, os_reason, TellapartError
 from ..machine import cpu_count
@@ -26,6 +25,7 @@ from ..paths import quote_path
 from ..images import Limits, NotAPhoto, open_photo
 from .ood import NEIGHBOURS, KNNDetector, energy, softmax
 from .explain import occlusion_map, overlay
+if TYPE_CHECKING: import onnxruntime as ort # here for its names alone: who only reads an export does without its 30 MB
 
 # %% ../../notebooks/library/use/02_classifier.ipynb #00000006
 def _crop_pad(im:Image.Image, size:tuple, corner:tuple, pad:str|list)->Image.Image:
@@ -316,6 +316,7 @@ def _check_meta(meta:dict):
 @cache
 def has_cuda()->bool:
     "Whether onnxruntime can use CUDA, as onnxruntime-gpu can"
+    import onnxruntime as ort
     return 'CUDAExecutionProvider' in ort.get_available_providers()
 
 # TF32 would round more coarsely than the other readers do. Trying out convolution algorithms for each batch size, the default,
@@ -330,15 +331,17 @@ _DISABLED_OPTIMIZERS = ['ConvBNFusion', 'NchwcTransformer']
 @cache
 def _load_cuda():
     "Load the CUDA libraries that pip has installed, which onnxruntime-gpu doesn't find by itself"
+    import onnxruntime as ort
     with redirect_stdout(sys.stderr): ort.preload_dlls()
 
 def inference_session(
     model:bytes, # An ONNX graph
-    weights:dict[str, ort.OrtValue]|None=None, # External initializers by name
+    weights:'dict[str, ort.OrtValue]|None'=None, # External initializers by name
     threads:int=0, # To compute with; 0 for as many as this process may use
     cuda:bool=False, # Prefer the GPU
-)->ort.InferenceSession:
+)->'ort.InferenceSession':
     "An onnxruntime session with the settings that classifying and exporting share"
+    import onnxruntime as ort
     options = ort.SessionOptions()
     # onnxruntime's default, 0, is one thread for each physical core, but ignores the limits of a container.
     options.intra_op_num_threads = threads or (cpu_count() if cpu_count() < (os.cpu_count() or 1) else 0)
@@ -351,20 +354,21 @@ def _read_array(z:zipfile.ZipFile, folder:str, record:str, dtype:str, shape:list
     "A record of plain numbers"
     return np.frombuffer(z.read(f'{folder}/{record}'), dtype).reshape(shape)
 
-def _open_session(z:zipfile.ZipFile, meta:dict, graph:str, threads:int=0)->ort.InferenceSession:
+def _open_session(z:zipfile.ZipFile, meta:dict, graph:str, threads:int=0)->'ort.InferenceSession':
     "A session for the graph called `graph` in the archive `z`"
     folder,records = meta['folder'],{k: meta['weights'][k] for k in meta['graphs'][graph]}
     if sum(z.getinfo(f'{folder}/{o[0]}').file_size for o in records.values()) > 2*_total_size(z):
         raise ValueError('many weights share few records')
+    import onnxruntime as ort
     weights = {k: ort.OrtValue.ortvalue_from_numpy(_read_array(z, folder, *o)) for k,o in records.items()}
     if has_cuda(): _load_cuda()
     return inference_session(z.read(f'{folder}/extra/{graph}.onnx'), weights, threads, cuda=has_cuda() and graph != 'int8')
 
-def _on_gpu(session:ort.InferenceSession)->bool:
+def _on_gpu(session:'ort.InferenceSession')->bool:
     "Whether a session runs on a GPU: not where CUDA or a GPU is missing"
     return _CUDA[0] in session.get_providers()
 
-def _best_session(z:zipfile.ZipFile, meta:dict, int8:bool, threads:int)->tuple[str, ort.InferenceSession]:
+def _best_session(z:zipfile.ZipFile, meta:dict, int8:bool, threads:int)->'tuple[str, ort.InferenceSession]':
     "The graph to classify with and its session: in 8 bits, if wanted and there, but not on a GPU, where they are slower"
     int8 = int8 and 'int8' in meta['graphs']
     if has_cuda() or not int8:
@@ -375,7 +379,7 @@ def _best_session(z:zipfile.ZipFile, meta:dict, int8:bool, threads:int)->tuple[s
 
 _FORMER_NAMES = dict(images='photos', logits='outputs', features='described', feature_map='map') # in graphs of formats 3 and 4
 
-def _run(session:ort.InferenceSession, outputs:list[str], **inputs:np.ndarray)->list[np.ndarray]:
+def _run(session:'ort.InferenceSession', outputs:list[str], **inputs:np.ndarray)->list[np.ndarray]:
     "Run a session, whichever names its graph has for inputs and outputs"
     names = {o.name for o in [*session.get_inputs(), *session.get_outputs()]}
     there = lambda o: o if o in names else _FORMER_NAMES[o]
@@ -455,7 +459,7 @@ def _load_detector(z:zipfile.ZipFile, meta:dict, reference:list)->KNNDetector:
         raise ValueError('invalid reference features')
     return KNNDetector(features, meta['n_shallow'])
 
-def _check_shapes(session:ort.InferenceSession, meta:dict):
+def _check_shapes(session:'ort.InferenceSession', meta:dict):
     "Raise `ValueError` where a graph's input and output don't fit `meta`"
     images,logits = session.get_inputs()[0],session.get_outputs()[0]
     if images.shape[1:] != [len(meta['mean']), *reversed(meta['size'])] or logits.shape[1:] != [len(meta['labels'])]:
@@ -509,7 +513,7 @@ class Classifier:
         with closing(_prefetch(partial(self._classify_batch, session), batches, threads)) as done:
             for predictions in done: yield from predictions
 
-    def _classify_batch(self, session:ort.InferenceSession, photos:list)->list[Prediction]:
+    def _classify_batch(self, session:'ort.InferenceSession', photos:list)->list[Prediction]:
         "Predictions for photos, some of which may be none"
         tried = [self._try_preprocess(o) for o in photos]
         predictions = iter(self._predict([o for o in tried if not isinstance(o, Prediction)], session))
@@ -528,7 +532,7 @@ class Classifier:
         except (NotAPhoto, OSError) as e:
             return Prediction(None, 0., [], False, _open_error(e, photo))
 
-    def _predict(self, preprocessed:list[tuple[np.ndarray, list[str]]], session:ort.InferenceSession)->list[Prediction]:
+    def _predict(self, preprocessed:list[tuple[np.ndarray, list[str]]], session:'ort.InferenceSession')->list[Prediction]:
         "Predictions for what `_preprocess` returned"
         if not preprocessed:
             return []
@@ -548,14 +552,14 @@ class Classifier:
             return self.detector.ood_score(features)
         return self.detector.nearest_score(features) + energy(logits)/self.thresholds['ood']['energy_std']
 
-    def _reopen_session(self, graph:str, threads:int=0)->ort.InferenceSession:
+    def _reopen_session(self, graph:str, threads:int=0)->'ort.InferenceSession':
         "Another session from the same export"
         with _open_export(self.path) as (z, meta):
             if meta != self.meta: raise ExportError(f"{self.path.name} was replaced after it had been opened: open it again.")
             return _open_session(z, meta, graph, threads)
 
     @cached_property
-    def _single_thread_session(self)->ort.InferenceSession:
+    def _single_thread_session(self)->'ort.InferenceSession':
         "Computes on the core of the thread that calls it"
         return self._reopen_session(self.graph, 1)
 

@@ -1,12 +1,12 @@
 "Hostile files and requests: nothing crashes, nothing leaks, every answer is a sentence, and the next visitor is served"
-import base64, json, socket, time
+import base64, json, socket, sys, time
 from concurrent.futures import ThreadPoolExecutor
 import httpx, pytest
 from exports import FORMAT_4
 from hostile import NAMES, corpus, encode, photo
 from tellapart.images import NotAPhoto, open_photo
 from tellapart.use.classifier import Classifier
-from webapp import ask
+from webapp import ask, served
 
 pytestmark = pytest.mark.long # makes many files, and starts servers
 
@@ -128,3 +128,19 @@ def test_nonsense_on_the_wire(server):
     with httpx.Client(timeout=120) as client, ThreadPoolExecutor(16) as pool:
         codes = set(pool.map(lambda i: client.post(f'{at}/api/classify', content=json.dumps({'photos': [i]})).status_code, range(1000)))
     assert codes <= {415, 422} and httpx.get(f'{at}/healthz').text == 'ok'
+
+
+@pytest.mark.slow
+def test_ten_thousand_calls(tmp_path, free_port):
+    "Photos and what is none, from 16 clients: each call is answered, and the server doesn't grow"
+    psutil = pytest.importorskip('psutil')
+    at = f'http://localhost:{free_port}'
+    command = [sys.executable, '-m', 'tellapart', 'serve', '--per-minute', '1000000', '--export', FORMAT_4, '--port', str(free_port)]
+    bodies = [encode(photo(), 'JPEG'), b'no photo', encode(photo(), 'PNG')[:-20], b'']
+    def call(client, i): return client.post(f'{at}/api/classify', files=dict(photo=('a.jpg', bodies[i % 4]))).status_code
+    with (served(command, f'{at}/healthz', tmp_path) as process, httpx.Client(timeout=120) as client, ThreadPoolExecutor(16) as pool):
+        def calls(n): return set(pool.map(lambda i: call(client, i), range(n)))
+        memory = psutil.Process(process.pid).memory_info
+        codes,before = calls(1000),memory().rss
+        codes |= calls(9000)
+        assert codes == {200} and memory().rss - before < 50*2**20 and httpx.get(f'{at}/healthz').text == 'ok'

@@ -10,8 +10,8 @@ from tellapart.errors import TellapartError
 from tellapart.serve.api import Classify
 from tellapart.serve.page import needs_kernel
 from tellapart.serve.requests import RateLimit
-from tellapart.serve.server import lan_address
-from webapp import served
+from tellapart.serve.server import frame_policy, lan_address
+from webapp import ask, served
 
 
 @pytest.mark.long
@@ -91,7 +91,8 @@ def own_app(tmp_path):
     (tmp_path/'notebooks').mkdir()
     (tmp_path/'notebooks/01_gather.ipynb').touch() # which says that this is the course's folder
     nb = nbformat.read(shipped()/'app.ipynb', 4)
-    nb.cells.append(nbformat.v4.new_code_cell('import os; print("variables:", dict(os.environ))'))
+    told = 'import os, sys; print("variables:", dict(os.environ), "onnxruntime:", "onnxruntime" in sys.modules)'
+    nb.cells.append(nbformat.v4.new_code_cell(told))
     nbformat.write(nb, tmp_path/'app.ipynb')
     return tmp_path
 
@@ -104,6 +105,28 @@ def test_kernels_know_no_secrets(own_app, free_port):
     at = f'http://localhost:{free_port}'
     with served(command, f'{at}/healthz', own_app, secrets): html = httpx.get(at, timeout=60).text
     assert 'variables:' in html and 'TELLAPART_EXPORT' in html and 'hush' not in html
+
+
+def test_cells_of_ones_own(browser, own_app, export_pkl, free_port):
+    "Where app.ipynb has more cells, they are shown, and the app in it asks the server's classifier: its kernel has none"
+    command = [sys.executable, '-m', 'tellapart', 'serve', '--frame-ancestors', 'none', '--export', export_pkl, '--port', str(free_port)]
+    at = f'http://localhost:{free_port}'
+    with served(command, f'{at}/healthz', own_app):
+        page = browser.new_page()
+        policy = page.goto(at).headers['content-security-policy']
+        assert policy == "frame-ancestors 'none'" and httpx.get(at).headers['content-security-policy'].endswith("frame-ancestors 'none'")
+        card, = ask(page, [next(export_pkl.parent.glob('photos/tennis/*'))])
+        page.wait_for_selector('.ta-card form') # "Was this right?", which the server asks
+        assert 'onnxruntime: False' in page.inner_text('body') and card[-6] == 'tennis'
+        page.close()
+
+
+def test_frames():
+    "Which pages may show the app is said in the policy's words, and nothing else can be said there"
+    assert frame_policy('none') == "frame-ancestors 'none'" and frame_policy('*') == 'frame-ancestors *'
+    assert frame_policy('self https://blog.example') == "frame-ancestors 'self' https://blog.example"
+    for wrong in '', 'https://blog.example; script-src *', "'none'", '-':
+        with pytest.raises(TellapartError, match='names no pages: write'): frame_policy(wrong)
 
 
 @pytest.mark.long

@@ -29,7 +29,7 @@ def venv(copy):
 
 @pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")
 def test_the_procfile_serves_the_app(browser, copy, venv, export_pkl, free_port):
-    "With nothing but requirements.txt installed it is alive, classifies a photo in a browser and by the API, and no kernel loads a model"
+    "With nothing but requirements.txt installed it four visitors fit into 512 MB, the API answers, and no kernel loads a model"
     psutil = pytest.importorskip('psutil')
     kind,_,line = (copy/'Procfile').read_text().strip().partition(': ')
     assert kind == 'web'
@@ -37,13 +37,15 @@ def test_the_procfile_serves_the_app(browser, copy, venv, export_pkl, free_port)
     env = dict(PORT=str(free_port), PATH=path, VIRTUAL_ENV=str(venv), TELLAPART_PROJECT='')
     photo,at = next(export_pkl.parent.glob('photos/tennis/*')),f'http://localhost:{free_port}'
     with served(['sh', '-c', f'exec {line}'], f'{at}/healthz', copy, env) as server:
-        page = browser.new_page()
-        page.goto(at)
-        card, = ask(page, [photo])
-        page.close()
+        pages = [browser.new_page() for _ in range(4)]
+        for page in pages: page.goto(at)
+        (card,),*_ = [ask(page, [photo]) for page in pages]
+        family = [psutil.Process(server.pid), *psutil.Process(server.pid).children(recursive=True)]
+        assert sum(o.memory_full_info().pss for o in family) < 512*2**20 # what Heroku's and Render's smallest machines have
+        for page in pages: page.close()
         found, = httpx.post(f'{at}/api/classify', files=dict(photo=photo.open('rb')), timeout=60).json()['predictions']
         assert httpx.get(f'{at}/api').json()['paths']
-        maps = [m.path for o in psutil.Process(server.pid).children(recursive=True) for m in o.memory_maps()]
+        maps = [m.path for o in family[1:] for m in o.memory_maps()]
         assert not [o for o in maps if 'onnxruntime' in o]
     assert card[0] == photo.name and card[1] != 'Not classified' and card[-6] == 'tennis' == found['label']
 

@@ -52,7 +52,7 @@ assert classify.meta['arch'] == 'resnet10_narrow' and classify(get_image_files('
 def tree(tmp_path): return tracked(tmp_path/'tree')
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_way_to_split(tree):
     method,lesson = code_blocks('A split method')
     add_cells(tree/'notebooks/library/05_split_methods.ipynb', method, lesson)
@@ -61,7 +61,7 @@ def test_a_way_to_split(tree):
     run('-c', SPLIT, cwd=tree)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.training
 def test_a_backbone(tree):
     write_notebook(tree/'notebooks/library/train/backbones/00_resnet10_narrow.ipynb', *code_blocks('A backbone'))
@@ -69,7 +69,7 @@ def test_a_backbone(tree):
     run('-c', TRAIN, cwd=tree)
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_host(tree):
     write_notebook(tree/'notebooks/library/share/03_spaces.ipynb', *code_blocks('A host'))
     nbdev_export(tree)

@@ -45,7 +45,7 @@ def provide(checkout, code):
     Path(site, 'torchvision.py').write_text(code)
 
 
-@pytest.mark.parametrize('path', sorted({FAST, ''}, key=str), ids=lambda o: 'uv' if o else 'pip')
+@pytest.mark.parametrize('path', [FAST, pytest.param('', marks=pytest.mark.slow)] if FAST else [''], ids=lambda o: 'uv' if o else 'pip')
 def test_installs_once_for_one_list_of_needs(checkout, path):
     provide(checkout, 'class ops: nms = None')
     first = install(checkout, 'learn', path)

@@ -61,7 +61,7 @@ def museum(tmp_path):
         server.shutdown()
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_a_source_of_photos(tmp_path, museum):
     tree = tracked(tmp_path/'tree')
     *cells,row,test = code_blocks('A source of photos')

@@ -71,6 +71,26 @@ def _serve(args):
     serve(export, args.port, args.ip, args.lan, args.password, args.visitors, args.per_minute, args.frame_ancestors, args.debug)
 
 
+def _share(args):
+    "write a folder that others can use the app from: a page without a server, or a server on a host"
+    from .share.base import hosts_table, share
+    if not args.where:
+        try: export = _export_file(args)
+        except TellapartError: export = None
+        return print(hosts_table(export))
+    if not args.folder: raise TellapartError(f"Into which folder? tellapart share {args.where} DIR")
+    shared = share(args.where, args.folder, _export_to_use(args), args.repo, args.site, args.one_file, args.runtime)
+    print(f"Wrote {len(shared.files):,} file{'s' if len(shared.files) > 1 else ''} into {args.folder}, "
+          f"{sum(map(len, shared.files.values()))/1e6:.1f} MB. Left to do:")
+    for i,o in enumerate(shared.steps, 1): print(f'{i}. {o}')
+
+
+def _doctor(args):
+    "check this machine and project, or a folder that is to be shared"
+    from .share.doctor import check_folder, check_machine
+    return not (check_folder(args.folder) if args.folder else check_machine())
+
+
 def _classify(args):
     "classify photos"
     from .use.classify import classify
@@ -270,6 +290,18 @@ def _parser():
     arg('--frame-ancestors', metavar='PAGES', default='*',
         help="pages that may show the app in a frame: none, self, or addresses such as https://blog.example; default: all")
     arg('--debug', action='store_true', help="show in the page what went wrong, in full; without it, that is only in the log")
+    arg = command(_share)
+    arg('where', metavar='WHERE', nargs='?', help="page, binder, heroku or docker; without it, what each costs and allows")
+    arg('folder', metavar='DIR', nargs='?', type=Path, help="the folder to write, or to bring up to date")
+    arg('--repo', metavar='OWNER/NAME', help="your repository on GitHub, or your account and the app's name, for links and commands")
+    arg('--for', dest='site', default='', metavar='SITE',
+        help="for a page: github, cloudflare, netlify or space, each with the files that it needs")
+    arg('--one-file', action='store_true', help="for a page: one HTML file that opens by a double click, without a server or a network")
+    arg('--runtime', metavar='FILE', type=Path, help="for a page, where npm can't be asked: the file that npm pack onnxruntime-web makes")
+    export_option(arg)
+    arg = command(_doctor)
+    arg('folder', metavar='DIR', nargs='?', type=Path,
+        help="a folder that tellapart share has written; without it, this machine and project")
     arg = command(_classify)
     arg('photos', metavar='PHOTO', nargs='+', help="image files")
     arg('--json', action='store_true', help="print one line of JSON per photo instead of a table")

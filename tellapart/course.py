@@ -6,7 +6,7 @@ from .errors import writing
 
 # The course's files, relative to the root of a checkout; build_course.py puts them into the wheel.
 FILES = ('notebooks/*.ipynb', 'notebooks/library/**/*.ipynb', 'projects/*.toml', 'tellapart.toml', 'benchmarks/*.md',
-         'app.ipynb', 'voila.json', 'requirements.txt', 'Procfile', 'runtime.txt', '.gitignore')
+         'app.ipynb', 'voila.json', 'requirements.txt', 'Procfile', 'runtime.txt', '.python-version', '.gitignore')
 PACKED = Path(__file__).with_name('course_files') # where the wheel has them
 
 

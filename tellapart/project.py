@@ -149,6 +149,7 @@ class Project(_Strict):
     train:Train = Train()
     int8:bool|None = None # Export an 8-bit model, which takes less than half the time; by default only if hardly any label changes
     samples:bool = True # Put some validation photos into the export, for visitors to try: your own, drawn or openly licensed ones
+    training_features:bool = False # Put features of training photos into the export, so that the page of `tellapart share` can learn
     _file:Path = PrivateAttr(Path('tellapart.toml')) # The file that this was read from
     _rehearse:bool = PrivateAttr(False) # Use the demo web instead of the real one
     _demo_web:str|None = PrivateAttr(None) # The URL of a demo web that is running already

@@ -83,21 +83,26 @@ function fill(card, { name, photo, picture, prediction }, notes, explain) {
   if (photo && ranked.length) card.querySelector("ul").after(explainButton(card, name, photo, explain));
 }
 
-// Sends the answer to "Was this right?", and the photo if the visitor has agreed
-function ask(form, { photo, prediction }, consent, answer) {
+// Sends the answer to "Was this right?", and the photo if the visitor has agreed, or isn't asked because it stays on this device
+function ask(form, result, consent, answer) {
+  const { photo, prediction } = result;
   form.addEventListener("change", async event => {
     const said = element("p", { className: "ta-why" });
     said.setAttribute("role", "status");
     event.target.disabled = true;
     form.append(said);
     try {
-      const id = await answer(prediction.label, event.target.value, consent.checked ? photo : null);
-      said.textContent = id ? `Thank you. The photo is kept as ${id}: name it to whoever runs this app, and it is deleted.` : "Thank you.";
+      const id = await answer(prediction.label, event.target.value, !consent || consent.checked ? photo : null);
+      result.said = id?.sentence ?? (id ? `Thank you. The photo is kept as ${id}: name it to whoever runs this app, and it is deleted.` : "Thank you.");
+      if (form.isConnected) said.textContent = result.said;
+      else showSaid(result); // the photo has been classified again meanwhile
     } catch (error) {
       said.textContent = error.message;
     }
   });
 }
+
+function showSaid({ card, said }) { card.querySelector("form").replaceWith(element("p", { className: "ta-why", textContent: said })); }
 
 // A button that shows, in place of the photo, what its prediction rests on, and the photo again
 function explainButton(card, name, photo, explain) {
@@ -130,7 +135,8 @@ function csv(shown) {
 
 // Makes the HTML in `root` work. `classify(name, photo)` returns a prediction, as the API gives it, and `explain` the address of a
 // picture of what it rests on; where the HTML asks whether it is right, `answer(label, answer, photo)` sends that, and returns what a photo
-// is kept as. All throw an `Error` with a sentence where they can't
+// is kept as, or a sentence to say. All throw an `Error` with a sentence where they can't. Returns what else can be done: `take(files)` and
+// `again()` classify, `close()` ends it
 export function mount(root, { classify, explain, answer }) {
   const find = o => root.querySelector(o);
   const body = find(".ta-page-body"), status = find(".ta-status"), cards = find(".ta-cards"), tools = find(".ta-tools");
@@ -149,6 +155,26 @@ export function mount(root, { classify, explain, answer }) {
     cards.replaceChildren(...chosen.map(o => o.card));
   }
 
+  function show(result) {
+    const { photo, prediction, said } = result;
+    result.card = find("template").content.firstElementChild.cloneNode(true);
+    fill(result.card, result, notes, explain);
+    const form = result.card.querySelector("form");
+    if (said) showSaid(result);
+    else if (photo && prediction.label !== null && form) ask(form, result, consent?.querySelector("input"), answer);
+    else form?.remove();
+  }
+
+  // Classifies the photos that are shown again, by a model that has changed
+  async function again() {
+    for (const o of results) {
+      if (!o.photo) continue;
+      o.prediction = await classify(o.name, o.photo);
+      show(o);
+    }
+    arrange();
+  }
+
   async function take(files) {
     if (busy || !files.length) return;
     busy = true;
@@ -162,11 +188,7 @@ export function mount(root, { classify, explain, answer }) {
           throw error;
         });
         const result = { name: file.name, photo, picture, prediction: found };
-        result.card = find("template").content.firstElementChild.cloneNode(true);
-        fill(result.card, result, notes, explain);
-        const form = result.card.querySelector("form");
-        if (photo && result.prediction.label !== null && form) ask(form, result, consent.querySelector("input"), answer);
-        else form?.remove();
+        show(result);
         results.splice(i, 0, result);
         arrange();
       }
@@ -195,10 +217,10 @@ export function mount(root, { classify, explain, answer }) {
     field.classList.toggle("ta-over", kind === "dragover");
     if (kind === "drop") take([...event.dataTransfer.files]);
   });
-  const paste = event => take([...event.clipboardData.files]);
+  const paste = event => root.hidden || take([...event.clipboardData.files]);
   document.addEventListener("paste", paste);
   inputs.forEach(o => o.disabled = false);
-  return () => document.removeEventListener("paste", paste);
+  return { take, again, close: () => document.removeEventListener("paste", paste) };
 }
 
 const LOST = "The connection was lost. Reload the page and choose the photos again.";
@@ -260,6 +282,6 @@ export default {
   render({ model, el }) {
     el.innerHTML = model.get("html");
     const api = model.get("api");
-    return mount(el, api ? byAPI(api) : byKernel(model));
+    return mount(el, api ? byAPI(api) : byKernel(model)).close;
   },
 };

@@ -77,11 +77,14 @@ def body(
     meta:dict, # Of an export
     samples:Sequence[Sample]=(), # To try
     feedback:bool=False, # Ask whether predictions are right
+    consent:bool=True, # And whether the photo may be kept
+    facts:dict[str, str]={}, # For "About", besides those of `about` or instead of them
+    foot:str|None=None, # If `None`, `footer`
 )->str: # HTML
     "The app, before any photo has been chosen"
-    return render('app_body.html', title=title(meta['labels']), labels=meta['labels'], about=about(meta).items(), footer=footer(meta),
-                  max_bytes=Limits.max_bytes, notes=NOTES, feedback=feedback,
-                  samples=[(_data_url(o.photo), o.credit) for o in samples])
+    return render('app_body.html', title=title(meta['labels']), labels=meta['labels'], about=(about(meta) | facts).items(),
+                  footer=footer(meta) if foot is None else foot, max_bytes=Limits.max_bytes, notes=NOTES, feedback=feedback,
+                  consent=consent, samples=[(_data_url(o.photo), o.credit) for o in samples])
 
 # %% ../../notebooks/library/use/04_app.ipynb #0000000e
 class App(anywidget.AnyWidget):

@@ -141,8 +141,9 @@ def postgresql()->Path|None:
 
 
 def install_programs():
-    "See to a browser and a database for the tests: as root from the system's packages, else by saying what to type"
-    def missing(): return [name for name,found in (('chromium', chromium()), ('postgresql', postgresql())) if not found]
+    "See to a browser, a database and npm for the tests: as root from the system's packages, else by saying what to type"
+    def missing():
+        return [name for name,found in (('chromium', chromium()), ('postgresql', postgresql()), ('npm', shutil.which('npm'))) if not found]
     has_apt = bool(shutil.which('apt-get'))
     if missing() and has_apt and os.geteuid() == 0:
         apt = ['env', 'DEBIAN_FRONTEND=noninteractive', 'apt-get', '-q']

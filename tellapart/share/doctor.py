@@ -345,7 +345,7 @@ def _children(pid:int)->list[int]:
 # --- The machine ---
 
 # What is asked for over the network, and what to do without it
-_REACHABLE = {'pretrained weights': ('download.pytorch.org', "the first model needs no hub; for a ResNet, name a file of weights in the project"),
+_REACHABLE = {'pretrained weights': ('download.pytorch.org', "the first model needs none; for a ResNet, name a file in the project"),
               'image search': ('duckduckgo.com', "use photos of your own, or --rehearse")}
 
 

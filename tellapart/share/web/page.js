@@ -27,14 +27,15 @@ async function part(name) {
 // The model in a worker: `ask(what, given)` asks it
 async function openModel({ meta, files, runtime, limits }, threads) {
   const code = await part("worker.js");
-  const address = typeof code === "string" ? code : URL.createObjectURL(new Blob([code], { type: "text/javascript" }));
-  const worker = new Worker(address, { type: "module" }), waiting = new Map();
-  let asked = 0;
-  const fail = message => {
-    for (const [, reject] of waiting.values()) reject(new Error(message));
+  const worker = typeof code === "string" ? new Worker(code, { type: "module" }) // a page from a disk may have no modules in workers
+    : new Worker(URL.createObjectURL(new Blob([code], { type: "text/javascript" })));
+  const waiting = new Map();
+  let asked = 0, broken;
+  worker.onerror = ({ message }) => {
+    broken = new Error(`This browser can't run the model (${message || "its worker didn't start"}): use a newer one.`);
+    for (const [, reject] of waiting.values()) reject(broken);
     waiting.clear();
   };
-  worker.onerror = () => fail("This browser can't run the model: use a newer one.");
   worker.onmessage = ({ data: { id, found, error } }) => {
     const [resolve, reject] = waiting.get(id) ?? [];
     waiting.delete(id);
@@ -42,6 +43,7 @@ async function openModel({ meta, files, runtime, limits }, threads) {
     else resolve?.(found);
   };
   const ask = (what, given = {}, transfer = []) => new Promise((resolve, reject) => {
+    if (broken) throw broken;
     waiting.set(asked, [resolve, reject]);
     worker.postMessage({ id: asked++, what, ...given }, transfer);
   });
@@ -215,7 +217,11 @@ async function main() {
   live = camera(find("#camera"), { classify });
   sorter(find("#sort"), { classify, labels: () => teacher.labels, folders: given.folders, store });
   if (find("#learn")) refresh = teach(find("#learn"), teacher, live, text => { find("#learn .ta-status").textContent = text; });
-  await ready.catch(error => { status.textContent = `The model couldn't be opened: ${error.message} Reload the page.`; });
+  try { await ready; }
+  catch (error) {
+    status.textContent = `The model couldn't be opened: ${error.message}`;
+    return;
+  }
   await teacher.start();
   refresh();
   document.documentElement.dataset.ready = ""; // from here on the first answer comes at once

@@ -12,7 +12,7 @@ const FILTERS = {
     return x < 1 ? (1.5 * x - 2.5) * x * x + 1 : x < 2 ? ((-.5 * x + 2.5) * x - 4) * x + 2 : 0;
   }],
   4: [.5, x => x > -.5 && x <= .5 ? 1 : 0], // box
-  5: [1, x => Math.abs(x) < 1 ? sinc(x) * (.54 + .46 * Math.cos(Math.PI * x)) : 0], // Hamming
+  5: [1, x => Math.abs(x) < 1 ? sinc(x) * (Math.fround(.54) + Math.fround(.46) * Math.cos(Math.PI * x)) : 0], // Hamming, as Pillow rounds it
 };
 const BITS = 22; // of the fraction in weights
 

@@ -65,7 +65,7 @@ def test_preprocessing_is_pythons(context, site):
         found = page.evaluate(run, [base64.b64encode(pixels.tobytes()).decode(), int(w), int(h), meta])
         expected = preprocess(Image.fromarray(pixels), meta)
         off = np.abs(np.array(found, 'float32').reshape(expected.shape) - expected).max()
-        assert off < (1e-4 if 'pool' in meta['preprocess'][-1] else 1e-5), (off, meta) # interpolation is float arithmetic; one level is .016
+        assert off < (1e-4 if 'pool' in meta['preprocess'][-1] else 1e-5), (off, meta) # one level of a pixel is .016
 
 
 def test_predictions_are_pythons(context, site, small_export, photos):

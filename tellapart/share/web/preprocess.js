@@ -22,7 +22,7 @@ function weights(from, to, filter) {
   return Array.from({ length: to }, (_, i) => {
     const center = (i + .5) * scale, first = Math.max(Math.trunc(center - support + .5), 0);
     const end = Math.min(Math.trunc(center + support + .5), from);
-    const exact = Array.from({ length: end - first }, (_, j) => weight((j + first - center + .5) / wide));
+    const exact = Array.from({ length: end - first }, (_, j) => weight((j + first - center + .5) * (1 / wide))); // as Pillow computes it, to the last bit
     const sum = exact.reduce((a, b) => a + b, 0);
     return { first, weights: Int32Array.from(exact, o => { // rounded away from zero
       const fixed = o / sum * 2 ** BITS;
@@ -48,10 +48,20 @@ function resample({ data, width, height, bands }, size, filter, horizontal) {
   return { data: out, width: w, height: h, bands };
 }
 
+// Which of `from` pixels each of `to` takes: a sum, as in Pillow, since it rounds otherwise than a product
+function positions(from, to) {
+  let at = from / to * .5;
+  return Array.from({ length: to }, () => {
+    const here = Math.trunc(at);
+    at += from / to;
+    return here;
+  });
+}
+
 function nearest({ data, width, height, bands }, w, h) {
-  const out = new Uint8ClampedArray(w * h * bands);
+  const out = new Uint8ClampedArray(w * h * bands), columns = positions(width, w), rows = positions(height, h);
   for (let y = 0, to = 0; y < h; y++) for (let x = 0; x < w; x++) {
-    const from = (Math.floor((y + .5) * height / h) * width + Math.floor((x + .5) * width / w)) * bands;
+    const from = (rows[y] * width + columns[x]) * bands;
     for (let band = 0; band < bands; band++) out[to++] = data[from + band];
   }
   return { data: out, width: w, height: h, bands };
@@ -99,8 +109,11 @@ function resize(image, [w, h], method, pad, filter) {
     image = cropPad(image, ...size, Math.trunc((image.width - size[0]) / 2), Math.trunc((image.height - size[1]) / 2), pad);
   }
   if (filter === 0) return image.width === w && image.height === h ? image : nearest(image, w, h);
-  if (image.width !== w) image = resample(image, w, filter, true);
-  if (image.height !== h) image = resample(image, h, filter, false);
+  const down = image.height - h, heightFirst = down > 0 && down > 2 * (image.width - w); // as Pillow 13 does it; each step rounds
+  for (const horizontal of heightFirst ? [false, true] : [true, false]) {
+    const size = horizontal ? w : h;
+    if ((horizontal ? image.width : image.height) !== size) image = resample(image, size, filter, horizontal);
+  }
   return image;
 }
 

@@ -322,7 +322,7 @@ def _parser():
     arg = command(_undo)
     arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into, or a table in it")
     arg = command(_review)
-    arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into")
+    arg('folder', metavar='DIR', type=Path, help="the folder that photos were sorted into, or a zip that a shared page saved")
     project_option(arg, 'the project that gets them')
     arg = command(_feedback)
     arg('action', choices=('show', 'pull', 'delete'), nargs='?', default='show',

@@ -1,5 +1,6 @@
 "docs/extending.md: its recipes for a way to split, a backbone and a host, each followed in a copy of the tree"
 import pytest
+from exports import FORMAT_4
 from fresh import tracked
 from notebooks import add_cells, write_notebook
 from recipes import code_blocks, nbdev_export, run
@@ -71,8 +72,8 @@ def test_a_backbone(tree):
 
 @pytest.mark.slow
 def test_a_host(tree):
-    write_notebook(tree/'notebooks/library/share/03_spaces.ipynb', *code_blocks('A host'))
+    write_notebook(tree/'notebooks/library/share/06_museum.ipynb', *code_blocks('A host'))
     nbdev_export(tree)
-    link = run('-c', "from tellapart.share import HOSTS; print(HOSTS['spaces'].link('me', 'fruits'))", cwd=tree)
-    assert link == 'https://huggingface.co/spaces/me/fruits\n'
-    run('-m', 'pytest', 'tests/share/test_hosting.py::test_each_host_finds_its_files', 'tests/test_architecture.py', cwd=tree)
+    told = run('-m', 'tellapart', 'share', 'museum', 'out', '--repo', 'me/fruits', '--export', FORMAT_4, cwd=tree)
+    assert 'carry out to the desk' in told and 'https://museum.example/fruits' in (tree/'out/README.md').read_text('utf-8')
+    run('-m', 'pytest', 'tests/share/test_share.py::test_each_host', 'tests/test_architecture.py', cwd=tree)

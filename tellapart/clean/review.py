@@ -6,10 +6,12 @@
 __all__ = ['RELABELLED', 'find_corrections', 'commit_feedback', 'add_corrections', 'review']
 
 # %% ../../notebooks/library/clean/02_review.ipynb #00000002
-import os
+import os, zipfile
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from urllib.parse import quote
 from tqdm.auto import tqdm
 from ..errors import TellapartError
 from ..credits import write_credits
@@ -60,6 +62,10 @@ def commit_feedback(
     row = dict(label=label, origin='feedback', url=url, file=catalog.stage(data), working=catalog.stage(working))
     return catalog.commit([facts | row])[0]
 
+def _origin(path:str)->str:
+    "The address of a photo that was sorted; a web page knows only its path below the folder that was chosen there"
+    return Path(path).as_uri() if Path(path).is_absolute() else f'page:{quote(path)}'
+
 def add_corrections(
     p:Project, # The project whose catalog gets them
     folder:str, # Where the sorted photos are
@@ -77,7 +83,7 @@ def add_corrections(
             key = row.sha256,label
             if key in past: others['in it already'] += 1
             elif row.sha256 in in_use: relabel |= dict.fromkeys(in_use[row.sha256], label)
-            elif commit_feedback(p, catalog, photo(to), Path(row.path).as_uri(), label): new[label] += 1
+            elif commit_feedback(p, catalog, photo(to), _origin(row.path), label): new[label] += 1
             else: others['no usable photo'] += 1
             past.add(key)
         catalog.apply(labels=relabel)
@@ -87,10 +93,14 @@ def add_corrections(
 
 # %% ../../notebooks/library/clean/02_review.ipynb #0000000b
 def review(
-    folder:str|Path, # Where `tellapart sort` put photos
+    folder:str|Path, # Where `tellapart sort` put photos; or a zip that a shared page saved
     p:Project, # The project whose catalog gets the corrected ones
 )->None: # Raises `TellapartError` if nothing was sorted into `folder`, or none of it is left
     "Learn from sorted photos that were moved to the folder of another label"
+    if zipfile.is_zipfile(folder): # not a folder's name, which it also may be
+        with TemporaryDirectory() as tmp, zipfile.ZipFile(folder) as z:
+            z.extractall(tmp) # which keeps to the folder
+            return review(tmp, p)
     file = find_table(folder)
     parent = os.path.dirname(file)
     with lock_folder(parent) if os.access(parent, os.W_OK) else nullcontext(): _review(file, folder, p)

@@ -17,8 +17,8 @@ RUN useradd --create-home --uid 1000 app
 WORKDIR /home/app
 COPY requirements.txt .
 RUN pip install --no-cache-dir -r requirements.txt
-COPY --chown=app . .
-USER app
+COPY --chown=1000 . .
+USER 1000
 ENV PORT=7860
 EXPOSE 7860
 CMD ["sh", "-c", "exec python -m tellapart serve --ip 0.0.0.0 --port $PORT"]

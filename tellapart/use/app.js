@@ -219,7 +219,7 @@ export function mount(root, { classify, explain, answer }) {
   });
   const paste = event => root.hidden || take([...event.clipboardData.files]);
   document.addEventListener("paste", paste);
-  inputs.forEach(o => o.disabled = false);
+  take(inputs.flatMap(o => [...o.files])); // those that were chosen before this script had been loaded
   return { take, again, close: () => document.removeEventListener("paste", paste) };
 }
 

@@ -32,7 +32,8 @@ def _crop_pad(im:Image.Image, size:tuple, corner:tuple, pad:str|list)->Image.Ima
     "The rectangle of `size` at `corner` of `im`; `pad` is a NumPy mode, or a colour, for what lies outside"
     (w,h),(x,y) = size,corner
     inside = max(x, 0), max(y, 0), min(x+w, im.width), min(y+h, im.height)
-    padding = [(max(-y, 0), max(y+h-im.height, 0)), (max(-x, 0), max(x+w-im.width, 0)), (0, 0)][:np.ndim(im)] # grey has two axes
+    padding = [(max(-y, 0), max(y+h-im.height, 0)), (max(-x, 0), max(x+w-im.width, 0))]
+    if im.mode != 'L': padding.append((0, 0)) # grey has two axes
     im = im.crop(inside)
     if not np.any(padding):
         return im

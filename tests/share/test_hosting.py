@@ -3,8 +3,6 @@ import json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import httpx, pytest
 from fresh import environment, install, programs, tracked
-from tellapart.course import files_of
-from tellapart.share import HOSTS
 from webapp import ask, served
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,9 +78,3 @@ def test_pins_are_what_the_package_allows():
         version, = o.specifier
         assert version.operator == '==' and version.version in allowed[o.name].specifier
     assert (ROOT/'runtime.txt').read_text().strip() == 'python-3.11' # Binder refuses a third number
-
-
-@pytest.mark.parametrize('name', HOSTS)
-def test_each_host_finds_its_files(name):
-    "What a host reads is there, at the repository's root and in a copy of the course, and its link is an address"
-    assert {*HOSTS[name].files} <= {o.as_posix() for o in files_of(ROOT)} and HOSTS[name].link('me', 'fruits').startswith('https://')

@@ -199,6 +199,18 @@ def test_a_sort_goes_on_where_it_stopped(context, site, heap):
     assert '301 photos are classified' in page.inner_text('#sort .ta-status')
 
 
+def reviewed(saved, folder, label):
+    "`tellapart review` takes what a page has saved into a project that has the label"
+    from tellapart.catalog import Catalog
+    from tellapart.clean.review import review
+    from tellapart.project import Project
+    p = Project(name='more', labels={o: o for o in ('badminton', label)})
+    p._file = folder/'tellapart.toml'
+    review(saved, p)
+    with Catalog(p.folder) as catalog: df = catalog.frame('all')
+    assert len(df) and {*df.label} == {label} and {*df.origin} == {'feedback'} and df.url.str.startswith('page:').all()
+
+
 def teach(page, label, photos):
     page.click('[data-tab=learn]')
     page.fill('.tp-name', label)
@@ -220,7 +232,8 @@ def test_it_learns_on_the_device(context, site, photos, tmp_path):
     assert page.is_visible('.tp-changed') and page.inner_text('.tp-learned') == 'blots: 8'
     with page.expect_download() as download: page.click('.tp-save')
     download.value.save_as(tmp_path/'examples.zip')
-    assert zipfile.ZipFile(tmp_path/'examples.zip').namelist() == [f'blots/example {i}.jpg' for i in range(1, 9)]
+    assert zipfile.ZipFile(tmp_path/'examples.zip').namelist() == [*(f'blots/example {i}.jpg' for i in range(1, 9)), 'sorted.csv']
+    reviewed(tmp_path/'examples.zip', tmp_path, 'blots')
     page.reload()
     page.wait_for_selector(READY, state='attached')
     after = ask(page, [blots[8], *tennis])

@@ -1,7 +1,7 @@
 // The page: classifies, sorts folders and learns, all on the visitor's device
 import { mount } from "./app.js";
 import { camera } from "./camera.js";
-import { sorter } from "./sort.js";
+import { identity, safeName, sorter, table, UNSURE } from "./sort.js";
 import { Store } from "./store.js";
 import { zip } from "./zip.js";
 
@@ -103,6 +103,17 @@ class Teacher {
     await this.train();
   }
 
+  // The examples in folders of their labels, with the table by which `tellapart review` takes them for corrected ones
+  async *entries(folders) {
+    const rows = [];
+    for (const [i, { label, photo, time }] of this.examples.entries()) {
+      const name = `example ${i + 1}.jpg`;
+      rows.push([name, "", "", "", "no", "", `${UNSURE}/${name}`, "copy", "label", ...await identity(photo, time)]);
+      yield { name: `${folders[label] ?? safeName(label)}/${name}`, blob: photo, time };
+    }
+    yield table(rows);
+  }
+
   async forget() {
     this.examples = [];
     await this.store?.forgetExamples();
@@ -110,7 +121,7 @@ class Teacher {
   }
 }
 
-function teach(root, teacher, live, say) {
+function teach(root, { teacher, live, folders, say }) {
   const on = o => root.querySelector(o), name = on(".tp-name"), files = on("input[type=file]"), ten = on(".tp-ten");
   const guarded = what => async () => {
     try { await what(); } catch (error) { say(error.message); }
@@ -148,8 +159,7 @@ function teach(root, teacher, live, say) {
     say("The model is again as it came.");
   }));
   on(".tp-save").addEventListener("click", guarded(async () => {
-    const entries = teacher.examples.map(({ label, photo, time }, i) => ({ label, photo, time, name: `${label.replace(/[<>:"/\\|?*\x00-\x1f]/g, "_")}/example ${i + 1}.jpg` }));
-    const blob = await zip(entries.map(o => ({ name: o.name, blob: o.photo, time: o.time })));
+    const blob = await zip(teacher.entries(folders));
     const link = element("a", { download: "examples.zip", href: URL.createObjectURL(blob) });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
@@ -216,7 +226,9 @@ async function main() {
   });
   live = camera(find("#camera"), { classify });
   sorter(find("#sort"), { classify, labels: () => teacher.labels, folders: given.folders, store });
-  if (find("#learn")) refresh = teach(find("#learn"), teacher, live, text => { find("#learn .ta-status").textContent = text; });
+  if (find("#learn")) {
+    refresh = teach(find("#learn"), { teacher, live, folders: given.folders, say: text => { find("#learn .ta-status").textContent = text; } });
+  }
   try { await ready; }
   catch (error) {
     status.textContent = `The model couldn't be opened: ${error.message}`;
@@ -224,8 +236,9 @@ async function main() {
   }
   await teacher.start();
   refresh();
-  document.documentElement.dataset.ready = ""; // from here on the first answer comes at once
   await app.take(await shared());
+  await ask("warmUp");
+  document.documentElement.dataset.ready = ""; // from here on the first answer comes at once
   if ("serviceWorker" in navigator && location.protocol.startsWith("http") && isSecureContext) await navigator.serviceWorker.register("sw.js");
 }
 

@@ -5,7 +5,8 @@ const PAGE = 60; // photos of a label that are drawn at first, and with each "Sh
 const AT_ONCE = 3; // photos under way: while one is computed, the next are read and decoded
 const KEPT = 50; // predictions between two writes to this device's store
 const THUMBNAIL = 160; // pixels
-const UNSURE = "unsure", UNOPENED = "can't be opened"; // groups that are no labels; photos of the second stay where they are
+export const UNSURE = "unsure"; // the folder of photos that it isn't sure of
+const UNOPENED = "can't be opened"; // a group that has no folder
 const IMAGE = /\.(jpe?g|jfif|png|webp|gif|bmp|avif|heic|heif|tiff?)$/i;
 const COLUMNS = ["path", "label", "probability", "second", "confident", "reason", "to", "how", "layout", "sha256", "size", "mtime"]; // as `tellapart sort` has them
 
@@ -18,7 +19,7 @@ const element = (name, parts, ...children) => {
 };
 
 // A name that every system accepts
-function safeName(name, mark = "") {
+export function safeName(name, mark = "") {
   name = name.replace(/[\x00-\x1f\x7f<>:"/\\|?*]/g, "_").replace(/^[ .]+|[ .]+$/g, "");
   const dot = name.lastIndexOf("."), at = dot > 0 && name.length - dot <= 16 ? dot : name.length;
   const device = /^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[1-9¹²³]) *(\.|$)/i.test(name) ? "_" : "";
@@ -30,6 +31,15 @@ const csvField = o => { // without what a spreadsheet would run, and quoted wher
   return /[",\r\n]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
 };
 const csvLine = row => row.map(csvField).join(",") + "\r\n";
+
+// `sorted.csv`, as `tellapart sort` writes it, from rows like `COLUMNS`
+export const table = rows => ({ name: "sorted.csv", blob: new Blob(["\ufeff", ...[COLUMNS, ...rows].map(csvLine)]) });
+
+// What a row says of a file's content; no hash where the browser has none for pages without https
+export async function identity(blob, time) {
+  const sha256 = crypto.subtle ? hex(await crypto.subtle.digest("SHA-256", await blob.arrayBuffer())) : "";
+  return [sha256, blob.size, `${time}000000`];
+}
 
 // Names in the folders of the labels, none twice
 class Plan {
@@ -252,22 +262,20 @@ class Sorter {
   // Each photo that can be opened with its path in the sorted folder, and last the table of all
   async *entries() {
     const layout = this.find(".tp-layout").value, folderOf = o => this.folders[o] ?? safeName(o), plan = new Plan(layout, folderOf);
-    const rows = [COLUMNS];
+    const rows = [];
     for (const photo of this.photos) {
       const { file, path, group, prediction: o } = photo;
       const row = [path, o?.label ?? "", o?.label ? o.probability.toFixed(4) : "", o?.second ?? "", o?.label ? o.confident ? "yes" : "no" : "", o?.reason ?? ""];
-      const tail = [file.size, `${file.lastModified}000000`];
       if (!o || group === UNOPENED) {
-        rows.push([...row, "", "", "", "", ...tail]);
+        rows.push([...row, "", "", "", "", file.size, `${file.lastModified}000000`]);
         continue;
       }
       const predicted = o.confident ? o.label : UNSURE, to = plan.path(photo, predicted);
       const name = group === predicted ? to : plan.path(photo, group); // where it lies; the table says where the model put it
-      const sha256 = crypto.subtle ? hex(await crypto.subtle.digest("SHA-256", await file.arrayBuffer())) : "";
-      rows.push([...row, to, "copy", layout, sha256, ...tail]);
+      rows.push([...row, to, "copy", layout, ...await identity(file, file.lastModified)]);
       yield { name, blob: file, time: file.lastModified };
     }
-    yield { name: "sorted.csv", blob: new Blob(["\ufeff", ...rows.map(csvLine)]) };
+    yield table(rows);
   }
 
   async write(how) {

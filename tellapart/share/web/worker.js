@@ -36,13 +36,15 @@ const tasks = {
   async open({ meta, files, ort: { module, wasm }, threads, limits }) {
     bounds = limits;
     const address = typeof module === "string" ? module : URL.createObjectURL(new Blob([module], { type: "text/javascript" }));
-    const ort = await import(address);
-    Object.assign(ort.env.wasm, typeof wasm === "string" ? { wasmPaths: { wasm } } : { wasmBinary: wasm }, { numThreads: threads });
-    const fetched = await Promise.all(Object.entries(files).map(async ([name, o]) =>
+    const fetching = Promise.all(Object.entries(files).map(async ([name, o]) =>
       [name, typeof o === "string" ? await (await fetch(o)).arrayBuffer() : o]));
-    model = await Model.open(ort, meta, Object.fromEntries(fetched));
-    await model.outputs(new Float32Array(meta.mean.length * meta.size[0] * meta.size[1])); // the first run takes longer
+    const ort = await import(address); // while the files come
+    Object.assign(ort.env.wasm, typeof wasm === "string" ? { wasmPaths: { wasm } } : { wasmBinary: wasm }, { numThreads: threads });
+    model = await Model.open(ort, meta, Object.fromEntries(await fetching));
   },
+
+  // The first run takes longer than others, so where nobody waits for an answer yet, it is done with nothing
+  async warmUp() { await model.outputs(new Float32Array(model.meta.mean.length * model.meta.size[0] * model.meta.size[1])); },
 
   async classify({ source }) { return model.predict(await decode(source)); },
 

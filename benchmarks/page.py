@@ -134,7 +134,7 @@ def main(photos):
                 browsers = in_browser(browser, url, test[0])
             python = in_python(export, bits == 8, test[0])
             for threads in 1,2:
-                what = f'a photo in {bits} bits, {threads} thread' + 's'*(threads > 1)
+                what = f'a photo in {bits} bits, {"one thread" if threads == 1 else "two threads"}'
                 rows += [(f'{what}, page', browsers[threads], 'ms'), (f'{what}, Python', python[threads], 'ms')]
                 ratios[what] = python[threads]/browsers[threads]
             if bits == 8:

@@ -28,7 +28,7 @@ def test_importing_the_command_line_loads_only_the_standard_library():
 
 def test_help_names_every_command(tmp_path):
     done = tellapart('--help', cwd=tmp_path)
-    commands = 'install course new run serve classify sort undo review feedback export evaluate compare lab docs test bench'
+    commands = 'install course new run serve share doctor classify sort undo review feedback export evaluate compare lab docs test bench'
     assert re.findall(r'^    (\w+)', done.stdout, re.M) == commands.split()
 
 

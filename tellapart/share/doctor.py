@@ -59,7 +59,8 @@ def _page_findings(folder:Path)->Iterator[Finding]:
     missing = [o for o in files if not (folder/o).is_file()]
     yield (Finding(FAILED, 'files', f"{listed(missing)} isn't there: run tellapart share page {folder} again.") if missing or not files
            else Finding(PASSED, 'files', f"all {len(files)} files of the page are there"))
-    if missing or not files: return
+    if missing or not files:
+        return
     large = [o for o in files if (folder/o).stat().st_size > 25*2**20]
     total = sum((folder/o).stat().st_size for o in files)/1e6
     yield (Finding(WARNED, 'size', f"{listed(large)} has more than 25 MiB, which Cloudflare refuses") if large
@@ -179,7 +180,8 @@ def _python(folder:Path)->str:
     for name,prefix in ('.python-version', ''), ('runtime.txt', 'python-'):
         try: text = (folder/name).read_text('utf-8').strip()
         except OSError: continue
-        if found := re.fullmatch(rf'{prefix}(3\.\d+)', text): return found[1]
+        if found := re.fullmatch(rf'{prefix}(3\.\d+)', text):
+            return found[1]
     return ''
 
 

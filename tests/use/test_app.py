@@ -267,6 +267,7 @@ def test_visitors_leave_nothing_running(browser, export_pkl, free_port, by, left
         assert len(kernels()) == left
 
 
+@pytest.mark.long
 @pytest.mark.parametrize('path', ['voila/files/export.pkl', 'voila/files/tellapart.toml', 'voila/files/../export.pkl', 'export.pkl'])
 def test_files_beside_the_app_are_not_served(app, path):
     with pytest.raises(HTTPError) as e: urlopen(app + path)

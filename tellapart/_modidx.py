@@ -1338,6 +1338,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'tellapart.share.page._html': ('library/share/page.html#_html', 'tellapart/share/page.py'),
                                       'tellapart.share.page._icon': ('library/share/page.html#_icon', 'tellapart/share/page.py'),
                                       'tellapart.share.page._manifest': ('library/share/page.html#_manifest', 'tellapart/share/page.py'),
+                                      'tellapart.share.page._model_told': ( 'library/share/page.html#_model_told',
+                                                                            'tellapart/share/page.py'),
                                       'tellapart.share.page._npm_pack': ('library/share/page.html#_npm_pack', 'tellapart/share/page.py'),
                                       'tellapart.share.page._part': ('library/share/page.html#_part', 'tellapart/share/page.py'),
                                       'tellapart.share.page._site_files': ( 'library/share/page.html#_site_files',

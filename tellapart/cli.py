@@ -81,7 +81,8 @@ def _share(args):
     if not args.folder: raise TellapartError(f"Into which folder? tellapart share {args.where} DIR")
     shared = share(args.where, args.folder, _export_to_use(args), args.repo, args.site, args.one_file, args.runtime)
     print(f"Wrote {len(shared.files):,} file{'s' if len(shared.files) > 1 else ''} into {args.folder}, "
-          f"{sum(map(len, shared.files.values()))/1e6:.1f} MB. Left to do:")
+          f"{sum(map(len, shared.files.values()))/1e6:.1f} MB. {shared.told}".rstrip())
+    print("Left to do:")
     for i,o in enumerate(shared.steps, 1): print(f'{i}. {o}')
 
 

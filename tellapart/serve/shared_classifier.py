@@ -26,6 +26,7 @@ class SharedClassifier:
         self.classify = Classifier(export, threads=1)
         self.waiting,self.unfinished = waiting,0
         self.pool = ThreadPoolExecutor(cpu_count())
+        list(self.pool.map(self.classify, [Image.new('RGB', (256, 256))]*cpu_count())) # the first run takes longer, and memory that is kept
 
     async def predictions(self,
         photos:list[bytes], # The content of files

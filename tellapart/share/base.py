@@ -36,6 +36,7 @@ class Shared(NamedTuple):
     files:dict[str, bytes] # By path in the folder
     steps:list[str] # What is left to do: commands, or sentences
     link:str # Where the app will be
+    told:str='' # What else is to be known
 
 @dataclass(frozen=True)
 class Host:

@@ -241,18 +241,27 @@ def _site_files(s:Sharing)->tuple[dict[str, bytes], str, list[str]]:
                                                'put the folder on any web server, or run this again with --for ' + ', '.join(SITES[:-1])
                                                + f' or {SITES[-1]}']
 
+def _model_told(export:Path)->str:
+    "How large the page's model is, and how it was made small"
+    found,card = web_model(export),read_meta(export)['card']
+    size = sum(len(v) for k,v in found.files.items() if k != 'reference.bin')/1e6
+    known = found.meta['bits'] == 8 and 'int8_agreement' in card
+    agreement = f", with which {card['int8_agreement']:.1%} of the validation photos keep their label" if known else ''
+    return f"The model takes {size:.1f} MB, in {found.meta['bits']} bits{agreement}."
+
 @host('a page that computes in the browser', 'free', 'never', '25 MiB a file on Cloudflare, 1 GB a site on GitHub',
       'nearly everybody: photos stay on the device', max_file=25*2**20)
 def page(
     s:Sharing, # What is shared
 )->Shared: # Raises `TellapartError`
     "A static page"
+    told = _model_told(s.export)
     if s.site not in ('', *SITES): raise TellapartError(f"There is no site {s.site!r}; there are {', '.join(SITES)}.")
     if s.one_file:
         if s.site: raise TellapartError("A page in one file opens from a disk and needs no site: leave out --for, or --one-file.")
         return Shared({'app.html': one_file(s.export, runtime_files(s.runtime))},
-                      [f'double-click app.html in {s.folder}, or send it by e-mail'], 'app.html')
+                      [f'double-click app.html in {s.folder}, or send it by e-mail'], 'app.html', told)
     files,link,steps = _site_files(s)
     text = readme(s, link, "The page classifies in the visitor's browser: photos stay on the device.")
     if s.site == 'space': text = _SPACE.format(json.dumps(title(read_meta(s.export)['labels']), ensure_ascii=False)).encode() + text
-    return Shared(page_files(s.export, runtime_files(s.runtime)) | files | {'README.md': text}, steps, link)
+    return Shared(page_files(s.export, runtime_files(s.runtime)) | files | {'README.md': text}, steps, link, told)

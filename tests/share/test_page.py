@@ -177,6 +177,23 @@ def test_a_folder_is_sorted_and_reviewed(context, site, small_export, heap, tmp_
     assert others.total() == 299
 
 
+def test_photos_are_saved_into_a_folder(context, site, heap):
+    "Where the browser can write into a folder, into a new one in it, so that nothing is replaced; the test's is the page's own storage"
+    page = open_page(context, site)[0]
+    page.evaluate('window.showDirectoryPicker = () => navigator.storage.getDirectory()')
+    sort_folder(page, heap)
+    for expected in 'heap sorted','heap sorted 2':
+        page.evaluate("document.querySelector('.tp-folder').hidden = false")
+        page.click('.tp-folder')
+        page.wait_for_selector(f'#sort .ta-status:has-text("300 photos and sorted.csv are in /{expected}.")', timeout=60_000)
+    names = page.evaluate("""async () => {
+        const names = [], walk = async (folder, path) => {
+            for await (const [name, o] of folder) o.kind === 'file' ? names.push(path + name) : await walk(o, `${path}${name}/`); };
+        await walk(await navigator.storage.getDirectory(), '');
+        return names; }""")
+    assert len(names) == 602 and {'heap sorted/sorted.csv', 'heap sorted 2/sorted.csv'} <= {*names}
+
+
 def test_a_sort_goes_on_where_it_stopped(context, site, heap):
     "A tab that was closed half-way: the same folder again, and what was done is there"
     page = open_page(context, site)[0]

@@ -1,13 +1,14 @@
 "The command `tellapart share`, and the folders that it writes for each host; and `tellapart doctor`, which tries them"
-import json, os, re, shutil, subprocess, sys
+import json, os, re, shutil, subprocess, sys, zipfile
 from pathlib import Path
 import httpx, pytest
-from exports import FORMAT_4
+from exports import FORMAT_4, change_meta, rewrite
 from tellapart.cli import main
 from tellapart.errors import TellapartError
 from tellapart.share import HOSTS, share
 from tellapart.share.doctor import check_folder
-from tellapart.share.page import RUNTIME, SITES, runtime_files
+from tellapart.share.page import RUNTIME, RUNTIME_FILES, SITES, page_files, runtime_files
+from tellapart.use.classifier import read_meta
 from webapp import ask, served
 
 SERVERS = sorted(HOSTS.keys() - {'page'})
@@ -80,6 +81,36 @@ def test_what_cannot_be_shared_is_said(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv('XDG_CACHE_HOME', str(tmp_path/'cache'))
     monkeypatch.setattr(shutil, 'which', lambda *_: None)
     with pytest.raises(TellapartError, match=f'needs {RUNTIME}, and there is no npm here'): runtime_files()
+
+
+def test_labels_are_only_text(tmp_path):
+    "Whatever a label is called, no markup comes of it, and a host's name stays one"
+    labels = ['<script>alert(1)</script>', 'a/b:c"', "O'Neill & sons"][:len(read_meta(FORMAT_4)['labels'])]
+    changed = rewrite(FORMAT_4, tmp_path/'export.pkl', change_meta(labels=labels))
+    share('docker', tmp_path/'out', changed, 'me/my.App_2')
+    found = page_files(changed, dict.fromkeys(RUNTIME_FILES, b''))
+    html = found['index.html'].decode()
+    assert '<script>alert' not in html and html.count('</script>') == 2
+    model = json.loads(re.search(r'id="model">(.*?)</script>', html, re.S)[1])
+    assert model['meta']['labels'] == labels and not any(set('<>:"/') & set(o) for o in model['folders'].values())
+
+
+def test_too_large_for_a_host(tmp_path, capsys):
+    with zipfile.ZipFile(FORMAT_4) as old, zipfile.ZipFile(tmp_path/'export.pkl', 'w') as new:
+        for o in old.infolist(): new.writestr(o.filename, old.read(o))
+        new.writestr(f'{old.namelist()[0].split("/")[0]}/data/999', bytes(101*10**6))
+    assert main(['share', 'binder', str(tmp_path/'out'), '--export', str(tmp_path/'export.pkl')]) == 1
+    assert re.search(r'export.pkl has 101 MB, and binder takes 100 at most', capsys.readouterr().err) and not (tmp_path/'out').exists()
+
+
+@pytest.mark.skipif(os.name == 'nt', reason="Windows has no such limit")
+def test_a_disk_that_fills(tmp_path):
+    "One sentence, and no half of a file; the next run finishes"
+    command = f'{sys.executable} -m tellapart share heroku out --export {FORMAT_4}'
+    full = subprocess.run(['sh', '-c', f'ulimit -f 20; exec {command}'], cwd=tmp_path, capture_output=True, text=True)
+    assert full.returncode == 1 and full.stderr.strip().splitlines()[-1].startswith('tellapart: ') and 'Traceback' not in full.stderr
+    assert subprocess.run(['sh', '-c', command], cwd=tmp_path, capture_output=True).returncode == 0
+    assert not list((tmp_path/'out').rglob('*.part')) and (tmp_path/'out/export.pkl').read_bytes() == FORMAT_4.read_bytes()
 
 
 def test_the_table_of_hosts(capsys):

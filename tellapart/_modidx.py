@@ -1318,6 +1318,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'tellapart.share.base._check_folder': ( 'library/share/base.html#_check_folder',
                                                                               'tellapart/share/base.py'),
                                       'tellapart.share.base._fits': ('library/share/base.html#_fits', 'tellapart/share/base.py'),
+                                      'tellapart.share.base._replace': ('library/share/base.html#_replace', 'tellapart/share/base.py'),
                                       'tellapart.share.base._written_before': ( 'library/share/base.html#_written_before',
                                                                                 'tellapart/share/base.py'),
                                       'tellapart.share.base.app_files': ('library/share/base.html#app_files', 'tellapart/share/base.py'),

@@ -128,6 +128,17 @@ def _check_folder(folder:Path, files:dict[str, bytes], before:set[str]):
         raise TellapartError(f"{folder} has files that tellapart didn't write ({listed(in_the_way, 5)}): name a new folder, or an empty "
                              "one.")
 
+def _replace(path:Path, content:bytes):
+    "Write a file, all of it or nothing, unless it has that content"
+    if path.is_file() and path.read_bytes() == content:
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f'.{path.name}.part')
+    try:
+        part.write_bytes(content)
+        os.replace(part, path)
+    finally: part.unlink(missing_ok=True)
+
 def write_folder(
     folder:str|Path, # Created if it is missing. Raises `TellapartError` where it has files of somebody else
     files:dict[str, bytes], # By path
@@ -135,14 +146,12 @@ def write_folder(
     "Write files into a folder, or bring it up to date"
     folder = Path(folder)
     _check_folder(folder, files, before := _written_before(folder))
+    def manifest(names): return json.dumps(sorted(names)).encode()
     with writing(folder):
-        for name,content in (files | {_MANIFEST: json.dumps(sorted(files)).encode()}).items():
-            path = folder/name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            if path.is_file() and path.read_bytes() == content: continue
-            (part := path.with_name(f'.{path.name}.part')).write_bytes(content)
-            os.replace(part, path)
+        _replace(folder/_MANIFEST, manifest(before | files.keys())) # first, so that a run that is cut short can be repeated
+        for name,content in files.items(): _replace(folder/name, content)
         for name in before - files.keys(): (folder/name).unlink(missing_ok=True)
+        _replace(folder/_MANIFEST, manifest(files))
 
 # %% ../../notebooks/library/share/00_base.ipynb #0b9c0007
 def share(

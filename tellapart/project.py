@@ -107,9 +107,12 @@ class Train(_Strict):
     size:int = Field(128, ge=32, le=1024) # Side of the model's input in pixels; 128 trains in a minute without a GPU
     # How photos become square (`tellapart.train.resize`): 'random crop', 'centre crop', 'squish', 'reflect', or a colour to pad with
     resize_method:str = 'random crop'
+    min_scale:float = Field(.5, gt=0, le=1) # Least share of a photo that a random crop shows
     arch:str = 'resnet18' # The network: resnet18, resnet34, resnet50, or any of timm
     model:Literal['best', 'first', 'resnet'] = 'best' # Which model to export: the better one, the first one, or the fine-tuned one
-    epochs:int = Field(10, ge=1, le=1000) # Epochs after the first one, in which all but the head is frozen
+    epochs:int = Field(10, ge=1, le=1000) # Epochs in which all layers train, after those in which only the head does
+    freeze_epochs:int = Field(1, ge=1, le=1000) # Epochs in which all but the head is frozen
+    mixup:bool = False # Lay pairs of photos over each other while training, so that they are harder to learn by heart
     lr:float = Field(2e-3, gt=0, lt=1) # Learning rate; the default is that of `fine_tune`
     batch_size:int = Field(32, ge=2, le=1024) # Photos per step; 32 fit into 4 GB of memory
     # What stays in one split: 'group' (duplicates, photos of one object, short series), 'photo' (nothing),
@@ -365,7 +368,8 @@ def _rehearsal(settings):
     "`settings` for the demo web, with few photos and a short training"
     labels = {label: list(terms) if isinstance(terms, dict) else terms for label,terms in settings['labels'].items()}
     per_label = min(settings.get('per_label', 40), 40)
-    train = settings.get('train', {}) | dict(arch='resnet18', weights='pretrained', size=64, epochs=1, lr=3e-3, batch_size=8)
+    train = settings.get('train', {}) | dict(arch='resnet18', weights='pretrained', size=64, epochs=1, freeze_epochs=1, lr=3e-3,
+                                           batch_size=8)
     return settings | dict(labels=labels, source='demo', per_label=per_label, limits={}, timeout=3, train=train)
 
 def _read_settings(file):

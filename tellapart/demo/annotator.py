@@ -19,7 +19,8 @@ def simulate_annotator(
 )->str: # A sentence about what was marked
     "Mark wrong labels among the cleaner's first photos by the ground truth, as somebody would in JupyterLab"
     if not p.ground_truth.exists():
-        return 'This run is unattended, and there is no ground truth, so no photo was marked.'
+        return ('This run is unattended, and there is no ground truth, so no photo was marked: open 04_clean by '
+                'tellapart lab to mark some, then run 05_export.')
     truth,df = load_ground_truth(p.ground_truth),cleaner.photos
     true = [t.label if (t := ground_truth_of(truth, o.url or '')) else o.label for o in df.itertuples()] # None: out of distribution
     wrong = {o.file: label or DELETE for o,label in zip(df.itertuples(), true) if label != o.label}

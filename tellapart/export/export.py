@@ -548,10 +548,10 @@ def export_summary(
                          f"correctly, and on {card['wrong_confident']} of the {card['wrong']} that it gets wrong.")
     if 'ood' in card:
         sentences.append(f"It rejects {card['ood_rejected']:.0%} of {card['ood']} photos that show none of the labels "
-                         f"(AUROC {card['ood_auroc']:.2f}).")
+                         f"(AUROC {card['ood_auroc']:.2f}, where 1 would be all of them and none of its own).")
     if 'int8_agreement' in card:
         bits = 8 if 'int8' in meta['graphs'] else 32
-        sentences.append(f"It computes in {bits} bits; in 8, {card['int8_agreement']:.1%} of the labels are the same.")
+        sentences.append(f"It computes in {bits} bits: with 8, {card['int8_agreement']:.1%} of the validation photos keep their label.")
     return ' '.join(sentences)
 
 # %% ../../notebooks/library/export/02_export.ipynb #4e4a0002

@@ -35,10 +35,11 @@ def resize_transform(
     resize_method:str, # One of `RESIZE_METHODS`, or a colour to pad with: 'white', '#f0e0d0', …
     size:int, # Pixels per side
     resample:int=Image.Resampling.BILINEAR, # A Pillow filter; `weights.resample` has the one that a network expects
+    min_scale:float=.5, # Least share of a photo that a random crop shows
 )->Transform: # For `DataBlock(item_tfms=…)`. Raises `TellapartError` for an unknown method or colour
     "The transform that makes photos square"
     if resize_method == 'random crop':
-        return RandomResizedCrop(size, min_scale=.5, resamples=(resample, Image.Resampling.NEAREST))
+        return RandomResizedCrop(size, min_scale=min_scale, resamples=(resample, Image.Resampling.NEAREST))
     if resize_method in RESIZE_METHODS:
         return FixedResize(size, *RESIZE_METHODS[resize_method], resample=resample)
     try:

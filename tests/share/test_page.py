@@ -15,6 +15,8 @@ pytestmark = pytest.mark.training
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-component-update', '--disable-sync',
          '--no-first-run', '--use-fake-device-for-media-stream', '--use-fake-ui-for-media-stream']
 READY = 'html[data-ready]' # the model is open
+CONTROLLED = '''new Promise(done => navigator.serviceWorker.controller ? done()
+    : navigator.serviceWorker.addEventListener('controllerchange', () => done()))''' # by the service worker, as from the second visit on
 
 
 def open_page(context, url):
@@ -106,7 +108,7 @@ def test_offline_and_alone(browser, page_folder, photos):
     with static_server(page_folder) as url:
         page,hosts = open_page(context, url)
         assert page.evaluate('crossOriginIsolated') is False
-        page.wait_for_function('navigator.serviceWorker.controller')
+        page.evaluate(CONTROLLED)
         page.close()
         page,more = open_page(context, url)
         assert page.evaluate('crossOriginIsolated') is True
@@ -268,7 +270,7 @@ def test_it_learns_on_the_device(context, site, photos, tmp_path):
 def test_a_shared_photo_is_answered(context, site, photos):
     "What a phone's share menu sends arrives in the page"
     page = open_page(context, site)[0]
-    page.wait_for_function('navigator.serviceWorker.controller')
+    page.evaluate(CONTROLLED)
     data = base64.b64encode(next(photos.glob('squash/*.jpg')).read_bytes()).decode()
     page.evaluate('''data => {
         const form = Object.assign(document.createElement('form'), { method: 'post', action: 'share', enctype: 'multipart/form-data' });

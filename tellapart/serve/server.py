@@ -10,6 +10,7 @@ from voila.app import Voila
 from voila.tornado.handler import TornadoVoilaHandler
 from tellapart.course import course, shipped
 from tellapart.errors import TellapartError
+from tellapart.machine import lan_address
 from tellapart.use.classifier import Classifier
 from .api import Classify, Document, Explain
 from .kernels import VISITORS, Visit
@@ -103,21 +104,13 @@ def _check_free(port:int):
                                  f"tellapart serve --port {port + 1}")
 
 
-def lan_address()->str:
-    "This machine's address in its local network. Raises `TellapartError` if it isn't in one"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        try:
-            s.connect(('10.255.255.255', 1)) # which sends nothing, but chooses a way
-            return s.getsockname()[0]
-        except OSError: raise TellapartError("This machine isn't in a network: connect it to one, or leave out --lan.") from None
-
-
 def _announce(port:int, lan:bool):
     "Print the app's address; with `lan`, also the one for others, and as a QR code for phones"
     print(f"The app is at http://localhost:{port} (Ctrl-C stops it).", flush=True)
     if lan:
+        if not (address := lan_address()): raise TellapartError("This machine isn't in a network: connect it to one, or leave out --lan.")
         import segno
-        there = f'http://{lan_address()}:{port}'
+        there = f'http://{address}:{port}'
         print(f"Phones and computers in the same network find it at {there}:\n")
         segno.make(there).terminal(compact=True)
         print(flush=True)

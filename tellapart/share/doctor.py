@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 from PIL import Image
 from tellapart.errors import TellapartError, listed
+from tellapart.machine import lan_address
 from tellapart.use.classifier import Classifier, read_meta
 
 PASSED,WARNED,FAILED = 'passed', 'warned', 'failed'
@@ -281,19 +282,10 @@ def _free_port()->int:
         return s.getsockname()[1]
 
 
-def _own_address()->str:
-    "An address of this machine besides loopback; loopback where there is none"
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
-        try: s.connect(('10.255.255.255', 1)) # which sends nothing
-        except OSError:
-            return '127.0.0.1'
-        return s.getsockname()[0]
-
-
 def _ask(folder:Path, env:Path, command:str)->Iterator[Finding]:
     "Start the app, and classify a photo by its API"
     port = _free_port()
-    at,start = f'http://{_own_address()}:{port}',time.monotonic()
+    at,start = f"http://{lan_address() or '127.0.0.1'}:{port}",time.monotonic()
     with _running(folder, env, command, port) as server:
         if said := _wait(server, f'{at}/healthz'):
             yield Finding(FAILED, 'start', f"it doesn't answer on $PORT, on all interfaces: {said}")

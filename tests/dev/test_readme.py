@@ -95,6 +95,13 @@ def test_exams(run, clone):
     tried.update(['tellapart evaluate FOLDER', 'tellapart compare OLD.pkl NEW.pkl FOLDER', 'tellapart export --rename old=new'])
 
 
+def test_sharing(run, clone):
+    "Each line, and last the doctor, who finds nothing wrong"
+    lines = [o for o in commands() if o.startswith(('tellapart share', 'tellapart doctor'))]
+    for o in sorted(lines, key=lambda o: ('doctor' in o, o)): run(o)
+    assert (clone/'my-page/app.html').exists() and (clone/'my-app/jupyter_config.json').exists()
+
+
 def test_none_is_missing():
     "A command that the README gains has to be run here, or left out for a reason"
     assert commands() - {'tellapart classify', 'tellapart run', 'tellapart lab', 'tellapart sort'} <= tried | LEFT_OUT.keys()

@@ -304,7 +304,7 @@ def test_a_live_camera_is_steady_and_teaches(browser, site):
         page.wait_for_selector('.tp-live:has-text("screen")')
 
 
-def test_one_file_from_a_disk(browser, small_export, photos, heap, tmp_path):
+def test_one_file_from_a_disk(browser, runtime, small_export, photos, heap, tmp_path):
     "Opened by a double click it classifies and sorts, without a server and without a network"
     share('page', tmp_path/'stick', small_export, one_file=True)
     context = browser.new_context(offline=True)

@@ -1343,6 +1343,8 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                       'tellapart.share.page._model_told': ( 'library/share/page.html#_model_told',
                                                                             'tellapart/share/page.py'),
                                       'tellapart.share.page._npm_pack': ('library/share/page.html#_npm_pack', 'tellapart/share/page.py'),
+                                      'tellapart.share.page._page_model': ( 'library/share/page.html#_page_model',
+                                                                            'tellapart/share/page.py'),
                                       'tellapart.share.page._part': ('library/share/page.html#_part', 'tellapart/share/page.py'),
                                       'tellapart.share.page._site_files': ( 'library/share/page.html#_site_files',
                                                                             'tellapart/share/page.py'),

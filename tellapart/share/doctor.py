@@ -267,7 +267,7 @@ def _running(folder:Path, env:Path, command:str, port:int)->Iterator[subprocess.
     programs = env/('Scripts' if os.name == 'nt' else 'bin')
     clean = {k: v for k,v in os.environ.items() if not k.startswith(('PYTHON', 'TELLAPART'))}
     variables = clean | dict(PORT=str(port), PATH=f'{programs}{os.pathsep}{os.environ.get("PATH", "")}', VIRTUAL_ENV=str(env))
-    server = subprocess.Popen(['sh', '-c', f'exec {command}'.replace('exec exec', 'exec')], cwd=folder, env=variables,
+    server = subprocess.Popen(['sh', '-c', f"exec {command.removeprefix('exec ')}"], cwd=folder, env=variables,
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         yield server

@@ -20,7 +20,7 @@ from ..use.app import body, title
 from ..use.classifier import read_meta, read_samples
 from ..use.sort.layout import label_folders
 from .base import Shared, Sharing, host, readme
-from .web_model import web_model
+from .web_model import WebModel, web_model
 
 # %% ../../notebooks/library/share/02_page.ipynb #9a9e0005
 RUNTIME = 'onnxruntime-web@1.30.0' # MIT licence
@@ -109,6 +109,11 @@ _HEAD = Markup('<link rel="icon" href="icon-192.png">\n<link rel="manifest" href
                '<link rel="stylesheet" href="app.css">\n<link rel="stylesheet" href="page.css">\n'
                '<script type="module" src="page.js"></script>')
 
+def _page_model(found:WebModel)->dict:
+    "What `page.js` reads in `index.html`"
+    return dict(meta=found.meta, files=list(found.files), runtime=list(RUNTIME_FILES), id=_version(found.files),
+                folders=label_folders(found.meta['labels']), limits=dict(min_side=Limits.min_side, max_ratio=Limits.max_ratio))
+
 def _html(export:str|Path, model:dict, policy:str, head:Markup, parts:Markup)->bytes:
     "`index.html`"
     meta,learns = read_meta(export),bool((model['meta']['reference'] or {}).get('training'))
@@ -125,11 +130,9 @@ def page_files(
 )->dict[str, bytes]: # By path
     "The files of the page"
     meta,found = read_meta(export),web_model(export)
-    model = dict(meta=found.meta, files=list(found.files), runtime=list(RUNTIME_FILES), id=_version(found.files),
-                 folders=label_folders(meta['labels']), limits=dict(min_side=Limits.min_side, max_ratio=Limits.max_ratio))
     icons = {f'icon-{o}.png': _icon(o) for o in ICONS}
     page = _static_files() | icons | found.files | runtime | {'manifest.webmanifest': _manifest(meta['labels'])}
-    page['index.html'] = _html(export, model, _POLICY, _HEAD, Markup(''))
+    page['index.html'] = _html(export, _page_model(found), _POLICY, _HEAD, Markup(''))
     worker = json.dumps(dict(version=_version(page), files=['./', *page]))
     page['sw.js'] = f'const PAGE = {worker};\n'.encode() + (files('tellapart.share')/'web/sw.js').read_bytes()
     return page
@@ -169,16 +172,14 @@ def one_file(
     runtime:dict[str, bytes], # From `runtime_files`
 )->bytes: # HTML
     "The page as one file that opens from a disk"
-    meta,found = read_meta(export),web_model(export)
+    found = web_model(export)
     static = {k: v.decode() for k,v in _static_files().items()}
-    model = dict(meta=found.meta, files=list(found.files), runtime=list(RUNTIME_FILES), id=_version(found.files),
-                 folders=label_folders(meta['labels']), limits=dict(min_side=Limits.min_side, max_ratio=Limits.max_ratio))
     script = '\n' + join_modules(static, 'page.js').replace('</', '<\\/') + '\n'
     worker = join_modules(static, 'worker.js').encode()
     policy = _ONE_FILE_POLICY.format(base64.b64encode(hashlib.sha256(script.encode()).digest()).decode())
     head = Markup(f'<link rel="icon" href="data:,">\n<style>\n{static["app.css"]}{static["page.css"]}</style>')
     parts = [_part(k, v) for k,v in (found.files | runtime | {'worker.js': worker}).items()]
-    return _html(export, model, policy, head, Markup('\n'.join([*parts, f'<script type="module">{script}</script>'])))
+    return _html(export, _page_model(found), policy, head, Markup('\n'.join([*parts, f'<script type="module">{script}</script>'])))
 
 # %% ../../notebooks/library/share/02_page.ipynb #9a9e0010
 SITES = 'github', 'cloudflare', 'netlify', 'space' # that get files of their own

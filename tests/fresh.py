@@ -1,9 +1,10 @@
 "What the tests of installing share: a copy of the checkout, and environments with nothing in them"
 import os, shutil, subprocess, sys
 from pathlib import Path
+from tellapart.machine import program
 
 ROOT = Path(__file__).resolve().parents[1]
-UV = shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')]))
+UV = program('uv')
 
 
 def tracked(folder):

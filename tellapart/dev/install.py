@@ -8,6 +8,7 @@ from sysconfig import get_path
 from urllib.request import urlopen
 from .. import __version__
 from ..errors import TellapartError, need
+from ..machine import program
 
 # Each part's extras in pyproject.toml
 EXTRAS = {'use': '', 'learn': '[learn]', 'docs': '[learn,docs]', 'test': '[learn,feedback,ray,docs,test]', 'bench': '[learn,ray,bench]'}
@@ -81,7 +82,7 @@ def _installers(part, cpu):
     "The commands that install `part`, the better one first; pip comes with Python and heeds its user's settings"
     what = ['-e', f'.{EXTRAS[part]}'] if is_checkout() else [f'tellapart{EXTRAS[part]}=={__version__}']
     what += [o for file in _constraints()[:1] for o in ('-c', str(file))]
-    if uv := shutil.which('uv', path=os.pathsep.join([str(Path(sys.executable).parent), os.environ.get('PATH', '')])):
+    if uv := program('uv'):
         # Compiled once here, not by each program that may not write into the environment: importing fastai takes 5 s then, else 14.
         how = ['--compile-bytecode', '--python', sys.executable, *(['--torch-backend', 'cpu'] if cpu else [])]
         yield [uv, 'pip', 'install', *how, *what]

@@ -11,7 +11,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 from PIL import Image
 from tellapart.errors import TellapartError, listed
-from tellapart.machine import lan_address
+from tellapart.machine import lan_address, program
 from tellapart.use.classifier import Classifier, read_meta
 
 PASSED,WARNED,FAILED = 'passed', 'warned', 'failed'
@@ -164,7 +164,7 @@ def _resolved(path:Path, n:int)->Finding:
     "Whether the package index has all of them for the Python that is named"
     python = _python(path.parent) or '3.11'
     command = ([uv, 'pip', 'compile', '--quiet', '--no-header', '--python-version', python, '--only-binary', ':all:', str(path)]
-               if (uv := shutil.which('uv')) else
+               if (uv := program('uv')) else
                [sys.executable, '-m', 'pip', 'install', '--dry-run', '--quiet', '--ignore-installed', '--python-version', python,
                 '--only-binary=:all:', '--target', os.devnull, '--requirement', str(path)])
     done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
@@ -226,7 +226,7 @@ def _start_findings(folder:Path)->Iterator[Finding]:
         if said := _install(env, copy/'requirements.txt'):
             yield Finding(WARNED, 'start', f"not tried, because the packages couldn't be installed: {said}")
             return
-        size = _compressed([copy, *env.glob('lib*/python*/site-packages'), *env.glob('Lib/site-packages')])
+        size = _compressed([copy, *env.glob('[lL]ib/**/site-packages')]) # not lib64 too, which is a link to lib
         yield (Finding(FAILED, 'compressed size', f"{size/2**20:.0f} MB, more than Heroku's {MAX_COMPRESSED//2**20}: use a smaller network")
                if size > MAX_COMPRESSED else Finding(PASSED, 'compressed size', f"{size/2**20:.0f} of {MAX_COMPRESSED//2**20} MB"))
         yield from _ask(copy, env, command)
@@ -234,11 +234,15 @@ def _start_findings(folder:Path)->Iterator[Finding]:
 
 def _install(env:Path, requirements:Path)->str:
     "Make an environment with the packages; why that couldn't be, or ''"
-    uv = shutil.which('uv')
+    uv = program('uv')
     python = env/('Scripts/python.exe' if os.name == 'nt' else 'bin/python')
-    make = [uv, 'venv', '--quiet', str(env)] if uv else [sys.executable, '-m', 'venv', str(env)]
-    fill = [uv, 'pip', 'install', '--quiet', '--python', str(python)] if uv else [str(python), '-m', 'pip', 'install', '--quiet']
-    for command in make,[*fill, '--requirement', str(requirements)]:
+    if uv:
+        make = [uv, 'venv', str(env)]
+        fill = [uv, 'pip', 'install', '--compile-bytecode', '--python', str(python)] # compiled, as pip does it on the host
+    else:
+        make = [sys.executable, '-m', 'venv', str(env)]
+        fill = [str(python), '-m', 'pip', 'install']
+    for command in make,[*fill, '--quiet', '--requirement', str(requirements)]:
         done = subprocess.run(command, capture_output=True, text=True, stdin=subprocess.DEVNULL)
         if done.returncode:
             return (done.stderr.strip() or done.stdout.strip() or 'no reason was given').splitlines()[-1][:200]

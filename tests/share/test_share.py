@@ -5,6 +5,7 @@ import httpx, pytest
 from exports import FORMAT_4, change_meta, rewrite
 from tellapart.cli import main
 from tellapart.errors import TellapartError
+from tellapart.machine import program
 from tellapart.share import HOSTS, share
 from tellapart.share.doctor import check_folder
 from tellapart.share.page import RUNTIME, RUNTIME_FILES, SITES, page_files, runtime_files
@@ -43,8 +44,8 @@ def test_each_has_its_form(tmp_path):
     share('docker', tmp_path/'docker', FORMAT_4)
     lines = (tmp_path/'docker/Dockerfile').read_text().splitlines()
     assert lines[0].startswith('FROM python:3.') and lines.index('USER 1000') < next(i for i,o in enumerate(lines) if o.startswith('CMD'))
-    linter = shutil.which('hadolint') or Path(sys.executable).with_name('hadolint')
-    if Path(linter).exists():
+    linter = program('hadolint')
+    if linter:
         done = subprocess.run([linter, tmp_path/'docker/Dockerfile'], capture_output=True, text=True)
         assert not done.returncode, done.stdout
     yaml = pytest.importorskip('yaml')

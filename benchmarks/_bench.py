@@ -14,6 +14,26 @@ from tellapart.machine import cpu_count
 
 HERE = Path(__file__).resolve().parent
 SEEDS = range(5)
+# The table on top of README.md: question, benchmark, row, tellapart's column, the peers' columns, and whether less is better
+SUMMARY = [
+    ('photos gathered: how long it takes', 'gather', 'wall time', 'tellapart', ['jmd_imagescraper', 'fastai', 'img2dataset'], True),
+    ('photos gathered: bad files kept', 'gather', 'bad files kept', 'tellapart', ['jmd_imagescraper', 'fastai', 'img2dataset'], True),
+    ('copies found', 'duplicates', 'recall, all edits', 'tellapart', ['phash 8 x 8', 'phash 16 x 16', 'dhash 16 x 16'], False),
+    ('an epoch of a ResNet', 'train', 'an epoch', 'tellapart', ['course code'], True),
+    ('from photos to export.pkl', 'train', 'from photos to export.pkl', 'tellapart', ['course code'], True),
+    ('an epoch beside a busy program', 'busy', 'an epoch beside a busy program', 'tellapart', ['course code'], True),
+    ('wrong labels among the first 15 % reviewed', 'clean', 'recall, 15% reviewed', 'tellapart', ['fastai', 'cleanlab'], False),
+    ('error after correcting those', 'clean', 'error after correcting the first 15%', 'tellapart', ['fastai', 'cleanlab'], True),
+    ('start to first prediction', 'answer', 'import, load and first prediction', 'Classifier', ['fastai'], True),
+    ('memory to classify', 'answer', 'memory', 'Classifier', ['fastai'], True),
+    ('many photos, each', 'classify', 'time per photo', 'Classifier.many (8 bits)', ['learn.predict (loop)', 'get_preds (workers)'], True),
+    ('photos of other things rejected', 'ood', 'far, rejected', 'knn+energy', ['softmax', 'energy', 'kNN', 'RMDS', 'fDBD', 'NCI'], False),
+    ('photos of similar things: AUROC', 'ood', 'near, AUROC', 'knn+energy', ['softmax', 'energy', 'kNN', 'RMDS', 'fDBD', 'NCI'], False),
+    ('a visitor can choose a photo', 'app', 'a visitor can choose a photo', 'tellapart', ['course app', 'Gradio'], True),
+    ('memory of a further visitor', 'app', 'each further visitor', 'tellapart', ['course app', 'Gradio'], True),
+    ('the page that a visitor loads', 'app', 'page, first visit', 'tellapart', ['course app', 'Gradio'], True),
+    ('a photo in a browser, beside Python', 'page', 'a photo in 32 bits, two threads', 'page', ['Python'], True),
+]
 
 
 def arguments(about):
@@ -146,11 +166,31 @@ def report(
     (HERE/'results'/f'{name}.json').write_text(json.dumps(result, indent=1) + '\n')
     table = tables(result)
     readme = HERE/'README.md'
-    text,found = re.subn(f'(<!-- {name} -->\n).*?(<!-- /{name} -->)', lambda m: m[1] + table + m[2], readme.read_text(), flags=re.S)
+    text,found = _put(readme.read_text(), name, table)
     if not found: raise SystemExit(f"{readme} has no section for these figures: add the lines <!-- {name} --> and <!-- /{name} -->.")
-    readme.write_text(text)
+    readme.write_text(_put(text, 'summary', summary())[0])
     shutil.rmtree(HERE/'results'/f'{name}-seeds', ignore_errors=True)
     print(table)
+
+
+def _put(text, name, table):
+    "The text with a table in the section of that name, and whether there is such a section"
+    return re.subn(f'(<!-- {name} -->\n).*?(<!-- /{name} -->)', lambda m: m[1] + table + m[2], text, flags=re.S)
+
+
+def summary():
+    "The table on top of README.md, from all results that are there"
+    lines = []
+    for question,name,row,ours,peers,less in SUMMARY:
+        if not (file := HERE/'results'/f'{name}.json').exists(): continue
+        found = {o['name']: o for o in json.loads(file.read_text())['rows']}
+        mine,theirs = found[f'{row}, {ours}'],{o: found[f'{row}, {o}'] for o in peers}
+        best = (min if less else max)(theirs, key=lambda o: theirs[o]['value'])
+        a,b = (theirs[best]['value'], mine['value']) if less else (mine['value'], theirs[best]['value'])
+        ratio = f'{a/b:.3g}' if b else 'all' # of the bad files that the peer keeps
+        lines.append(_line(f'[{question}](#{name})', _cell(mine), _cell(theirs[best]), best, f'**{ratio}**', 'less' if less else 'more'))
+    header = _line('question', 'tellapart', 'best peer', 'which', 'ratio', 'better is') + '|---|---:|---:|---|---:|---|\n'
+    return '\n' + header + ''.join(lines) + '\n'
 
 
 def _row(name, value, unit, interval=None):

@@ -13,7 +13,7 @@ language = 'en'
 smartquotes_action = 'D' # Sphinx's own dashes, but no curly quotes: docstrings quote values of strings
 extensions = ['myst_nb', 'sphinx.ext.autodoc', 'sphinx.ext.viewcode', 'pages', 'docments']
 root_doc = 'docs/index'
-include_patterns = ['*.md', 'app.ipynb', 'docs/*.md', 'docs/api/*.rst', 'benchmarks/*.md', 'notebooks/**.ipynb']
+include_patterns = ['*.md', 'app.ipynb', 'docs/*.md', 'docs/projects/*.md', 'docs/api/*.rst', 'benchmarks/*.md', 'notebooks/**.ipynb']
 # Folders without a page aren't walked through: `data` may hold a million photos.
 exclude_patterns = ['docs/_build', '**/.ipynb_checkpoints']
 exclude_patterns += [o.name for o in ROOT.iterdir() if o.is_dir() and o.name not in ('docs', 'benchmarks', 'notebooks')]

@@ -18,11 +18,15 @@ def _install(args):
 
 def _course(args):
     "write the course into a folder: notebooks, projects and the app's files"
-    new,other = write_course(args.folder)
+    if args.repo:
+        from .share.base import repository_path
+        repository_path(args.repo) # says what is wrong with it
+    new,other = write_course(args.folder, args.repo)
     print(f"Files written into {args.folder}: {len(new)}.")
     if other: print(f"Not replaced, because they differ from the course's: {', '.join(o.as_posix() for o in other)}.")
     if not find_spec('fastai'): print('Training needs packages that are not installed here; first: tellapart install learn')
     print(f'Next: cd {quote_path(args.folder)}, then tellapart run to run all of it, or tellapart lab to go through it yourself.')
+    if args.repo: print(f"Push the folder to the branch main of https://github.com/{args.repo}, and each notebook's badges open it there.")
 
 
 def _new(args):
@@ -271,6 +275,8 @@ def _parser():
         help="'use' for inference (the default), 'learn' to train as well; 'docs', 'test' and 'bench' for work on tellapart itself")
     arg = command(_course)
     arg('folder', metavar='DIR', type=Path, help="created if it is missing; files in it are never replaced")
+    arg('--repo', metavar='OWNER/NAME', default='',
+        help="your repository on GitHub: the notebooks get badges that open them on Colab, Kaggle and Binder, and the cell that those need")
     arg = command(_new)
     arg('name', metavar='NAME', help="the project's name")
     arg('labels', metavar='LABEL', nargs='+', help="what to tell apart, two or more; after -- if one begins with -")

@@ -105,7 +105,7 @@ class Search(_Strict):
 class Train(_Strict):
     "Settings of the training"
     size:int = Field(128, ge=32, le=1024) # Side of the model's input in pixels; 128 trains in a minute without a GPU
-    # How photos become square (`tellapart.train.resize`): 'random crop', 'centre crop', 'squish', 'reflect', or a colour to pad with
+    # How photos become square (`tellapart.train.resize`): 'random crop', 'centre crop', 'squish', 'reflect', 'border', or a padding colour
     resize_method:str = 'random crop'
     min_scale:float = Field(.5, gt=0, le=1) # Least share of a photo that a random crop shows
     arch:str = 'resnet18' # The network: resnet18, resnet34, resnet50, or any of timm
@@ -134,7 +134,7 @@ class _StrictLimits(Limits):
 _Source = Annotated[str, AfterValidator(_one_of(SOURCES))]
 class Project(_Strict):
     "A project's settings, and the paths of its files"
-    name:str # Also the name of its data folder
+    name:str # The project's name, and that of its data folder
     labels:dict[str, _Terms] # Each label with its search terms, or with a table of terms and numbers of photos
     source:Annotated[list[_Source], BeforeValidator(_as_list)] = ['duckduckgo'] # Where photos come from, in this order
     # Photos to gather for each label; without this key, photos of the sources 'folder' and 'csv' are all taken
@@ -378,7 +378,7 @@ def _read_settings(file):
     except FileNotFoundError:
         raise TellapartError(f"{file} doesn't exist; make a project by: tellapart new NAME LABEL LABEL") from None
     except UnicodeDecodeError: raise TellapartError(f"{file} isn't text in UTF-8; save it again in UTF-8.") from None
-    except OSError as e: raise TellapartError(f"{file} can't be read: {os_reason(e)}.") from None
+    except OSError as e: raise TellapartError(f"{file} can't be read: {os_reason(e)}; fix that, then run this step again.") from None
     return _rename_old_keys(_parse_toml(text, file), file)
 
 def read_project(

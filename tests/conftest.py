@@ -89,7 +89,7 @@ def picture(request):
     def check(name, png):
         file = ROOT/'docs'/f'{name}.png'
         if request.config.getoption('--renew-pictures'):
-            file.parent.mkdir(exist_ok=True)
+            file.parent.mkdir(parents=True, exist_ok=True)
             return file.write_bytes(png)
         command = f'pytest --renew-pictures {request.node.nodeid}'
         renew = f"docs/{name}.png is not what it shows any more; look at the change, and renew it by: {command}"

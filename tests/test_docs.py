@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip('fastai')
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [*ROOT.glob('*.md'), *ROOT.glob('docs/*.md'), ROOT/'benchmarks/README.md']
+PAGES = [*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), ROOT/'benchmarks/README.md']
 PAGES = [o for o in PAGES if o.name != 'CHANGELOG.md'] # which also names what was
 
 

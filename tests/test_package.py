@@ -1,5 +1,5 @@
 "The package without a checkout: built, installed into a fresh environment, and used in an empty folder"
-import json, re, shutil, subprocess, sysconfig, tarfile
+import json, os, re, shutil, subprocess, sysconfig, tarfile
 from pathlib import Path
 from urllib.request import urlopen
 import pytest
@@ -32,14 +32,18 @@ def wheel(tmp_path_factory):
 def plain(wheel): return environment(wheel.parents[1]/'plain', wheel)
 
 
-@pytest.fixture(scope='module')
-def learning(wheel):
-    "An environment with the wheel in it, and behind it all that is installed here"
-    venv = environment(wheel.parents[1]/'learning', '--no-deps', wheel)
+def with_packages_behind(venv):
+    "Let an environment find all that is installed here, except for this checkout"
     code = 'import sysconfig; print(sysconfig.get_path("purelib"))'
     site = subprocess.check_output([programs(venv)/'python', '-c', code], text=True).strip()
     Path(site, 'behind.pth').write_text(sysconfig.get_path('purelib'))
     return venv
+
+
+@pytest.fixture(scope='module')
+def learning(wheel):
+    "An environment with the wheel in it, and behind it all that is installed here"
+    return with_packages_behind(environment(wheel.parents[1]/'learning', '--no-deps', wheel))
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +94,9 @@ def test_the_course_is_written_and_nothing_over_what_is_there(plain, tmp_path):
     for notebook in mine.glob('notebooks/*.ipynb'): # all that they link to is there
         links = re.findall(r'\]\((?!http)([^)#]+)', ''.join(''.join(o['source']) for o in json.loads(notebook.read_text('utf-8'))['cells']))
         assert [o for o in links if not (notebook.parent/o).exists()] == []
+    for page in mine.glob('docs/**/*.md'): # and all that these link to
+        links = re.findall(r'\]\((?!http)([^)#]+)', page.read_text('utf-8'))
+        assert [o for o in links if not (page.parent/o).exists()] == []
     assert {o.name for o in mine.glob('notebooks/*.ipynb')} == {o.name for o in ROOT.glob('notebooks/*.ipynb')}
     assert (mine/'app.ipynb').read_bytes() == (ROOT/'app.ipynb').read_bytes()
     (mine/'tellapart.toml').write_text('changed')
@@ -110,6 +117,38 @@ def test_the_course_runs_where_it_was_written(learning, tmp_path):
     told = works(learning, 'run', '--rehearse', '--save', '01_gather', '02_check', cwd=tmp_path)
     assert 'This is mine.' in told and 'Set aside' in told and (tmp_path/'data/rackets-rehearsal/ledger.db').exists()
     assert 'This is mine.' in str(json.loads(notebook.read_text('utf-8'))['cells'][5]['outputs'])
+
+
+SMALL = """name = "rackets"
+source = "demo"
+per_label = 6
+timeout = 5
+
+[labels]
+squash = "squash racket"
+tennis = "tennis racket"
+"""
+
+def test_a_notebook_opened_from_a_repository_fetches_what_it_needs(learning, wheel, tmp_path):
+    "As on Colab: one cell in an empty folder; tellapart isn't installed, and a repository on this disk stands in for the one on GitHub"
+    works(learning, 'course', 'mine', '--repo', 'me/fruits', cwd=tmp_path)
+    mine = tmp_path/'mine'
+    (mine/'tellapart.toml').write_text(SMALL)
+    git = ['git', '-c', 'user.name=me', '-c', 'user.email=me@example.org']
+    for o in ['init', '--initial-branch', 'main'], ['add', '.'], ['commit', '--message', 'My course']:
+        subprocess.run([*git, *o], cwd=mine, check=True, capture_output=True)
+    cells = [''.join(o['source']) for o in json.loads((mine/'notebooks/02_check.ipynb').read_text('utf-8'))['cells']]
+    assert 'github/me/fruits/blob/main/notebooks/02_check.ipynb' in cells[1]
+    venv,away = with_packages_behind(environment(tmp_path/'colab', 'pip')),tmp_path/'content'
+    away.mkdir()
+    (away/'cell.ipy').write_text(cells[2] + '\nprint("Now in", Path.cwd())')
+    env = os.environ | dict(PATH=f'{programs(venv)}{os.pathsep}{os.environ["PATH"]}', PIP_FIND_LINKS=str(wheel.parent))
+    env |= dict(GIT_CONFIG_COUNT='1', GIT_CONFIG_KEY_0=f'url.{mine.as_uri()}.insteadOf', GIT_CONFIG_VALUE_0='https://github.com/me/fruits')
+    done = subprocess.run([programs(venv)/'python', '-m', 'IPython', 'cell.ipy'], cwd=away, env=env, capture_output=True, text=True)
+    assert 'Gathered 12 photos' in done.stdout and f"Now in {away/'fruits/notebooks'}" in done.stdout, done.stdout + done.stderr
+    assert (away/'fruits/data/rackets/ledger.db').exists()
+    done = tellapart(learning, 'course', 'other', '--repo', 'fruits', cwd=tmp_path)
+    assert done.returncode == 1 and 'owner/name' in done.stderr and not (tmp_path/'other').exists()
 
 
 def test_without_the_course_its_notebooks_run_from_the_package_and_stay_as_they_are(learning, tmp_path):

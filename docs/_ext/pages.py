@@ -4,7 +4,9 @@ from pathlib import Path
 from docutils import nodes
 from sphinx.addnodes import pending_xref
 from sphinx.application import Sphinx
+import overview, settings
 from docments import as_rst, target
+from messages import messages
 from source import ROOT, Source, modules, of_notebook
 
 OUT = ROOT/'docs/api' # ignored by git
@@ -74,9 +76,21 @@ def library_page()->str: # In reStructuredText
     return '\n'.join(parts)
 
 
+def messages_page()->str: # In reStructuredText
+    "All error messages, by module"
+    parts = [_heading('Error messages', '='),
+             'Each is one sentence: what happened, to what, and what to do next. Where it says ‹something›, the message has its value.\n']
+    for module in modules().values():
+        if not (said := messages(module)): continue
+        rows = ''.join(f'* {as_rst(o)}\n' for o in said)
+        parts += [_heading(module.name.removeprefix('tellapart.'), '-'), rows]
+    return '\n'.join(parts)
+
+
 def write_pages(app:Sphinx):
     "Write the generated pages; those that haven't changed stay as they are, so that Sphinx needn't read them again"
-    pages = {o.name: (package_page if o.is_package else module_page)(o) for o in modules().values()} | dict(library=library_page())
+    pages = {o.name: (package_page if o.is_package else module_page)(o) for o in modules().values()}
+    pages |= dict(library=library_page(), messages=messages_page())
     OUT.mkdir(exist_ok=True)
     for file in OUT.glob('*.rst'):
         if file.stem not in pages: file.unlink()
@@ -122,6 +136,8 @@ def link_names(app:Sphinx, doctree):
 def setup(app:Sphinx):
     "Called by Sphinx"
     app.connect('builder-inited', write_pages)
+    app.connect('builder-inited', overview.write)
+    app.connect('builder-inited', settings.write)
     app.connect('source-read', prepare)
     app.connect('doctree-read', link_names)
     return dict(parallel_read_safe=True, parallel_write_safe=True)

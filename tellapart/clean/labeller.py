@@ -105,7 +105,7 @@ class PhotoLabeller:
         self.folder,labels = Path(folder),sorted(set(labels))
         try: labels = [check_label(o) for o in labels]
         except ValueError as e: raise TellapartError(f'{e}.') from None
-        if len(labels) < 2: raise TellapartError("At least two labels are needed.")
+        if len(labels) < 2: raise TellapartError("One label leaves nothing to tell apart: name at least two.")
         found = sorted(o for o in self.folder.rglob('*') if o.is_file() and has_image_name(o.name) and not _is_ours(o.name))
         if not found: raise TellapartError(f"There are no photos in {self.folder}: name another folder.")
         x = file_features(found, self.folder)

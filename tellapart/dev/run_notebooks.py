@@ -179,7 +179,8 @@ async def _run_one(file, copy, parameters, *kernel):
     "Run one notebook, leaving a copy with its outputs at `copy`; `kernel` is as `_Client` takes it"
     try: nb = nbformat.read(file, 4)
     except (OSError, ValueError, AttributeError, KeyError, TypeError, nbformat.ValidationError) as e: # whatever JSON or bytes it holds
-        raise TellapartError(f"{file} can't be read as a notebook: {e}") from None
+        raise TellapartError(f"{file} can't be read as a notebook ({e}): restore it, or copy the course's again by "
+                             "tellapart course DIR.") from None
     _set_parameters(nb, parameters)
     client = _Client(nb, file.stem, *kernel)
     try: await _execute(client, file.parent)

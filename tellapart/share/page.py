@@ -33,7 +33,8 @@ def _unpack(package:Path)->dict[str, bytes]:
     try:
         with reading(package), tarfile.open(package) as t:
             found = {o: t.extractfile(f'package/dist/{o}').read() for o in RUNTIME_FILES} # type: ignore[union-attr]
-    except (tarfile.TarError, KeyError, EOFError): raise TellapartError(f"{package} isn't the package {RUNTIME} of npm.") from None
+    except (tarfile.TarError, KeyError, EOFError):
+        raise TellapartError(f"{package} isn't the package {RUNTIME} of npm: get it by npm pack {RUNTIME}.") from None
     return _checked(found, package)
 
 def _checked(found:dict[str, bytes], source:Path)->dict[str, bytes]:

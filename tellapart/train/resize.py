@@ -15,7 +15,8 @@ from ..use.classifier import resize
 # %% ../../notebooks/library/train/01_resize.ipynb #00000005
 # Name → method and padding of `FixedResize`; `None` for `RandomResizedCrop`. A colour is valid as well, and is padded with
 RESIZE_METHODS = {
-    'random crop': None, 'centre crop': ('crop', None), 'squish': ('squish', None), 'reflect': ('pad', 'reflect')}
+    'random crop': None, 'centre crop': ('crop', None), 'squish': ('squish', None),
+    'reflect': ('pad', 'reflect'), 'border': ('pad', 'edge')}
 
 class FixedResize(Transform):
     "Resizes to a square in the same way in training, validation and inference, as `Classifier` does"
@@ -51,7 +52,7 @@ def resize_transform(
 # %% ../../notebooks/library/train/01_resize.ipynb #00000009
 def show_resize_methods(
     photos:list, # Paths of a few photos
-    size:int=160, # Pixels per side
+    size:int=136, # Pixels per side
     choices=(*RESIZE_METHODS, 'black', 'white'), # As for `resize_transform`
 )->Image.Image: # A row per photo, a column per choice
     "Draw photos as each method resizes them"

@@ -35,7 +35,8 @@ def _store(url):
     from fsspec.core import url_to_fs
     try:
         return url_to_fs(url)
-    except (ImportError, ValueError) as e: raise TellapartError(f"{url} can't be reached: {e}.") from None
+    except (ImportError, ValueError) as e:
+        raise TellapartError(f"{url} can't be reached ({e}): check the address, and that you may read there.") from None
 
 def _contains(folder, url):
     "Whether `url` is `folder` or lies in it, whatever form the two have"

@@ -164,7 +164,7 @@ def _export_errors(name:str)->Iterator[None]:
     "Turn errors that damage to the export called `name` causes (in zip, JSON, NumPy or onnxruntime) into `ExportError`"
     try: yield
     except (TellapartError, MemoryError): raise
-    except OSError as e: raise ExportError(f"{name} can't be read: {e.strerror or e}.") from None
+    except OSError as e: raise ExportError(f"{name} can't be read: {e.strerror or e}; fix that, or name another export.") from None
     except Exception as e: raise ExportError(f"{name} is damaged ({type(e).__name__}): copy it or export it again.") from None
 
 def _open_archive(path:str|Path)->zipfile.ZipFile:
@@ -173,7 +173,7 @@ def _open_archive(path:str|Path)->zipfile.ZipFile:
     if not path.is_file():
         raise ExportError(f"{path} isn't there: make it with `tellapart run` (or notebooks/05_export.ipynb), or name another export.")
     try: z = zipfile.ZipFile(path)
-    except OSError as e: raise ExportError(f"{path} can't be read: {os_reason(e)}.") from None
+    except OSError as e: raise ExportError(f"{path} can't be read: {os_reason(e)}; fix that, or name another export.") from None
     except zipfile.BadZipFile:
         with path.open('rb') as f: cut = f.read(4) == b'PK\3\4'
         why = "was cut short" if cut else "is no archive that `learn.export` made"

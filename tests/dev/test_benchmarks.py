@@ -1,5 +1,5 @@
 "The benchmarks' own code: a measurement in a process of its own, and the report"
-import ast, json, shutil, subprocess, sys
+import ast, json, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 
@@ -23,6 +23,16 @@ def test_a_measurement_counts_the_memory_of_children(tmp_path):
     code = f"import sys; sys.path.append({str(BENCHMARKS)!r}); from _bench import in_process; print(in_process('script.py'))"
     one = ast.literal_eval(subprocess.run([sys.executable, '-c', code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout)
     assert one['n'] == 1 and one['seconds'] > 0 and 100 < one['peak'] < 300
+
+
+def test_the_table_on_top_is_of_the_results_that_are_there(monkeypatch):
+    "Losses among its rows"
+    monkeypatch.syspath_prepend(BENCHMARKS)
+    from _bench import summary
+    readme = (BENCHMARKS/'README.md').read_text('utf-8')
+    assert readme.split('<!-- summary -->\n')[1].split('<!-- /summary -->')[0] == summary()
+    ratios = [float(o) for o in re.findall(r'\*\*([\d.]+)\*\*', summary())]
+    assert len(ratios) > 10 and min(ratios) < 1 < max(ratios)
 
 
 def test_a_report_renews_its_table_and_its_file(tmp_path):

@@ -9,16 +9,27 @@ from tellapart.catalog import Catalog
 from tellapart.project import read_project
 from tellapart.train.report import runs
 from tellapart.use.classifier import Classifier
+from lab import open_lab
+from share_site import static_server
 from webapp import ask, served
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope='module')
-def course(tmp_path_factory):
+FULL = pytest.param('full', marks=pytest.mark.slow)
+SMALL = {'per_label = 140': 'per_label = 70', 'epochs = 6': 'epochs = 3'} # of the project at the root; enough to see each step work
+IN_FULL = pytest.mark.parametrize('course', [FULL], indirect=True)
+
+
+@pytest.fixture(scope='module', params=['small', FULL])
+def course(request, tmp_path_factory):
     "The project at the root, run from gather to export in a folder of its own"
     folder = tmp_path_factory.mktemp('course')
-    shutil.copy(ROOT/'tellapart.toml', folder)
+    settings = (ROOT/'tellapart.toml').read_text('utf-8')
+    for a,b in SMALL.items() if request.param == 'small' else ():
+        assert a in settings
+        settings = settings.replace(a, b)
+    (folder/'tellapart.toml').write_text(settings, 'utf-8')
     notebooks = {o: o.read_bytes() for o in (ROOT/'notebooks').rglob('*.ipynb')}
     env = os.environ | dict(TELLAPART_PROJECT='')
     run = subprocess.run([sys.executable, '-m', 'tellapart', 'run'], cwd=folder, env=env, capture_output=True, text=True)
@@ -47,7 +58,7 @@ def test_cleaning_puts_the_figures_right(course, story):
     labels of today, on the same photos"""
     assert percent(story['after']) < percent(story['before'])/2, story
     before,after = (o for o in runs(course).itertuples() if o.arch == 'tf_efficientnet_lite0') # the ones that were kept
-    assert before.shared == after.shared > 80 and after.error_shared <= min(before.error_shared, .03)
+    assert before.shared == after.shared > 40 and after.error_shared <= min(before.error_shared, .03)
 
 
 def test_readme_tells_what_the_notebooks_show():
@@ -86,6 +97,7 @@ def test_readers_agree_on_all_validation_photos(course):
     assert sum(a.label == b.label for a,b in zip(full, chosen, strict=True)) >= .99*len(photos)
 
 
+@IN_FULL
 def test_contact_sheet(early, picture):
     "As search offered them, wrong labels and all"
     shown = [o for photos in early.values() for o in photos[:16]]
@@ -112,5 +124,59 @@ def test_app(course, early, browser, free_port, picture, tmp_path):
         assert [o[0] for o in cards[:3]] == [o.name for o in photos]
         assert all(card[1].startswith(label) for card,label in zip(cards, early))
         assert 'no photo' in cards[3][3]
-        picture('app', page.screenshot())
+        if course.per_label == read_project(ROOT/'tellapart.toml').per_label: picture('app', page.screenshot())
         page.close()
+
+
+@pytest.fixture(scope='module')
+def course_page(course, tmp_path_factory):
+    "The static page of the course's export"
+    from tellapart.errors import TellapartError
+    from tellapart.share import share
+    try: share('page', folder := tmp_path_factory.mktemp('shared')/'page', course.export)
+    except TellapartError as e: pytest.skip(str(e)) # npm can't be asked for onnxruntime
+    with static_server(folder) as url: yield url
+
+
+@IN_FULL
+def test_tour_of_gathering_and_training(course, browser, picture):
+    from tellapart.gather.funnel import funnel
+    from tellapart.train.resize import show_resize_methods
+    funnel(course).savefig(f := io.BytesIO(), format='png', dpi=90, bbox_inches='tight')
+    picture('tour/gather', f.getvalue())
+    show_resize_methods(sorted((course.working/'badminton').iterdir())[:3]).save(f := io.BytesIO(), 'PNG')
+    picture('projects/rackets-resize', f.getvalue())
+    page = browser.new_page(viewport=dict(width=1000, height=900))
+    page.goto(min(course.runs.glob('*/report.html')).as_uri())
+    picture('tour/report', page.screenshot())
+    page.close()
+
+
+@IN_FULL
+def test_tour_of_labelling_and_cleaning(course, browser, free_port, monkeypatch, picture, tmp_path):
+    for i,o in enumerate(sorted(course.working.rglob('*.jpg'))[::6]):
+        (tmp_path/'heap').mkdir(exist_ok=True)
+        shutil.copy(o, tmp_path/'heap'/f'{i}.jpg')
+    cells = [f"from tellapart.clean.labeller import PhotoLabeller\nPhotoLabeller('heap', {list(course.labels)})", f"""
+from tellapart.clean.cleaner import PhotoCleaner
+from tellapart.project import read_project
+from tellapart.train.train import load_trained
+p = read_project({str(course.file)!r})
+PhotoCleaner(load_trained(p, 'resnet')[0], p, per_page=12)"""]
+    with open_lab(browser, tmp_path, free_port, monkeypatch, '.ta-clean img', *cells) as page:
+        page.set_viewport_size(dict(width=1200, height=2400))
+        for name,widget in ('labeller', '.ta-label'), ('cleaner', '.ta-clean'):
+            page.locator(f'{widget} img').first.wait_for()
+            picture(f'tour/{name}', page.locator(widget).first.screenshot())
+
+
+@IN_FULL
+def test_tour_of_the_page(course_page, course, browser, picture):
+    page = browser.new_page(viewport=dict(width=1000, height=900))
+    page.goto(course_page)
+    page.wait_for_selector('html[data-ready]', state='attached', timeout=60_000)
+    classify = Classifier(course.export)
+    confident = [next(o for o in sorted((course.working/label).iterdir()) if classify(o).confident) for label in course.labels]
+    ask(page, confident)
+    picture('tour/page', page.screenshot())
+    page.close()

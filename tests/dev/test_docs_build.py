@@ -14,7 +14,7 @@ def pages(monkeypatch):
     "The extension that makes the pages"
     monkeypatch.syspath_prepend(ROOT/'docs/_ext')
     yield importlib.import_module('pages')
-    for o in 'pages', 'docments', 'source': del sys.modules[o]
+    for o in 'pages', 'docments', 'messages', 'overview', 'settings', 'source': del sys.modules[o]
 
 
 def test_each_module_and_all_that_it_exports_has_its_place(pages):
@@ -35,6 +35,22 @@ def test_each_module_and_all_that_it_exports_has_its_place(pages):
 def test_code_in_markdown_is_code_and_nothing_else_is_markup(pages):
     name = 'tellapart.images.open_photo'
     assert pages.as_rst(f'a*b_ is `x*y`, `{name}`') == rf'a\*b\_ is ``x*y``\ , :py:obj:`{name} <{name}>`'
+
+
+def test_error_messages_are_listed_and_say_what_to_do(pages):
+    "What happened, and behind a colon or a semicolon the cure"
+    page = pages.messages_page()
+    assert page.count('\n* ') > 140 and "There is no export.pkl here" in page
+    said = [o for module in pages.modules().values() for o in pages.messages(module)]
+    assert not [o for o in said if not re.search(r'[;:?] \S|All that it printed', o)]
+
+
+def test_what_is_made_from_code_is_up_to_date(pages):
+    "The picture of the whole, and the table of settings"
+    assert (ROOT/'docs/overview.svg').read_text('utf-8') == sys.modules['overview'].draw(), "run: tellapart docs"
+    table = sys.modules['settings'].settings()
+    assert (ROOT/'docs/settings.md').read_text('utf-8') == table, "run: tellapart docs"
+    assert '| `freeze_epochs` | `1` |' in table and '| `max_pixels` | `110000000` |' in table
 
 
 @pytest.fixture(scope='module')
@@ -81,7 +97,7 @@ def test_notebooks_and_documents_are_rendered_and_linked(site):
     assert '#| default_exp' not in notebook and 'docs/api/tellapart.images.html#tellapart.images.open_photo' in notebook
     assert 'notebooks/library/03_images.html' in (site/'docs/api/tellapart.images.html').read_text('utf-8')
     assert 'href="api/tellapart.images.html#tellapart.images.open_photo"' in (site/'docs/architecture.html').read_text('utf-8')
-    sources = [*ROOT.glob('notebooks/**/*.ipynb'), *ROOT.glob('*.md'), *ROOT.glob('docs/*.md')]
+    sources = [*ROOT.glob('notebooks/**/*.ipynb'), *ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md')]
     for o in sources: assert '.ipynb_checkpoints' in o.parts or (site/o.relative_to(ROOT).with_suffix('.html')).exists()
 
 

@@ -1,4 +1,4 @@
-"Each command of the README, in a fresh clone: environments are installed, the course runs, and what it serves answers"
+"Each command of the README and the documents, in a fresh clone: environments are installed, the course runs, and what it serves answers"
 import os, re, shutil, subprocess
 from pathlib import Path
 from urllib.request import urlopen
@@ -9,15 +9,24 @@ from webapp import served
 ROOT = Path(__file__).resolve().parents[2]
 LEFT_OUT = {
     'make test': 'which runs these tests', 'make check': 'the same', 'make test-all': 'the same',
-    'make course': 'make demo does it, and then serves', 'make bench': 'measures for an hour; make bench-answer is one of them',
-    'tellapart run --project projects/fruits.toml': 'searches the real web',
+    'make course': 'make demo does it, and then serves', 'make bench-classify': 'takes a quarter of an hour; make bench-answer is run',
+    'make bench-resize PHOTOS=DIR': 'the same',
+    'tellapart run --project projects/fruits.toml': 'searches the real web', 'tellapart install learn': 'make demo does it',
+    'tellapart run 03_train 04_clean 05_export': 'make demo runs them', 'tellapart run 05_export': 'the same',
+    'tellapart run --rehearse': 'a project of six steps is rehearsed',
+    'tellapart run --rehearse --project projects/NAME.toml': 'test_rehearsal does it',
+    'tellapart export --rename console=table': 'old=new is run', 'tellapart feedback delete ID': 'needs a visitor: serve/test_feedback',
+    'tellapart serve --lan': 'needs a network: serve/test_server', 'tellapart serve --lan --per-minute 3000': 'the same',
+    'tellapart sort --ray': 'needs Ray: use/test_batch_inference', 'tellapart share museum DIR': 'the recipe in extending.md adds it',
+    'tellapart sort SOME --to /tmp/some --ray --export export.pkl': 'the same as sort --ray',
 }
+NAMES = {f'tellapart {o}' for o in ('classify', 'run', 'lab', 'sort', 'serve', 'share', 'review', 'share page')} # of commands
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(not shutil.which('make'), reason="no make: Windows does without")]
 
 
 def commands():
-    "The commands that the README names, without those of its block for Windows"
-    text = re.sub(r'### On Windows.*?\n### ', '', (ROOT/'README.md').read_text('utf-8'), flags=re.S)
+    "The commands that the README and the documents name"
+    text = '\n'.join(o.read_text('utf-8') for o in (ROOT/'README.md', *ROOT.glob('docs/**/*.md')))
     return {*re.findall(r'`((?:tellapart|make) [^`]+)`', text), *re.findall(r'^((?:tellapart|make) .+)', text, re.M)}
 
 
@@ -62,27 +71,38 @@ def test_make(run):
     assert 'index.html' in run('make docs')
 
 
-def test_five_steps(run, clone):
+def test_six_steps(run, clone):
     run('tellapart new fruits apple pear')
     assert 'fruits' in (clone/'projects/fruits.toml').read_text()
     run('tellapart run --rehearse --project projects/fruits.toml')
     assert run.serves('tellapart lab --project projects/fruits.toml', 'http://localhost:8867/lab?token=known')
     shutil.copytree(clone/'data/fruits-rehearsal', clone/'data/fruits') # which the real web would fill
     assert run.serves('tellapart serve --export data/fruits/export.pkl', 'http://localhost:8866/')
+    for o in 'tellapart serve', 'tellapart serve --debug', 'tellapart serve --frame-ancestors https://blog.example':
+        assert run.serves(o, 'http://localhost:8866/')
+    assert run.serves('tellapart serve --port 8867', 'http://localhost:8867/')
 
 
 def test_answering(run, clone):
     "On photos of the course, with placeholders filled in"
     photo = next((clone/'data/rackets/photos').rglob('*.jpg'))
     assert photo.name in run(f'tellapart classify {photo}')
+    tried.add('tellapart classify PHOTO')
     shutil.copytree(photo.parent, clone/'heap')
-    for o in 'tellapart sort FOLDER --to DIR', 'tellapart review DIR', 'tellapart undo DIR':
-        run(o.replace('FOLDER', 'heap').replace('DIR', 'sorted'))
+    for o in ('tellapart sort FOLDER --to DIR', 'tellapart review DIR', 'tellapart undo DIR',
+              'tellapart sort ARCHIVE --to SORTED --keep-tree tree/label', 'tellapart review SORTED'):
+        run(o.replace('FOLDER', 'heap').replace('ARCHIVE', 'heap').replace('DIR', 'sorted').replace('SORTED', 'tree'))
         tried.add(o)
     shutil.copytree(photo.parent, clone/'strangers')
     run('tellapart export --ood strangers')
-    run('tellapart course mine')
-    tried.update(['tellapart export --ood DIR', 'tellapart course DIR'])
+    run('tellapart course mine --repo YOU/FRUITS')
+    code = "from fastai.vision.all import load_learner; load_learner('data/rackets/export.pkl').export('old.pkl')"
+    run(f'python -c "{code}"')
+    shutil.move(next(clone.rglob('old.pkl')), clone/'theirs.pkl')
+    assert 'Wrote' in run('tellapart export --from theirs.pkl')
+    (clone/'export.pkl').unlink()
+    for o in 'tellapart feedback', 'tellapart feedback pull': run(o)
+    tried.update(['tellapart export --ood DIR', 'tellapart course DIR --repo YOU/FRUITS', 'tellapart export --from old.pkl'])
 
 
 def test_exams(run, clone):
@@ -97,11 +117,13 @@ def test_exams(run, clone):
 
 def test_sharing(run, clone):
     "Each line, and last the doctor, who finds nothing wrong"
-    lines = [o for o in commands() if o.startswith(('tellapart share', 'tellapart doctor'))]
-    for o in sorted(lines, key=lambda o: ('doctor' in o, o)): run(o)
+    lines = [o for o in commands() - LEFT_OUT.keys() - NAMES if o.startswith(('tellapart share', 'tellapart doctor'))]
+    for o in sorted(lines, key=lambda o: ('doctor' in o, o)):
+        run(o.replace('DIR', 'my-app' if 'doctor' in o else f'my-{o.split()[2]}'))
+        tried.add(o)
     assert (clone/'my-page/app.html').exists() and (clone/'my-app/jupyter_config.json').exists()
 
 
 def test_none_is_missing():
-    "A command that the README gains has to be run here, or left out for a reason"
-    assert commands() - {'tellapart classify', 'tellapart run', 'tellapart lab', 'tellapart sort'} <= tried | LEFT_OUT.keys()
+    "A command that a document gains has to be run here, or left out for a reason"
+    assert commands() <= tried | LEFT_OUT.keys() | NAMES

@@ -66,7 +66,7 @@ def test_a_source_of_photos(tmp_path, museum):
     tree = tracked(tmp_path/'tree')
     *cells,row,test = code_blocks('A source of photos')
     write_notebook(tree/'notebooks/library/gather/sources/08_museum.ipynb', *cells)
-    (readme := tree/'README.md').write_text(readme.read_text('utf-8').replace('| `"folder"` |', f'{row}| `"folder"` |'), 'utf-8')
+    (table := tree/'docs/sources.md').write_text(table.read_text('utf-8').replace('| `"folder"` |', f'{row}| `"folder"` |'), 'utf-8')
     with (tree/'tests/gather/test_sources.py').open('a', encoding='utf-8') as f: f.write(f'\n\n{test}')
     nbdev_export(tree)
     run('-m', 'pytest', 'tests/gather/test_sources.py', 'tests/test_architecture.py', '-k', 'museum or documented or imports', cwd=tree)

@@ -19,7 +19,7 @@ from tellapart.paths import url_to_path
 from proxy import Proxy
 
 Request = namedtuple('Request', 'path query headers')
-README = (Path(__file__).resolve().parents[2]/'README.md').read_text('utf-8')
+DOCUMENT = (Path(__file__).resolve().parents[2]/'docs/sources.md').read_text('utf-8')
 HOSTS = dict(duckduckgo='duckduckgo.com', bing='www.bing.com', openverse='api.openverse.org', wikimedia='commons.wikimedia.org')
 
 
@@ -118,7 +118,7 @@ def numbers(candidates): return [int(Path(o.url).stem) for o in candidates]
 
 @pytest.mark.parametrize('name', SOURCES)
 def test_every_source_is_documented(name):
-    assert SOURCES[name].__doc__ and f'`"{name}"`' in README.partition('| `source =` |')[2].partition('\n\n')[0]
+    assert SOURCES[name].__doc__ and f'`"{name}"`' in DOCUMENT.partition('| `source =` |')[2].partition('\n\n')[0]
 
 
 def test_origins_and_their_terms():

@@ -5,17 +5,21 @@ from urllib.error import HTTPError, URLError
 from urllib.request import urlopen
 
 
+def wait_for(url, server, patience=60):
+    "Wait until `url` responds, for that many seconds and as long as the server runs"
+    for _ in range(patience*5):
+        try: return urlopen(url, timeout=20).close()
+        except HTTPError: return # it responds, if only with an error
+        except (URLError, ConnectionError): time.sleep(.2)
+        assert server.poll() is None, server.stdout and server.stdout.read()
+
+
 @contextmanager
 def served(command, url, cwd, env=None, patience=60):
     "Run `command` until the block ends; the block begins when `url` responds"
     server = subprocess.Popen(command, cwd=cwd, env=os.environ | (env or {}), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
-        for _ in range(patience*5):
-            try: urlopen(url, timeout=20).close()
-            except HTTPError: break # it responds, if only with an error
-            except (URLError, ConnectionError): time.sleep(.2)
-            else: break
-            assert server.poll() is None, server.stdout.read()
+        wait_for(url, server, patience)
         yield server
     finally:
         server.terminate()

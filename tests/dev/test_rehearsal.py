@@ -34,7 +34,23 @@ def test_rehearsal(project, tmp_path, picture):
     assert {o['label'] for o in answers} <= p.labels.keys()
     right = [o['label'] == Path(o['photo']).parent.name for o in answers]
     assert sum(right) > .8*len(right)
+    picture(f'projects/{project}', as_offered(p))
     if project == 'emotions': picture('projects/emotions-augmented', augmented(p))
+
+
+def as_offered(p):
+    "The first six photos of each label, as the search offered them"
+    from tellapart.catalog import Catalog
+    from tellapart.check.check import contact_sheet
+    from tellapart.demo.web import ground_truth_of, load_ground_truth
+    truth = load_ground_truth(p.ground_truth)
+    with Catalog(p.folder) as catalog: rows = {ground_truth_of(truth, o.url).id: o.path for o in catalog.frame('all').itertuples()}
+    shown = [(o.offered, [rows[i] for i,t in truth.items() if t.offered == o.offered and i in rows][:6])
+             for o in {o.offered: o for o in truth.values()}.values()]
+    shown = [(label, path) for label,paths in sorted(shown) for path in paths]
+    sheet = contact_sheet([path for _,path in shown], [label for label,_ in shown], columns=12, side=76)
+    sheet.quantize(128).save(f := io.BytesIO(), 'PNG') # a quarter of the size
+    return f.getvalue()
 
 
 def augmented(p):

@@ -166,3 +166,16 @@ def test_make_removes_nothing_that_it_did_not_make(tmp_path):
     done = subprocess.run(['make', 'app', 'PYTHON=./python'], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode and 'python3-venv' in done.stderr
     assert [o.name for o in (tmp_path/'.venv').iterdir()] == ['mine']
+
+
+def test_a_course_for_a_repository(tmp_path, capsys):
+    "Its notebooks have badges and a cell that fetches them; those in the package have neither, and a name that is none is refused"
+    assert main(['course', str(tmp_path/'mine'), '--repo', 'me/fruits']) in (0, None)
+    assert 'https://github.com/me/fruits' in capsys.readouterr().out
+    for file in sorted((tmp_path/'mine/notebooks').glob('0*.ipynb')):
+        title,badges,set_up,parameters = [''.join(o['source']) for o in json.loads(file.read_text('utf-8'))['cells'][:4]]
+        assert badges.count('me/fruits') == 3 and badges.count(f'notebooks/{file.name}') == 3 and 'git clone' in set_up
+        before = [o.stem for o in sorted((ROOT/'notebooks').glob('0[1-5]*.ipynb')) if o.name < file.name]
+        assert (f'tellapart run {" ".join(before)} #' in set_up) == bool(before) and parameters.startswith('project = None')
+        assert 'git clone' not in (ROOT/'notebooks'/file.name).read_text('utf-8')
+    assert main(['course', str(tmp_path/'other'), '--repo', 'fruits']) == 1 and not (tmp_path/'other').exists()

@@ -78,9 +78,10 @@ def funnel(
     "Draw what became of the candidates, of all labels together and of each"
     lost,used = _count(p)
     every = 'all labels' if len(lost) or used.any() else 'there were no candidates: see what 01_gather says'
+    # Before the context: a notebook makes pyplot interactive at its first figure, and the context would take that back.
+    fig = plt.figure(figsize=(8, max(3.5, .5 + .22*len(used))), layout='constrained')
     with plt.rc_context({'font.size': 8.5, 'text.parse_math': False}): # a label may have a dollar in it
-        fig,axs = plt.subplots(1, 2, figsize=(8, max(3.5, .5 + .22*len(used))), width_ratios=(3, 2), layout='constrained')
-        for ax,draw,title in zip(axs, (_draw_steps, _draw_labels), (every, 'in use, by label')):
+        for ax,draw,title in zip(fig.subplots(1, 2, width_ratios=(3, 2)), (_draw_steps, _draw_labels), (every, 'in use, by label')):
             draw(ax, lost, used)
             ax.set_title(title, loc='left', size=8.5, color=_GREY)
             ax.invert_yaxis()

@@ -16,10 +16,11 @@ from itertools import count
 from functools import partial
 from pathlib import Path
 from typing import Literal
-import matplotlib.pyplot as plt, numpy as np, pandas as pd, torch
+import matplotlib, numpy as np, pandas as pd, torch
 from fastai.learner import Learner, Recorder
 from markupsafe import Markup
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from pydantic import AliasChoices, BaseModel, Field, ValidationError
 from scipy.stats import binomtest
 import tellapart
@@ -123,11 +124,10 @@ def draw_svg(
     "A drawing as inline SVG"
     style = {'font.size': 9, 'svg.fonttype': 'none', 'svg.hashsalt': 'tellapart', 'axes.spines.top': False, 'axes.spines.right': False}
     inked = 'text.color', 'axes.edgecolor', 'axes.labelcolor', 'xtick.color', 'ytick.color', 'legend.labelcolor'
-    with plt.rc_context(style | dict.fromkeys(inked, _INK)):
-        fig,ax = plt.subplots(figsize=(width, height), layout='constrained')
-        draw(ax)
+    with matplotlib.rc_context(style | dict.fromkeys(inked, _INK)): # without pyplot, which a notebook makes interactive at its first figure
+        fig = Figure(figsize=(width, height), layout='constrained')
+        draw(fig.subplots())
         fig.savefig(f := io.StringIO(), format='svg', transparent=True, metadata=dict(Date=None))
-        plt.close(fig)
     svg = f.getvalue()
     return Markup(svg[svg.index('<svg'):].replace(_INK, 'currentColor'))
 

@@ -2,6 +2,7 @@
 import io, json, os, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
+from PIL import Image
 from tellapart.check.check import contact_sheet
 from tellapart.demo.fault_recall import fault_recall
 from tellapart.demo.web import load_ground_truth, ground_truth_of
@@ -165,9 +166,12 @@ p = read_project({str(course.file)!r})
 PhotoCleaner(load_trained(p, 'resnet')[0], p, per_page=12)"""]
     with open_lab(browser, tmp_path, free_port, monkeypatch, '.ta-clean img', *cells) as page:
         page.set_viewport_size(dict(width=1200, height=2400))
+        page.add_style_tag(content='.Toastify { display: none }') # JupyterLab's own news
         for name,widget in ('labeller', '.ta-label'), ('cleaner', '.ta-clean'):
             page.locator(f'{widget} img').first.wait_for()
-            picture(f'tour/{name}', page.locator(widget).first.screenshot())
+            shot = Image.open(io.BytesIO(page.locator(widget).first.screenshot()))
+            shot.crop((0, 0, shot.width, min(shot.height, 860))).save(f := io.BytesIO(), 'PNG')
+            picture(f'tour/{name}', f.getvalue())
 
 
 @IN_FULL

@@ -24,9 +24,18 @@ def test_a_lesson(lesson):
     assert all(o['jupyter'] == dict(source_hidden=True, outputs_hidden=True) and 'hide-cell' in o['tags'] for o in answers)
 
 
+DRAWS = re.compile(r'\.(?:show_batch|lr_find|plot_top_losses)\(|^(?:funnel|contact_sheet|show_resize_methods)\(', re.M)
+
+@pytest.mark.parametrize('lesson', LESSONS, ids=lambda o: o.stem)
+def test_a_picture_is_seen_where_one_is_drawn(lesson):
+    drawn = [o for o in json.loads(lesson.read_text('utf-8'))['cells'] if o['cell_type'] == 'code' and DRAWS.search(''.join(o['source']))]
+    without = [''.join(o['source']) for o in drawn if not any(k.startswith('image/') for out in o['outputs'] for k in out.get('data', {}))]
+    assert not without
+
+
 def test_words_are_explained_at_their_first_use():
     "Each link into the glossary leads to a word, no word is linked twice, and none is used before it is linked"
-    words = re.findall(r'^### (.+)', (ROOT/'docs/glossary.md').read_text('utf-8'), re.M)
+    words = re.findall(r'^## (.+)', (ROOT/'docs/glossary.md').read_text('utf-8'), re.M)
     anchors = {re.sub(r'[^\w -]', '', o.lower()).replace(' ', '-'): o for o in words}
     prose = '\n'.join(text for lesson in LESSONS for kind,text,_ in cells(lesson) if kind == 'markdown')
     links = re.findall(r'\[([^\]]+)\]\(\.\./docs/glossary\.md#([^)]+)\)', prose)

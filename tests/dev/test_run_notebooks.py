@@ -60,6 +60,20 @@ def test_parameters(folder):
     assert [o['source'] for o in old] == [''.join(o['source']) for o in new] and new[1]['outputs']
 
 
+@pytest.mark.long
+def test_pictures_are_shown_after_ours(folder):
+    "A figure of matplotlib is shown in a notebook, also where the first ones were drawn by a report and by the funnel"
+    pytest.importorskip('fastai')
+    write_notebook(folder/'a.ipynb', """from tellapart.gather.funnel import funnel
+from tellapart.project import read_project
+from tellapart.train.report import draw_svg
+svg = draw_svg(lambda ax: ax.plot([1, 2]), 3)
+funnel(read_project())""", 'import matplotlib.pyplot as plt\nplt.plot([1, 2]);')
+    assert run(folder, 'a.ipynb', '--save')[0] == 0
+    for cell in json.loads((folder/'a.ipynb').read_bytes())['cells']:
+        assert {'image/png', 'image/jpeg'} & {k for o in cell['outputs'] for k in o.get('data', {})}
+
+
 @pytest.mark.parametrize('args, alike', [(['--rehearse'], 1), ([], 2)])
 def test_notebooks_know_nothing_of_each_other(folder, args, alike):
     "In a rehearsal they share a Python, which saves imports, but no names; otherwise each has its own"

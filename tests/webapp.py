@@ -8,9 +8,10 @@ from urllib.request import urlopen
 def wait_for(url, server, patience=60):
     "Wait until `url` responds, for that many seconds and as long as the server runs"
     for _ in range(patience*5):
-        try: return urlopen(url, timeout=20).close()
-        except HTTPError: return # it responds, if only with an error
+        try: urlopen(url, timeout=20).close()
+        except HTTPError: break # it responds, if only with an error
         except (URLError, ConnectionError): time.sleep(.2)
+        else: break
         assert server.poll() is None, server.stdout and server.stdout.read()
 
 

@@ -98,7 +98,7 @@ def test_bad_input(heap, tmp_path):
     assert table(heap)["'=1+1.jpg"] and PhotoLabeller(heap, LABELS).widget.done == 41
     (tmp_path/'empty').mkdir()
     with pytest.raises(TellapartError, match='There are no photos in'): PhotoLabeller(tmp_path/'empty', LABELS)
-    with pytest.raises(TellapartError, match='At least two labels'): PhotoLabeller(heap, ['squash', 'squash'])
+    with pytest.raises(TellapartError, match='name at least two'): PhotoLabeller(heap, ['squash', 'squash'])
     with pytest.raises(TellapartError, match="can't be a folder's name"): PhotoLabeller(heap, ['a/b', 'c'])
 
 

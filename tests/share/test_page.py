@@ -102,7 +102,7 @@ def test_predictions_are_pythons(context, site, small_export, photos):
         assert found['labels'] == list(expected.labels) and bool(found['reason']) == bool(expected.reason)
     jpegs = [o for o in photos.glob('*/*') if o.suffix == '.jpg']
     same = [page.evaluate(run, base64.b64encode(o.read_bytes()).decode())['label'] == classify(o).label for o in jpegs]
-    assert len(same) > 40 and np.mean(same) >= .995
+    assert len(same) > 25 and np.mean(same) >= .995
 
 
 def test_offline_and_alone(browser, page_folder, photos):

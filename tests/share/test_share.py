@@ -74,7 +74,7 @@ def test_what_cannot_be_shared_is_said(tmp_path, capsys, monkeypatch):
                       (['binder', tmp_path/'out', '--repo', 'fruits'], 'is no repository on GitHub'),
                       (['binder', tmp_path/'out', '--for', 'github'], 'Only a page has --for'),
                       (['space', tmp_path/'out'], "There is no host 'space'"), (['binder'], 'Into which folder?'),
-                      (['page', tmp_path/'out', '--runtime', tmp_path/'mine/photo.jpg'], 'of npm.')]:
+                      (['page', tmp_path/'out', '--runtime', tmp_path/'mine/photo.jpg'], 'of npm')]:
         assert main(['share', *map(str, args), '--export', str(FORMAT_4)]) == 1
         assert said in capsys.readouterr().err and not (tmp_path/'out').exists()
     assert main(['share', 'binder', str(tmp_path/'out'), '--export', str(tmp_path/'none.pkl')]) == 1

@@ -1,10 +1,12 @@
 "The error messages of the whole program, collected from its source"
 import ast
+from functools import cache
 from source import Source, modules
 
 BASE = 'TellapartError'
 
 
+@cache
 def error_classes()->set[str]:
     "Names of all errors that a user can act on"
     bases = {node.name: {ast.unparse(o).rpartition('.')[2] for o in node.bases}
@@ -26,9 +28,11 @@ def _words(node):
 
 
 def _name(node):
-    "What stands for a value: the last name in the expression"
-    names = [o.attr if isinstance(o, ast.Attribute) else o.id for o in ast.walk(node) if isinstance(o, (ast.Name, ast.Attribute))]
-    return names[0].strip('_') if names else '…'
+    "What stands for a value: the outermost name in the expression that isn't a function"
+    called = [o.func for o in ast.walk(node) if isinstance(o, ast.Call)]
+    names = [o for o in ast.walk(node) if isinstance(o, (ast.Name, ast.Attribute))]
+    names = [o for o in names if o not in called] or names
+    return (getattr(names[0], 'attr', None) or names[0].id).strip('_') if names else '…'
 
 
 def messages(

@@ -7,7 +7,7 @@ SECTIONS = {'Project': '', 'Search': 'search', 'Train': 'train', 'Limits': 'limi
 HEAD = """# Settings
 
 All that a project's file, such as `tellapart.toml`, may say. Only `name` and `[labels]` are needed; everything else has a default.
-A misspelt key is told, and never ignored. ([How it is read](../notebooks/library/06_project.ipynb).)
+A misspelt key is reported, and never ignored. ([How it is read](../notebooks/library/06_project.ipynb).)
 """
 
 

@@ -488,7 +488,7 @@ class Classifier:
         int8:bool=True, # Compute in 8 bits, where the export can
         threads:int|None=None, # To compute with; as many as this process may use if `None`
     ):
-        self.path,self.threads = Path(export),threads or cpu_count()
+        self.path,self.threads = Path(export).absolute(),threads or cpu_count() # it is read again later, perhaps from another folder
         with open_export(export) as (z, self.meta):
             self.graph,self.session = _best_session(z, self.meta, int8, threads or 0)
             self.limits = Limits(**self.meta.get('limits', {})) # of its project, on what counts as a photo

@@ -140,3 +140,12 @@ def test_a_full_app_says_so(own_app, free_port):
         assert [o.status_code for o in found][:2] == [200]*2 and found[-1].status_code == 503
         assert 'The app is full' in found[-1].text and 'http-equiv="refresh"' in found[-1].text and int(found[-1].headers['retry-after'])
         assert httpx.get(f'{at}/healthz').text == 'ok'
+
+
+@pytest.mark.long
+def test_an_export_that_is_named_from_here(tmp_path, free_port):
+    "The server goes to the folder of app.ipynb, wherever it was started"
+    shutil.copy(FORMAT_4, tmp_path/'mine.pkl')
+    command = [sys.executable, '-m', 'tellapart', 'serve', '--export', 'mine.pkl', '--port', str(free_port)]
+    with served(command, f'http://localhost:{free_port}/healthz', tmp_path):
+        assert 'tellapart' in httpx.get(f'http://localhost:{free_port}/').text

@@ -77,7 +77,7 @@ def test_a_plain_install_answers(plain, export_pkl, free_port, tmp_path):
     command = [programs(plain)/'tellapart', 'serve', '--port', str(free_port)]
     with served(command, f'http://localhost:{free_port}/voila/static/favicon.ico', tmp_path):
         page = urlopen(f'http://localhost:{free_port}/', timeout=60)
-        assert page.status == 200 and 'tellapart' in page.read().decode()
+        assert page.status == 200 and 'ta-upload' in page.read().decode()
 
 
 def test_a_plain_install_makes_projects(plain, tmp_path):

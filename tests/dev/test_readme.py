@@ -36,7 +36,7 @@ def clone(tmp_path_factory):
     "A clone in which `make demo` has run until the app answered"
     folder = tracked(tmp_path_factory.mktemp('fresh')/'tellapart')
     with served(['make', 'demo'], 'http://localhost:8866/voila/static/favicon.ico', folder, ENV, patience=3000):
-        assert 'tellapart' in urlopen('http://localhost:8866/', timeout=120).read().decode()
+        assert 'ta-upload' in urlopen('http://localhost:8866/', timeout=120).read().decode()
     return folder
 
 

@@ -148,4 +148,4 @@ def test_an_export_that_is_named_from_here(tmp_path, free_port):
     shutil.copy(FORMAT_4, tmp_path/'mine.pkl')
     command = [sys.executable, '-m', 'tellapart', 'serve', '--export', 'mine.pkl', '--port', str(free_port)]
     with served(command, f'http://localhost:{free_port}/healthz', tmp_path):
-        assert 'tellapart' in httpx.get(f'http://localhost:{free_port}/').text
+        assert 'ta-upload' in httpx.get(f'http://localhost:{free_port}/').text

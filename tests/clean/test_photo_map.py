@@ -64,7 +64,7 @@ def cards(page): return {o.get_attribute('title') for o in page.locator('.ta-car
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize('open_page', [open_lab, open_voila], ids=['lab', 'voila'])
+@pytest.mark.parametrize('open_page', [open_lab, pytest.param(open_voila, marks=pytest.mark.slow)], ids=['lab', 'voila'])
 def test_photos_are_drawn_around(open_page, browser, p, tmp_path, free_port, monkeypatch):
     cells = [f'''from tellapart.clean.cleaner import PhotoCleaner
 from tellapart.clean.photo_map import PhotoMap

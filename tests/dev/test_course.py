@@ -18,25 +18,21 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 FULL = pytest.param('full', marks=pytest.mark.slow)
-SMALL = {'per_label = 140': 'per_label = 70', 'epochs = 6': 'epochs = 3'} # of the project at the root; enough to see each step work
 IN_FULL = pytest.mark.parametrize('course', [FULL], indirect=True)
 
 
-@pytest.fixture(scope='module', params=['small', FULL])
+@pytest.fixture(scope='module', params=['rehearsal', FULL])
 def course(request, tmp_path_factory):
     "The project at the root, run from gather to export in a folder of its own"
-    folder = tmp_path_factory.mktemp('course')
-    settings = (ROOT/'tellapart.toml').read_text('utf-8')
-    for a,b in SMALL.items() if request.param == 'small' else ():
-        assert a in settings
-        settings = settings.replace(a, b)
-    (folder/'tellapart.toml').write_text(settings, 'utf-8')
+    folder,rehearse = tmp_path_factory.mktemp('course'),request.param == 'rehearsal'
+    shutil.copy(ROOT/'tellapart.toml', folder)
     notebooks = {o: o.read_bytes() for o in (ROOT/'notebooks').rglob('*.ipynb')}
     env = os.environ | dict(TELLAPART_PROJECT='')
-    run = subprocess.run([sys.executable, '-m', 'tellapart', 'run'], cwd=folder, env=env, capture_output=True, text=True)
+    command = [sys.executable, '-m', 'tellapart', 'run', *['--rehearse']*rehearse]
+    run = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True)
     assert run.returncode == 0, run.stdout + run.stderr
     assert {o: o.read_bytes() for o in (ROOT/'notebooks').rglob('*.ipynb')} == notebooks
-    return read_project(folder/'tellapart.toml')
+    return read_project(folder/'tellapart.toml', rehearse)
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +55,7 @@ def test_cleaning_puts_the_figures_right(course, story):
     labels of today, on the same photos"""
     assert percent(story['after']) < percent(story['before'])/2, story
     before,after = (o for o in runs(course).itertuples() if o.arch == 'tf_efficientnet_lite0') # the ones that were kept
-    assert before.shared == after.shared > 40 and after.error_shared <= min(before.error_shared, .03)
+    assert before.shared == after.shared >= 30 and after.error_shared <= min(before.error_shared, .03)
 
 
 def test_readme_tells_what_the_notebooks_show():
@@ -125,7 +121,7 @@ def test_app(course, early, browser, free_port, picture, tmp_path):
         assert [o[0] for o in cards[:3]] == [o.name for o in photos]
         assert all(card[1].startswith(label) for card,label in zip(cards, early))
         assert 'no photo' in cards[3][3]
-        if course.per_label == read_project(ROOT/'tellapart.toml').per_label: picture('app', page.screenshot())
+        if not course.rehearse: picture('app', page.screenshot())
         page.close()
 
 

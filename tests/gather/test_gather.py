@@ -227,7 +227,7 @@ tennis = {"tennis racket" = 20, "tennis racket on court" = 10}
     assert "squash has all it can get for 'a term that finds nothing'" in gather_summary(p, result)
 
 
-@pytest.mark.parametrize('kills', [7, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize('kills', [4, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_many_times_and_run_again(tmp_path, demo_process, kills):
     "Own photos by the hundred, and some from the web: nothing is lost or doubled, and files and rows agree after each kill"
     for label in 'squash', 'tennis':

@@ -149,7 +149,7 @@ def test_doctor_on_broken_folders(tmp_path, capsys):
     assert "not tried" in said and main(['doctor', str(tmp_path/'none')]) == 1
 
 
-@pytest.mark.long
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == 'nt', reason="hosts run Linux")
 def test_doctor_starts_the_app(tmp_path, capsys):
     "From the folder alone, in a fresh environment: it answers on $PORT, classifies, and fits"

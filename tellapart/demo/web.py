@@ -328,6 +328,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif not truth: self.send(404, 'Not found')
         elif url.path.startswith('/thumbnail/'): self.send(200, web.thumbnail(truth.id), 'image/jpeg')
         elif url.path.startswith('/page/'): self.send(200, web.photo_page(truth))
+        elif url.path.startswith('/draw/'): self.send(200, f'{len(web.file(truth.id))} bytes are ready')
         else: self.photo(truth)
 
     def results(self, query):

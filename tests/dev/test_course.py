@@ -55,7 +55,7 @@ def test_cleaning_puts_the_figures_right(course, story):
     labels of today, on the same photos"""
     assert percent(story['after']) < percent(story['before'])/2, story
     before,after = (o for o in runs(course).itertuples() if o.arch == 'tf_efficientnet_lite0') # the ones that were kept
-    assert before.shared == after.shared >= 30 and after.error_shared <= min(before.error_shared, .03)
+    assert before.shared == after.shared >= 30 and after.error_shared <= min(before.error_shared, max(.03, 1/after.shared))
 
 
 def test_readme_tells_what_the_notebooks_show():
@@ -73,7 +73,7 @@ def test_nearly_everything_planted_is_found(course):
     assert found.loc[by_gather, 'gather'].tolist() == found.loc[by_gather, 'offered'].tolist()
     assert found.loc[['near duplicate', 'exact duplicate'], 'left'].sum() == 0
     wrong = found.loc[['wrong label', 'out of distribution']].sum()
-    assert wrong.clean > .9 * wrong.offered, found
+    assert wrong.clean > (.8 if course.rehearse else .9)*wrong.offered, found
 
 
 def test_the_model_card_says_how_good_it_is(course, story):

@@ -9,7 +9,7 @@ from tellapart.check.check import check, contact_sheet
 from tellapart.credits import write_credits
 from tellapart.demo.draw import draw
 from tellapart.demo.fault_recall import fault_recall
-from tellapart.demo.web import run_demo_web
+from tellapart.demo.web import ground_truth_of, load_ground_truth, photo_file, run_demo_web
 from tellapart.gather.funnel import funnel
 from tellapart.gather.gather import gather, gather_summary
 from tellapart.catalog import Catalog
@@ -212,6 +212,15 @@ def demo_process():
     "The demo web in a process of its own, for projects of `PROJECT`'s labels"
     terms = dict(squash=['squash racket'], tennis=['tennis racket', 'tennis racket on court'])
     with run_demo_web(terms=terms, per_label=60, without=['hanging', 'slow']) as web: yield web.url
+
+
+def test_a_busy_machine_takes_no_host_for_a_slow_one(tmp_path, monkeypatch):
+    "However long the demo web draws a photo, only the hosts that hang run into the timeout"
+    monkeypatch.setattr('tellapart.demo.web.photo_file', lambda *args: (time.sleep(.6), photo_file(*args))[1])
+    result = gather(p := project(tmp_path, PROJECT.replace('timeout = 4', 'timeout = 0.4').replace('per_label = 30', 'per_label = 6')))
+    with Catalog(p.folder) as catalog: late = catalog.rejected().query("reason == 'timeout'").url
+    truth = load_ground_truth(p.ground_truth)
+    assert all({'hanging', 'slow'} & {*ground_truth_of(truth, o).faults} for o in late) and list(result.counts.total) == [6, 6]
 
 
 def test_search_terms_keep_their_shares_and_replace_each_other(tmp_path, demo_process):

@@ -55,6 +55,8 @@ def demo(
         link = httpx.URL('/i.js', params=dict(o='json', q=term, l='wt-wt', vqd=token, p='1'))
         while link:
             page = search.get(link, headers=dict(Referer=web.url)).raise_for_status().json()
-            yield [Candidate(constant(o['image']), constant(o['url']), o['title'], **announced_size(o)) for o in page['results']]
+            for o in page['results']:
+                search.get(httpx.URL(o['url']).path.replace('page', 'draw', 1)) # on a busy machine that takes longer than a photo may
+                yield [Candidate(constant(o['image']), constant(o['url']), o['title'], **announced_size(o))]
             link = page.get('next')
-    with httpx.Client(base_url=web.url, timeout=p.timeout, trust_env=False) as search: yield from distinct(term, p, pages(search))
+    with httpx.Client(base_url=web.url, timeout=60, trust_env=False) as search: yield from distinct(term, p, pages(search))

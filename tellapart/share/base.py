@@ -181,7 +181,7 @@ def _fits(export:Path, name:str)->str:
     "Whether an export fits a host, in words"
     size,most = export.stat().st_size,HOSTS[name].max_file
     return (f'{size/1e6:.0f} MB is too large: train a smaller network' if name != 'page' and most and size > most
-            else 'fits; tellapart doctor tries it' if name != 'page' else 'fits, if no part of it is over 25 MiB; in 8 bits nearly all are')
+            else 'fits; tellapart doctor tries it' if name != 'page' else 'fits, if no part of it is over 25 MiB; nearly all are')
 
 def hosts_table(
     export:Path|None=None, # Also says whether it fits

@@ -247,9 +247,8 @@ def _model_told(export:Path)->str:
     "How large the page's model is, and how it was made small"
     found,card = web_model(export),read_meta(export)['card']
     size = sum(len(v) for k,v in found.files.items() if k != 'reference.bin')/1e6
-    known = found.meta['bits'] == 8 and 'int8_agreement' in card
-    agreement = f", with which {card['int8_agreement']:.1%} of the validation photos keep their label" if known else ''
-    return f"The model takes {size:.1f} MB, in {found.meta['bits']} bits{agreement}."
+    agreement = f", with which {card['page_agreement']:.1%} of the validation photos keep their label" if 'page_agreement' in card else ''
+    return f"The model takes {size:.1f} MB; its weights have {found.meta['bits']} bits{agreement}."
 
 @host('a page that computes in the browser', 'free', 'never', '25 MiB a file on Cloudflare, 1 GB a site on GitHub',
       'nearly everybody: photos stay on the device', max_file=25*2**20)

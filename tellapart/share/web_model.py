@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from ..use.classifier import open_export, read_array
 from ..use.ood import KNNDetector
+from ..use.rounding import encode_weights, GROUP, stored_type
 
 # %% ../../notebooks/library/share/01_web_model.ipynb #3a910005
 class WebModel(NamedTuple):
@@ -20,10 +21,10 @@ class WebModel(NamedTuple):
 
 NEAREST_QUANTILE = .02 # of the training photos' own similarities; below it, a head that the page has trained says "none of these"
 
-def _reference(z, meta:dict, graph:str)->tuple[dict|None, bytes]:
-    "The training features of a graph, normalized and in 16 bits, and what the page needs to compare photos with them"
-    training = meta.get('training', {}).get(graph)
-    record = meta['thresholds'][graph]['reference'] or training and training['features']
+def _reference(z, meta:dict)->tuple[dict|None, bytes]:
+    "The training features, normalized and in 16 bits, and what the page needs to compare photos with them"
+    training = meta.get('training', {}).get('graph')
+    record = meta['thresholds']['graph']['reference'] or training and training['features']
     if not record:
         return None,b''
     detector = KNNDetector(read_array(z, meta['folder'], *record), meta['n_shallow'])
@@ -39,24 +40,24 @@ def web_model(
 )->WebModel: # Raises `ExportError` where it can't be used
     "Make the files of a web page's model"
     with open_export(export) as (z, meta):
-        small = meta.get('small', 'int8' if 'int8' in meta['graphs'] else 'float32')
-        graph = 'int8' if small == 'int8' else 'graph'
-        dtype,files,graphs,weights,at = 'float16' if small == 'float16' else 'float32',{},{},[],0
-        for role,name in (('body', graph), ('head', 'head')):
+        dtype = meta.get('page_weights', 'float16')
+        files,graphs,weights,at = {},{},[],0
+        for role,name in (('body', 'graph'), ('head', 'head')):
             if name not in meta['graphs']: continue
             files[f'{role}.onnx'] = z.read(f"{meta['folder']}/extra/{name}.onnx")
             places = []
             for k in meta['graphs'][name]:
-                data = read_array(z, meta['folder'], *meta['weights'][k]).astype(dtype).tobytes()
-                places.append(dict(path=meta['weights'][k][0], offset=at, length=len(data)))
+                array = read_array(z, meta['folder'], *meta['weights'][k])
+                data = encode_weights(array, stored := stored_type(array, dtype))
+                places.append(dict(path=meta['weights'][k][0], dtype=stored, n=array.size, offset=at, length=len(data)))
                 weights.append(data)
                 at += len(data)
             graphs[role] = dict(graph=f'{role}.onnx', weights=places)
         files['weights.bin'] = b''.join(weights)
-        reference,vectors = _reference(z, meta, graph)
+        reference,vectors = _reference(z, meta)
         if reference: files['reference.bin'] = vectors
-        thresholds = {k: v for k,v in meta['thresholds'][graph].items() if k != 'reference'}
+        thresholds = {k: v for k,v in meta['thresholds']['graph'].items() if k != 'reference'}
         page = {k: meta[k] for k in ('labels', 'preprocess', 'size', 'mean', 'std')} | dict(
-            mode=meta.get('mode', 'RGB'), thresholds=thresholds, graphs=graphs, weights=dict(file='weights.bin', dtype=dtype),
-            reference=reference, bits=dict(int8=8, float16=16, float32=32)[small])
+            mode=meta.get('mode', 'RGB'), thresholds=thresholds, graphs=graphs, weights=dict(file='weights.bin', group=GROUP),
+            reference=reference, bits=dict(int8=8, float16=16, float32=32)[dtype])
         return WebModel(page, files)

@@ -10,7 +10,7 @@ __all__ = ['FORMAT', 'resize', 'preprocess', 'decode_size', 'ExportError', 'read
 import json, os, sys, zipfile
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, get_args
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -25,6 +25,7 @@ from ..paths import quote_path
 from ..images import Limits, NotAPhoto, open_photo
 from .ood import NEIGHBOURS, KNNDetector, energy, softmax
 from .explain import occlusion_map, overlay
+from .rounding import WeightType
 if TYPE_CHECKING: import onnxruntime as ort # here for its names alone: who only reads an export does without its 30 MB
 
 # %% ../../notebooks/library/use/02_classifier.ipynb #00000006
@@ -320,7 +321,7 @@ def _check_meta(meta:dict):
         weights=all(map(_is_record, weights.values())), thresholds=all(_are_thresholds(thresholds.get(o)) for o in graphs if o != 'head'),
         card=all(_is_number(card.get(o, 0)) for o in ('error_rate', 'ood', 'ood_rejected')), data=_are_counts(data),
         limits=all(map(_is_number, meta.get('limits', {}).values())),
-        samples=_are_samples(meta.get('samples', [])), small=meta.get('small', 'float32') in ('int8', 'float16', 'float32'),
+        samples=_are_samples(meta.get('samples', [])), page_weights=meta.get('page_weights', 'float16') in get_args(WeightType),
         training=all(map(_is_training, meta.get('training', {}).values())))
     if not all(valid.values()): raise ValueError(f"invalid: {', '.join(k for k,ok in valid.items() if not ok)}")
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from exports import draw_photos
+from exports import change_meta, draw_photos, rewrite
 from tellapart.dev.install import chromium
 from tellapart.share import share
-from tellapart.use.classifier import Classifier, preprocess
+from tellapart.use.classifier import Classifier, preprocess, read_meta
+from tellapart.use.rounding import round_weights
 from share_site import static_server
 from webapp import ask
 
@@ -70,10 +71,28 @@ def test_preprocessing_is_pythons(context, site):
         assert off < (1e-4 if 'pool' in meta['preprocess'][-1] else 1e-5), (off, meta) # one level of a pixel is .016
 
 
-def test_predictions_are_pythons(context, site, small_export, photos):
-    "The same label for every photo, and probabilities within 1e-3 where the pixels are the same; a browser decodes JPEG in its own way"
-    page = open_page(context, site)[0]
-    classify = Classifier(small_export)
+@pytest.mark.parametrize('dtype', ['int8', 'float16', 'float32'])
+def test_predictions_are_pythons(context, small_export, photos, runtime, dtype, tmp_path):
+    """The same label for every photo, and probabilities within 1e-3 where the pixels and the rounded weights are the same; a browser
+    decodes JPEG in its own way"""
+    export = rewrite(small_export, tmp_path/'export.pkl', change_meta(page_weights=dtype))
+    share('page', tmp_path/'page', export)
+    with static_server(tmp_path/'page') as url: compare(open_page(context, url)[0], Classifier(rounded(export, dtype)), photos)
+
+
+def rounded(export, dtype):
+    "An export whose own weights are those of its page"
+    shapes = {f'/{record}': shape for record,_,shape in read_meta(export)['weights'].values()}
+    def change(name, content):
+        shape = next((o for k,o in shapes.items() if name.endswith(k)), None)
+        return content if shape is None else round_weights(np.frombuffer(content, 'float32').reshape(shape), dtype).tobytes()
+    return rewrite(export, export.with_name('rounded.pkl'), change)
+
+
+def test_weights_in_8_bits_are_chosen(small_export): assert read_meta(small_export)['page_weights'] == 'int8'
+
+
+def compare(page, classify, photos):
     files = sorted(photos.glob('*/*'))[::2]
     shown = ask(page, files)
     for file,card in zip(files, shown, strict=True):

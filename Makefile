@@ -26,7 +26,7 @@ docs: .venv/pyvenv.cfg ## Build the site, API reference included,
 	@$(TELLAPART) install docs
 	@$(TELLAPART) docs
 
-test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow ones, in about a quarter of an hour
+test: .venv/pyvenv.cfg ## Run every library notebook and every test but the slow ones, in about twenty minutes
 	@$(TELLAPART) install test
 	@$(TELLAPART) test
 
@@ -34,7 +34,7 @@ check: .venv/pyvenv.cfg ## Run what needs neither a browser nor a trained model:
 	@$(TELLAPART) install test
 	@$(TELLAPART) test --quick
 
-test-all: .venv/pyvenv.cfg ## Run the slow tests too: fresh environments, thousands of photos, many repetitions; in half an hour
+test-all: .venv/pyvenv.cfg ## Run the slow tests too: fresh environments, thousands of photos, many repetitions; in about an hour
 	@$(TELLAPART) install test
 	@$(TELLAPART) test --all
 

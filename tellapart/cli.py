@@ -366,7 +366,7 @@ def _parser():
     which = commands.choices['test'].add_mutually_exclusive_group().add_argument
     which('--quick', dest='which', action='store_const', const='not (browser or training or long or slow)', default='not slow',
         help="only what takes neither a browser nor a trained model, in about a minute")
-    which('--all', dest='which', action='store_const', const='', help="also what takes long, in half an hour")
+    which('--all', dest='which', action='store_const', const='', help="also what takes long, in about an hour")
     arg('pytest_args', metavar='PYTEST_ARG', nargs='*', help="passed on to pytest; after --, as in: tellapart test -- -k photo")
     arg = command(_bench)
     arg('name', metavar='NAME', nargs='?', help="such as answer; default: all")

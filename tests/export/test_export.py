@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from exports import quick_learner
 from tellapart.images import open_photo
-from tellapart.use.classifier import Classifier, ExportError, decode_size, preprocess
+from tellapart.use.classifier import Classifier, ExportError, decode_size, preprocess, read_meta
 
 pytest.importorskip('fastai')
 import pandas as pd, torch
@@ -53,6 +53,15 @@ def test_fastai_and_classifier_agree_on_every_validation_photo(export_pkl, photo
     assert np.abs(ours - np.array(theirs)).max() < 1e-3
     assert np.allclose(ours.sum(1), 1, atol=1e-5)
     assert [o.label for o in predictions] == [o.label for o in classify.many(photos)] == [labels[i] for i in np.argmax(theirs, 1)]
+
+
+@pytest.mark.parametrize('kept, chosen', [(('int8', 'float16'), 'int8'), (('float16',), 'float16'), ((), 'float32')])
+def test_a_page_gets_the_smallest_weights_that_keep_the_labels(learn, tmp_path, monkeypatch, kept, chosen):
+    rarest = learn.get_preds()[0].mean(0).argmin().item()
+    spoilt = lambda w: w*0 + (np.eye(3, dtype='float32')[rarest] if w.shape == (3,) else 0) # says the rarest label of each photo
+    monkeypatch.setattr('tellapart.export.export.round_weights', lambda w, dtype: w if dtype in kept else spoilt(w))
+    meta = read_meta(export(learn, tmp_path/'export.pkl', int8=False))
+    assert meta['page_weights'] == chosen and (meta['card'].get('page_agreement', 0) >= .99) == bool(kept)
 
 
 @pytest.mark.parametrize('how', [*RESIZE_METHODS, 'white', '#123456'])

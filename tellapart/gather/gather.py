@@ -162,7 +162,6 @@ class _LabelGatherer:
             if not (o := await self.next_candidate()):
                 return
             stream,candidate = o
-            stream.in_flight += 1
             try: await self.process(stream, candidate)
             finally: stream.in_flight -= 1
             found,usable = self.counts['found'],self.counts['usable']
@@ -180,16 +179,19 @@ class _LabelGatherer:
         return not stream.take_all and sum(o.in_flight for o in self.streams) >= 2*(self.target - self.count)
 
     async def next_candidate(self):
-        "A stream and its next candidate that is new; `None` if there are no more or the label is done"
+        "A stream and its next candidate that is new, which is in flight from now on; `None` if there are no more or the label is done"
         while stream := self.next_stream():
             if self.has_enough_in_flight(stream):
                 if self.done:
                     return
                 await asyncio.sleep(.02)
-            elif (o := await stream.next()) and o.url not in self.urls:
+                continue
+            stream.in_flight += 1 # while it is waited for, too: a slow search isn't asked for more than its share
+            if (o := await stream.next()) and o.url not in self.urls:
                 self.urls.add(o.url)
                 self.counts['found'] += 1
                 return stream,o
+            stream.in_flight -= 1
 
     async def process(self, stream, candidate):
         "Fetch a candidate and add it, or reject it"

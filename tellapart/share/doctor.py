@@ -13,6 +13,7 @@ from PIL import Image
 from tellapart.errors import TellapartError, listed
 from tellapart.machine import lan_address, program
 from tellapart.use.classifier import Classifier, read_meta
+from tellapart.use.rounding import decode_weights
 
 PASSED,WARNED,FAILED = 'passed', 'warned', 'failed'
 MAX_COMPRESSED = 500*2**20 # bytes of the folder and its packages, on Heroku
@@ -79,14 +80,14 @@ def _graph_finding(folder:Path)->Finding:
         meta = json.loads(found[1])['meta'] # type: ignore[index]
         body,weights = meta['graphs']['body'],(folder/meta['weights']['file']).read_bytes()
         options = ort.SessionOptions()
-        def array(o): return np.frombuffer(weights[o['offset']:o['offset'] + o['length']], meta['weights']['dtype'])
+        def array(o): return decode_weights(weights[o['offset']:o['offset'] + o['length']], o['dtype'], (o['n'],))
         arrays = {o['path']: array(o) for o in body['weights']}
         options.log_severity_level = 4
         places = [Path(o) for o in arrays]
         with TemporaryDirectory() as tmp: # where the graph finds its weights by name
             for place,o in zip(places, arrays.values()):
                 (to := Path(tmp)/place).parent.mkdir(parents=True, exist_ok=True)
-                to.write_bytes(o.astype('float32').tobytes())
+                to.write_bytes(o.tobytes())
             shutil.copy(folder/body['graph'], graph := Path(tmp)/'graph.onnx')
             session = ort.InferenceSession(str(graph), options, providers=['CPUExecutionProvider'])
             width,height = meta['size']
